@@ -1,0 +1,197 @@
+package planner
+
+// Action is what one step does. The set is sealed: every type in it is in
+// Actions, and tests walk that list through the JSON form, the renderers and
+// the executor, so that an action cannot be half added.
+//
+// Ordering rules stand on the types. An action holds everything that the
+// executor needs; the executor decides nothing.
+type Action interface {
+	// Kind is the action's stable name in plans, journals and documents.
+	Kind() string
+	// Targets are the names of the members it touches, in order.
+	Targets() []string
+	sealed()
+}
+
+// Place is a member's place on its host.
+type Place struct {
+	Name    string `json:"name"`
+	Host    string `json:"host,omitempty"` // "" for this machine
+	DataDir string `json:"data_dir"`
+	WALDir  string `json:"wal_dir,omitempty"`
+}
+
+// Claim records the identity that members are about to get beside their data
+// directories, before anything else is written there, so that an interrupted
+// bootstrap is finished under the same token and an absent directory is never
+// taken for a fresh one.
+type Claim struct {
+	Members []ClaimMember `json:"members"`
+}
+
+// ClaimMember is a place and the provenance to be written beside it.
+type ClaimMember struct {
+	Place
+	Provenance Provenance `json:"provenance"`
+}
+
+// Restore verifies a snapshot and restores it for members into staging beside
+// their data directories. Nothing at the data directories' own paths changes.
+// The token is recorded (as Claim does) before the first byte is staged.
+type Restore struct {
+	Snapshot      string        `json:"snapshot"` // path on this machine
+	SHA256        string        `json:"sha256"`   // of the bbolt bytes, as the plan saw it
+	SkipHashCheck bool          `json:"skip_hash_check,omitempty"`
+	RevisionBump  int64         `json:"revision_bump"`
+	Members       []ClaimMember `json:"members"`
+}
+
+// Trial starts etcd on a throwaway copy of one member's staged directory, alone
+// and on loopback, and reads it: proof, before anything is put in place, that
+// this binary starts from this data (S13, S17).
+type Trial struct {
+	Place
+	Token    string `json:"token"`
+	Binary   string `json:"binary,omitempty"` // "" for the etcd inside requorum
+	Revision int64  `json:"revision"`         // that must be there at least
+	Keys     int    `json:"keys"`             // that must be there exactly; -1 where leases may end meanwhile
+}
+
+// Install puts staged directories in the place of their data directories. A
+// directory that is there is swapped out in one step and kept, so that the path
+// is never absent (S18).
+type Install struct {
+	Token   string  `json:"token"`
+	Members []Place `json:"members"`
+}
+
+// Start installs the members' services and starts those that do not run. It
+// comes after everything that members need in place, and its members are
+// started together: one alone would wait for the others.
+type Start struct {
+	Members []StartMember `json:"members"`
+	// Voters is how many voters the cluster has; it is up when a majority of
+	// them follows one leader.
+	Voters int `json:"voters"`
+}
+
+// StartMember is one member's service.
+type StartMember struct {
+	Place
+	Binary string   `json:"binary,omitempty"` // "" for the etcd inside requorum
+	Args   []string `json:"args"`             // etcd's command line
+	// ClusterID and MemberID must be what the data directory holds whenever the
+	// service starts etcd, except once, where Bootstrap allows an absent one.
+	ClusterID string `json:"cluster_id"`
+	MemberID  string `json:"member_id"`
+	Bootstrap bool   `json:"bootstrap,omitempty"`
+	// ClientURL is where it is asked whether it serves.
+	ClientURL string `json:"client_url"`
+}
+
+// Adopt gives a running member a supervisor again, without touching it.
+type Adopt struct {
+	Members []Place `json:"members"`
+}
+
+// Verify reads the whole cluster back: every member serves, one cluster ID, one
+// leader, equal HashKV, and at least the revision that was promised; alarms that
+// came with a snapshot are disarmed, for they name members that are no more. It
+// counts no keys: clients may write from the moment that members serve, and the
+// keys were counted before, by Restore and Trial.
+type Verify struct {
+	Members   []string `json:"members"`
+	ClusterID string   `json:"cluster_id"`
+	Revision  int64    `json:"revision,omitempty"`
+	Disarm    bool     `json:"disarm,omitempty"`
+}
+
+// Stop stops the members' services and keeps all data.
+type Stop struct {
+	Members []Place `json:"members"`
+}
+
+// Kind implements Action.
+func (Claim) Kind() string { return "claim" }
+
+// Kind implements Action.
+func (Restore) Kind() string { return "restore" }
+
+// Kind implements Action.
+func (Trial) Kind() string { return "trial" }
+
+// Kind implements Action.
+func (Install) Kind() string { return "install" }
+
+// Kind implements Action.
+func (Start) Kind() string { return "start" }
+
+// Kind implements Action.
+func (Adopt) Kind() string { return "adopt" }
+
+// Kind implements Action.
+func (Verify) Kind() string { return "verify" }
+
+// Kind implements Action.
+func (Stop) Kind() string { return "stop" }
+
+// Targets implements Action.
+func (a Claim) Targets() []string { return claimNames(a.Members) }
+
+// Targets implements Action.
+func (a Restore) Targets() []string { return claimNames(a.Members) }
+
+// Targets implements Action.
+func (a Trial) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a Install) Targets() []string { return placeNames(a.Members) }
+
+// Targets implements Action.
+func (a Adopt) Targets() []string { return placeNames(a.Members) }
+
+// Targets implements Action.
+func (a Verify) Targets() []string { return a.Members }
+
+// Targets implements Action.
+func (a Stop) Targets() []string { return placeNames(a.Members) }
+
+// Targets implements Action.
+func (a Start) Targets() []string {
+	out := make([]string, len(a.Members))
+	for i, m := range a.Members {
+		out[i] = m.Name
+	}
+	return out
+}
+
+func (Claim) sealed()   {}
+func (Restore) sealed() {}
+func (Trial) sealed()   {}
+func (Install) sealed() {}
+func (Start) sealed()   {}
+func (Adopt) sealed()   {}
+func (Verify) sealed()  {}
+func (Stop) sealed()    {}
+
+// Actions has one value of every action, for tests and documents.
+func Actions() []Action {
+	return []Action{Claim{}, Restore{}, Trial{}, Install{}, Start{}, Adopt{}, Verify{}, Stop{}}
+}
+
+func claimNames(ms []ClaimMember) []string {
+	out := make([]string, len(ms))
+	for i, m := range ms {
+		out[i] = m.Name
+	}
+	return out
+}
+
+func placeNames(ms []Place) []string {
+	out := make([]string, len(ms))
+	for i, m := range ms {
+		out[i] = m.Name
+	}
+	return out
+}

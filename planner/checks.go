@@ -1,0 +1,407 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// checkSupported refuses what the file may say and this version does not carry
+// out: nothing of a file is ever ignored.
+func (b *builder) checkSupported() *Refusal {
+	c := b.cluster
+	for _, m := range c.Members {
+		h, _ := c.Host(m.Host)
+		switch {
+		case h.Access != spec.AccessLocal:
+			return refusal(CodeHostUnsupported, h.Pos, fmt.Sprintf("member %s is on host %s, which is not this machine", m.Name, h.Name),
+				"This version plans for members on this machine only.",
+				"Run requorum on the host itself, with the members there as local ones.")
+		case h.Service.Kind != spec.ServiceProcess:
+			return refusal(CodeServiceUnsupported, h.Service.Pos, fmt.Sprintf("member %s is to run under %s", m.Name, h.Service.Kind),
+				"This version runs members under its own supervisor only.",
+				`Leave the service block out, or write service "process" {}.`)
+		}
+	}
+	for _, f := range []struct {
+		used bool
+		pos  func() spec.Position
+		name string
+	}{
+		{c.TLS != nil, func() spec.Position { return c.TLS.Pos }, "the tls block"},
+		{c.Auth != nil, func() spec.Position { return c.Auth.Pos }, "the auth block"},
+		{c.Recover != nil, func() spec.Position { return c.Recover.Pos }, "the recover block"},
+		{strings.Contains(c.Etcd.Binary, "{minor}"), func() spec.Position { return c.Etcd.BinaryPos }, "{minor} in a binary's path"},
+	} {
+		if f.used {
+			return refusal(CodeFeatureUnsupported, f.pos(), f.name+" is not carried out yet",
+				"The file is valid, but this version can't do what it asks for here.", "Take it out of the file, or use a later version.")
+		}
+	}
+	return nil
+}
+
+// checkIdentity refuses a cluster, or a directory, that is not the file's (S5).
+func (b *builder) checkIdentity() *Refusal {
+	for _, check := range []func() *Refusal{b.checkOneID, b.checkPinnedID, b.checkForeignList, b.checkForeignData} {
+		if r := check(); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// sighting is one place where a cluster ID was seen.
+type sighting struct {
+	id, where string
+	onDisk    bool
+}
+
+func (b *builder) sightings() []sighting {
+	var out []sighting
+	for _, m := range b.members {
+		if e := m.seen.Client; e.Reach == ReachServing && e.ClusterID != "" {
+			out = append(out, sighting{e.ClusterID, m.spec.Name + " at " + e.URL, false})
+		}
+		if e := m.seen.Peer; e.Reach == ReachServing && e.ClusterID != "" {
+			out = append(out, sighting{e.ClusterID, m.spec.Name + " at " + e.URL, false})
+		}
+		if m.hasData() && m.cond != condPristine {
+			out = append(out, sighting{m.data().ClusterID, m.spec.Name + "'s directory " + m.spec.DataDir, true})
+		}
+	}
+	return out
+}
+
+// checkOneID refuses more than one cluster ID among what runs and lies here.
+func (b *builder) checkOneID() *Refusal {
+	seen := b.sightings()
+	for _, s := range seen {
+		if s.id == seen[0].id {
+			continue
+		}
+		code, title := CodeSplitCluster, "more than one cluster among the members of this file"
+		switch {
+		case s.onDisk != seen[0].onDisk:
+			code, title = CodeForeignCluster, "another cluster answers at an address of this file"
+		case s.onDisk:
+			code, title = CodeForeignData, "the data directories belong to different clusters"
+		}
+		return refusal(code, b.cluster.Pos, title,
+			fmt.Sprintf("%s has cluster ID %s, %s has %s.", seen[0].where, seen[0].id, s.where, s.id),
+			"Find out which one is right: etcdctl member list at each address; nothing was changed.",
+			"Correct the address or the data directory in the file, or stop the stray process.")
+	}
+	return nil
+}
+
+// checkPinnedID compares the ID that was seen with the file's, and without one
+// there, with the last that this machine's journal has.
+func (b *builder) checkPinnedID() *Refusal {
+	seen := b.sightings()
+	want, from := b.cluster.ID, "the file pins"
+	if want == "" {
+		want, from = b.obs.JournalClusterID, "last time it was"
+	}
+	if want == "" || len(seen) == 0 || seen[0].id == want {
+		return nil
+	}
+	for _, m := range b.members {
+		if p := m.provenance(); p != nil && p.ClusterID == seen[0].id && (p.Replaces == want || b.cluster.ID == "") {
+			if b.cluster.ID != "" {
+				b.note(NoteRemaining, b.cluster.Pos, "the cluster was restored and has a new ID: write id = %q in the file", seen[0].id)
+			}
+			return nil
+		}
+	}
+	return refusal(CodeClusterIDChanged, b.cluster.Pos, "this is not the cluster that it was",
+		fmt.Sprintf("%s has cluster ID %s; %s %s.", seen[0].where, seen[0].id, from, want),
+		"Check that the addresses and directories in the file are the ones you mean.",
+		fmt.Sprintf("If this is the right cluster, say so in the file: id = %q.", seen[0].id))
+}
+
+// checkForeignList refuses a live cluster whose members are not the file's: a
+// name that resolves to somebody else's cluster.
+func (b *builder) checkForeignList() *Refusal {
+	for _, m := range b.members {
+		for _, list := range []Fact[[]ListedMember]{m.seen.Client.Members, m.seen.Peer.Members} {
+			if !list.Known() || len(list.Value) == 0 {
+				continue
+			}
+			listed, shared := 0, 0
+			for _, l := range list.Value {
+				if l.Learner {
+					continue
+				}
+				listed++
+				if b.ofFile(l) != nil {
+					shared++
+				}
+			}
+			if shared < majority(listed) {
+				return refusal(CodeForeignCluster, m.spec.Pos, "another cluster answers at "+m.spec.Name+"'s address",
+					fmt.Sprintf("Its members are %s; %d of its %d voters are in the file, a majority has to be.", listText(list.Value), shared, listed),
+					"Check the addresses in the file; nothing was changed.")
+			}
+		}
+	}
+	return nil
+}
+
+// ofFile finds the member of the file that an entry of a member list is: by its
+// peer URLs, or by the ID on the disk that the file names.
+func (b *builder) ofFile(l ListedMember) *member {
+	for _, m := range b.members {
+		if sameURLs(l.PeerURLs, m.spec.PeerURLs) || (m.hasData() && m.data().MemberID == l.ID) {
+			return m
+		}
+	}
+	return nil
+}
+
+func listText(ms []ListedMember) string {
+	var out []string
+	for _, m := range ms {
+		name := m.Name
+		if name == "" {
+			name = "(unstarted)"
+		}
+		out = append(out, name+" "+strings.Join(m.PeerURLs, ","))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
+}
+
+// checkForeignData refuses two directories of one member, and a directory of
+// one member under another's name.
+func (b *builder) checkForeignData() *Refusal {
+	byID := map[string]*member{}
+	for _, m := range b.members {
+		if !m.hasData() || m.cond == condPristine {
+			continue
+		}
+		d := m.data()
+		if other := byID[d.MemberID]; other != nil {
+			return refusal(CodeForeignData, m.spec.Pos, fmt.Sprintf("%s and %s have the same member's data", other.spec.Name, m.spec.Name),
+				fmt.Sprintf("Both directories hold member ID %s: one is a copy of the other.", d.MemberID),
+				"Find the copy and move it away; never start both.")
+		}
+		byID[d.MemberID] = m
+		if e := m.seen.Client; e.Reach == ReachServing && e.MemberID != d.MemberID {
+			return refusal(CodeForeignData, m.spec.Pos, m.spec.Name+"'s address and directory are different members",
+				fmt.Sprintf("At %s serves member %s; %s holds member %s.", e.URL, e.MemberID, m.spec.DataDir, d.MemberID),
+				"Correct client_urls or data_dir in the file.")
+		}
+		for _, l := range d.Members {
+			if l.ID == d.MemberID && l.Name != "" && l.Name != m.spec.Name {
+				if other, ok := b.cluster.Member(l.Name); ok {
+					return refusal(CodeForeignData, m.spec.Pos, fmt.Sprintf("%s has %s's data directory", m.spec.Name, other.Name),
+						fmt.Sprintf("%s holds member %s, whose name is %s.", m.spec.DataDir, d.MemberID, l.Name),
+						"Exchange the data_dir lines in the file, or the directories.")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkData refuses to plan over what could not be read.
+func (b *builder) checkData() *Refusal {
+	for _, m := range b.members {
+		if m.cond == condServing {
+			continue
+		}
+		d := m.seen.Data
+		switch {
+		case !d.Known():
+			return refusal(CodeDataUnknown, m.spec.Pos, m.spec.Name+"'s data directory can't be read",
+				fmt.Sprintf("%s: %s. It may hold acknowledged writes.", m.spec.DataDir, d.Why),
+				"Give requorum access to it (run as root, or as the user etcd runs as), then plan again.")
+		case d.Value.State == DirNotDir:
+			return refusal(CodeNotADirectory, m.spec.Pos, m.spec.Name+"'s data_dir is not a directory",
+				m.spec.DataDir+" is something else.", "Correct data_dir in the file, or move what lies there away.")
+		}
+	}
+	if damaged := with(b.members, condDamaged); len(damaged) > 0 && !b.quorum.Has() {
+		m := damaged[0]
+		intact := with(b.members, condDown, condRunning, condServing)
+		if len(intact) < majority(b.cluster.Voters()) {
+			return refusal(CodeDataDamaged, m.spec.Pos, m.spec.Name+"'s data directory can't be started",
+				fmt.Sprintf("%s: %s.", m.spec.DataDir, m.data().Problem),
+				"Keep the directory as it is: it may hold what no other disk has.",
+				"Recovery from a damaged directory comes with a later version; a restore needs the directory moved away by hand.")
+		}
+	}
+	return nil
+}
+
+// checkDisagreement refuses addresses that do not answer as the file's members
+// would.
+func (b *builder) checkDisagreement() *Refusal {
+	for _, m := range b.members {
+		if m.cond == condServing {
+			continue
+		}
+		e := m.seen.Client
+		switch {
+		case m.cond == condRunning && e.Reach == ReachTLSFailed:
+			return refusal(CodeTLSFailed, m.spec.Pos, "TLS with "+m.spec.Name+" fails", e.URL+": "+e.Detail+".",
+				"Correct the scheme of client_urls, or the certificates.")
+		case m.cond == condRunning && e.Reach == ReachAuth:
+			return refusal(CodeAuthRequired, m.spec.Pos, m.spec.Name+" wants another user or password", e.URL+": "+e.Detail+".",
+				"Clusters with auth come with a later version.")
+		case m.cond == condRunning && e.Reach == ReachWrongService:
+			return refusal(CodeWrongService, m.spec.Pos, "no etcd answers at "+m.spec.Name+"'s address", e.URL+": "+e.Detail+".",
+				"Correct client_urls in the file.")
+		case len(m.seen.PortsTaken) > 0:
+			return refusal(CodePortTaken, m.spec.Pos, m.spec.Name+"'s address is in use by something else",
+				fmt.Sprintf("%s answers, though %s does not run here (%s).", strings.Join(m.seen.PortsTaken, ", "), m.spec.Name, m.portDetail()),
+				"Stop what listens there, or change the URL in the file.")
+		}
+	}
+	return nil
+}
+
+func (m *member) portDetail() string {
+	if m.seen.Client.Detail != "" {
+		return string(m.seen.Client.Reach) + ": " + m.seen.Client.Detail
+	}
+	return string(m.seen.Client.Reach)
+}
+
+// checkEqual refuses to call a cluster one that isn't (S4).
+func (b *builder) checkEqual() *Refusal {
+	if kv := b.obs.KV; kv.Known() && !kv.Value.Equal {
+		var parts []string
+		for _, m := range b.members {
+			if h, ok := kv.Value.Hashes[m.spec.Name]; ok {
+				parts = append(parts, fmt.Sprintf("%s %08x", m.spec.Name, h))
+			}
+		}
+		return refusal(CodeDiverged, b.cluster.Pos, "the members hold different data",
+			fmt.Sprintf("HashKV at revision %d: %s.", kv.Value.Revision, strings.Join(parts, ", ")),
+			"Save a snapshot from each member before anything else: etcdctl --endpoints=EACH snapshot save FILE.",
+			"Decide which data is right; replacing a diverged member comes with a later version.")
+	}
+	var leader *member
+	for _, m := range with(b.members, condServing) {
+		if m.seen.Client.LeaderID == "" {
+			continue
+		}
+		if leader != nil && leader.seen.Client.LeaderID != m.seen.Client.LeaderID {
+			return refusal(CodeNoLeader, b.cluster.Pos, "the members disagree on who leads",
+				fmt.Sprintf("%s follows %s, %s follows %s.", leader.spec.Name, leader.seen.Client.LeaderID, m.spec.Name, m.seen.Client.LeaderID),
+				"An election may be going on: plan again in a few seconds.")
+		}
+		leader = m
+	}
+	return nil
+}
+
+// checkSnapshot refuses a snapshot that is not proven, or does not fit.
+func (b *builder) checkSnapshot() *Refusal {
+	s, pos := b.obs.Snapshot, b.cluster.Snapshot.SourcePos
+	if s == nil {
+		return refusal(CodeSnapshotMissing, pos, "the snapshot was not looked at", "No observation of it was made.", "Plan again.")
+	}
+	if s.Problem != "" {
+		return refusal(s.Problem, pos, "the snapshot can't be used", s.Detail, snapshotRemedy(s.Problem)...)
+	}
+	for _, m := range b.members {
+		if ok, why := startsFromSnapshot(s.Version, m.seen.Binary.Value.Version); m.seen.Binary.Known() && !ok {
+			return refusal(CodeSnapshotVersion, pos, "the etcd that would run does not start from this snapshot", why+".",
+				"Name a binary of that version or later in etcd { binary = … }.")
+		}
+	}
+	if s.Revision > maxRevision-b.bump() {
+		return refusal(CodeRevisionOverflow, b.cluster.Snapshot.Pos, "the revision bump leaves no room",
+			fmt.Sprintf("The snapshot is at revision %d; %d more is too near the end of int64.", s.Revision, b.bump()),
+			"Give a smaller revision_bump.")
+	}
+	if !s.HasHash {
+		b.note(NoteNotProvable, pos, "the file has no sha256 of its own (a copied member/snap/db): its pages and records were checked, its values can't be proven")
+	}
+	return nil
+}
+
+func snapshotRemedy(code Code) []string {
+	switch code {
+	case CodeSnapshotMissing:
+		return []string{"Correct snapshot { source = … } in the file."}
+	case CodeSnapshotNoHash:
+		return []string{"If it is a member/snap/db copied from a stopped member, say so: skip_hash_check = true.", "A file from `etcdctl snapshot save` has a hash; without one it was cut short."}
+	case CodeSnapshotWrongSHA:
+		return []string{"Fetch the snapshot again, or correct sha256 in the file."}
+	case CodeSnapshotUnsupported:
+		return []string{"Fetch it to this machine and name its path as the source."}
+	}
+	return []string{"Use another snapshot: this one is not what etcd wrote.", "Nothing was changed."}
+}
+
+// checkPlaces refuses places that a new identity can't begin at.
+func (b *builder) checkPlaces(ms []*member) *Refusal {
+	for _, m := range ms {
+		if r := b.checkBinary(m); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (b *builder) checkBinary(m *member) *Refusal {
+	bin, e := m.seen.Binary, b.cluster.Etcd
+	if !bin.Known() {
+		return refusal(CodeBinaryMissing, e.BinaryPos, "there is no etcd to start for "+m.spec.Name, e.Binary+": "+bin.Why+".",
+			"Install it there, or leave binary out to run the etcd inside requorum.")
+	}
+	if !satisfies(bin.Value.Version, e.Version) {
+		return refusal(CodeBinaryVersion, e.VersionPos, fmt.Sprintf("the file wants etcd %s", e.Version),
+			fmt.Sprintf("%s is etcd %s.", binaryName(e.Binary), bin.Value.Version),
+			"Name a binary of that version in etcd { binary = … }, or correct version.")
+	}
+	return nil
+}
+
+func binaryName(path string) string {
+	if path == "" {
+		return "the etcd inside requorum"
+	}
+	return path
+}
+
+// checkStartable refuses to start ms where it is known that they would not come
+// up.
+func (b *builder) checkStartable(ms []*member) *Refusal {
+	for _, m := range ms {
+		if r := b.checkBinary(m); r != nil {
+			return r
+		}
+		if ok, why := startsFromDir(m.data().StorageVersion, m.seen.Binary.Value.Version); !ok {
+			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, m.spec.Name+" would not start", why+".",
+				"Name a binary that fits in etcd { binary = … }.")
+		}
+		if s := m.seen.Service; s.Known() && s.Value.State == ServiceFailed {
+			return refusal(CodeDataDamaged, m.spec.Pos, m.spec.Name+"'s supervisor has given up", s.Value.LastError+".",
+				"See its log: "+s.Value.Log+".")
+		}
+	}
+	return nil
+}
+
+// checkSameMembership refuses to start a stopped cluster under a file that
+// changes its membership: the change needs the cluster up, as it was.
+func (b *builder) checkSameMembership(ms []*member) *Refusal {
+	for _, m := range ms {
+		for _, l := range m.data().Members {
+			if b.ofFile(l) == nil {
+				return b.refuseReconfigure([]string{fmt.Sprintf("%s (%s) is a member and not in the file", l.Name, strings.Join(l.PeerURLs, ","))})
+			}
+			if f := b.ofFile(l); !sameURLs(l.PeerURLs, f.spec.PeerURLs) {
+				return b.refuseReconfigure([]string{fmt.Sprintf("%s has the peer URLs %s on disk and %s in the file", f.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(f.spec.PeerURLs, ","))})
+			}
+		}
+	}
+	return nil
+}

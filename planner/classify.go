@@ -1,0 +1,202 @@
+package planner
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// condition is what a member of the file amounts to, as far as choosing a route
+// goes.
+type condition string
+
+const (
+	condServing  condition = "serving"  // answers clients
+	condRunning  condition = "running"  // its process runs and does not answer clients
+	condDown     condition = "down"     // no process; an intact directory
+	condPristine condition = "pristine" // no process; restored by requorum, never started
+	condDamaged  condition = "damaged"  // no process; a directory that can't be started
+	condFresh    condition = "fresh"    // no directory, and nothing says there ever was one
+	condMissing  condition = "missing"  // no directory where one was (S6)
+	condUnknown  condition = "unknown"  // it could not be learned
+)
+
+// member is one member of the file together with what was seen of it.
+type member struct {
+	spec spec.Member
+	seen MemberObservation
+	cond condition
+}
+
+func (m *member) data() DataDir { return m.seen.Data.Value }
+
+// hasData reports whether there is a directory with a log in it.
+func (m *member) hasData() bool {
+	return m.seen.Data.Known() && m.data().State == DirPresent && m.data().ClusterID != ""
+}
+
+// provenance is the member's record where the directory's IDs agree with it or
+// where there is no directory yet to disagree (S18); nil otherwise.
+func (m *member) provenance() *Provenance {
+	p := m.data().Provenance
+	if p == nil || (m.hasData() && !m.data().ProvenanceAgrees) {
+		return nil
+	}
+	return p
+}
+
+func classify(c *spec.Cluster, obs *Observation) []*member {
+	out := make([]*member, 0, len(c.Members))
+	for _, m := range c.Members {
+		v := &member{spec: m, seen: obs.Members[m.Name]}
+		v.cond = v.condition()
+		out = append(out, v)
+	}
+	return out
+}
+
+func (m *member) condition() condition {
+	if m.seen.Client.Reach == ReachServing {
+		return condServing
+	}
+	if m.processRuns() {
+		return condRunning
+	}
+	if !m.seen.Data.Known() {
+		return condUnknown
+	}
+	d := m.data()
+	switch d.State {
+	case DirAbsent, DirEmpty:
+		if len(d.Evidence) > 0 {
+			return condMissing
+		}
+		return condFresh
+	case DirPresent:
+		if d.Problem != "" {
+			return condDamaged
+		}
+		if m.neverStarted() {
+			return condPristine
+		}
+		return condDown
+	}
+	return condUnknown
+}
+
+// processRuns reports whether a process of this member is up, supervised or
+// not.
+func (m *member) processRuns() bool {
+	if s := m.seen.Service; s.Known() && (s.Value.State == ServiceRunning || s.Value.State == ServiceBackoff) {
+		return true
+	}
+	return m.seen.Data.Known() && m.data().HeldBy != 0
+}
+
+// neverStarted reports whether the directory is a restored one that no etcd has
+// ever run on: requorum says so, and the log has nothing but the membership
+// that every restore writes, in term 1.
+func (m *member) neverStarted() bool {
+	d := m.data()
+	return !d.EverRan && d.ProvenanceAgrees && d.Provenance != nil && d.Provenance.Kind == ProvenanceRestore &&
+		d.LastTerm <= 1 && d.LastIndex == uint64(strings.Count(d.Provenance.InitialCluster, "="))
+}
+
+func count(ms []*member, conds ...condition) int {
+	return len(with(ms, conds...))
+}
+
+func with(ms []*member, conds ...condition) []*member {
+	var out []*member
+	for _, m := range ms {
+		for _, c := range conds {
+			if m.cond == c {
+				out = append(out, m)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func names(ms []*member) string {
+	out := make([]string, len(ms))
+	for i, m := range ms {
+		out[i] = m.spec.Name
+	}
+	return strings.Join(out, ", ")
+}
+
+func (m *member) place() Place {
+	return Place{Name: m.spec.Name, Host: m.spec.Host, DataDir: m.spec.DataDir, WALDir: m.spec.WALDir}
+}
+
+// line describes the member for the plan's first table.
+func (m *member) line(todo string) MemberLine {
+	bad := m.cond != condServing && m.cond != condFresh && m.cond != condPristine
+	return MemberLine{Name: m.spec.Name, Seen: m.seenText(), Data: m.dataText(), Todo: todo, Alarm: bad}
+}
+
+func (m *member) seenText() string {
+	e := m.seen.Client
+	switch m.cond {
+	case condServing:
+		role := "follower"
+		switch {
+		case e.Learner:
+			role = "learner"
+		case e.LeaderID == "":
+			role = "no leader"
+		case e.LeaderID == e.MemberID:
+			role = "leader"
+		}
+		return fmt.Sprintf("serves, %s, etcd %s", role, e.Version)
+	case condRunning:
+		return m.runningText()
+	}
+	if len(m.seen.PortsTaken) > 0 {
+		return "its address is taken"
+	}
+	if e.Reach != "" && e.Reach != ReachRefused {
+		return string(e.Reach)
+	}
+	return "not running"
+}
+
+func (m *member) runningText() string {
+	s := m.seen.Service.Value
+	switch {
+	case s.State == ServiceBackoff:
+		return fmt.Sprintf("dies and restarts (%d times)", s.Restarts)
+	case m.seen.Peer.Reach == ReachServing:
+		return "runs without a quorum"
+	case s.State == ServiceRunning:
+		return fmt.Sprintf("runs (pid %d), no answer", s.PID)
+	}
+	return fmt.Sprintf("runs outside requorum (pid %d)", m.data().HeldBy)
+}
+
+func (m *member) dataText() string {
+	if !m.seen.Data.Known() {
+		return "unknown: " + m.seen.Data.Why
+	}
+	d := m.data()
+	switch {
+	case d.State == DirAbsent && d.Staged != "", d.State == DirEmpty && d.Staged != "":
+		return "restored, not yet in place"
+	case d.State == DirAbsent:
+		return "no data directory"
+	case d.State == DirEmpty:
+		return "data directory is empty"
+	case d.State == DirNotDir:
+		return "not a directory"
+	case d.Problem != "":
+		return d.Problem
+	case m.cond == condPristine:
+		return fmt.Sprintf("restored, never started, revision %d", d.Revision)
+	case m.cond == condServing:
+		return fmt.Sprintf("revision %d", m.seen.Client.Revision)
+	}
+	return fmt.Sprintf("log to term %d #%d", d.LastTerm, d.LastIndex)
+}

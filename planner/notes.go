@@ -1,0 +1,66 @@
+package planner
+
+import (
+	"strings"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// noteLive adds what is worth knowing of a cluster that runs.
+func (b *builder) noteLive() {
+	if !b.obs.KV.Known() && len(b.members) > 1 {
+		b.note(NoteNotCompared, b.cluster.Pos, "the members' data was not compared: %s", b.obs.KV.Why)
+	}
+	for _, m := range with(b.members, condServing) {
+		for _, a := range m.seen.Client.Alarms {
+			b.note(NoteAlarm, m.spec.Pos, "%s has an alarm: %s", m.spec.Name, a)
+		}
+		s := m.seen.Service
+		switch {
+		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
+			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum: nothing here starts it again after a crash", m.spec.Name)
+		case s.Known() && s.Value.Restarts > 0:
+			b.note(NoteRestarts, m.spec.Pos, "%s was restarted %d times: %s", m.spec.Name, s.Value.Restarts, s.Value.LastError)
+		}
+	}
+	b.noteVoters()
+}
+
+func (b *builder) noteVoters() {
+	if n := b.cluster.Voters(); n > 1 && n%2 == 0 {
+		b.note(NoteEvenVoters, b.cluster.Pos, "%d voters tolerate no more failures than %d do", n, n-1)
+	}
+}
+
+// noteReboot says what S21 asks for.
+func (b *builder) noteReboot() {
+	b.noteVoters()
+	b.note(NoteNoBootStart, spec.Position{}, "requorum's supervisor does not start members after a reboot of this machine: run `requorum apply` then")
+}
+
+func (b *builder) noteLearners() {
+	for _, m := range b.members {
+		if m.spec.Learner && m.cond == condFresh {
+			b.note(NoteRemaining, m.spec.Pos, "%s is a learner: it is added once the voters serve", m.spec.Name)
+		}
+	}
+}
+
+func (b *builder) noteRestore(revision int64) {
+	s := b.obs.Snapshot
+	if s == nil {
+		return
+	}
+	if n := b.bump(); n > 0 {
+		b.note(NoteWatchers, b.cluster.Snapshot.Pos, "the revision goes on at %d and all before it counts as compacted, so that clients list again instead of showing what is no more", revision)
+	}
+	if s.Leases > 0 {
+		b.note(NoteLeasesRestart, b.cluster.Snapshot.Pos, "%d leases begin anew; who held a lock on one may believe that it still does", s.Leases)
+	}
+	if s.Alarms > 0 {
+		b.note(NoteOldAlarms, b.cluster.Snapshot.Pos, "%d alarms came with the snapshot; they name members that are no more and are disarmed", s.Alarms)
+	}
+	if strings.TrimSpace(b.cluster.ID) != "" {
+		b.note(NoteRemaining, b.cluster.Pos, "the restored cluster has a new ID; write it into the file afterwards (requorum status shows it)")
+	}
+}

@@ -1,0 +1,147 @@
+package planner
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// FormatVersion is the version of a plan's JSON form. A consumer ignores fields
+// that it doesn't know; the first number changes when one it knows goes away.
+const FormatVersion = "1.0"
+
+// Route is the way from what is to what should be.
+type Route string
+
+// The routes, the least destructive first. RouteStop is `requorum stop`'s own.
+const (
+	RouteInSync      Route = "in-sync"
+	RouteStart       Route = "start"
+	RouteReconfigure Route = "reconfigure"
+	RouteRecover     Route = "recover"
+	RouteRestore     Route = "restore"
+	RouteBootstrap   Route = "bootstrap"
+	RouteStop        Route = "stop"
+)
+
+// Routes lists the routes a plan may take, the least destructive first.
+func Routes() []Route {
+	return []Route{RouteInSync, RouteStart, RouteReconfigure, RouteRecover, RouteRestore, RouteBootstrap}
+}
+
+// Input is everything that a plan follows from.
+type Input struct {
+	Cluster     *spec.Cluster
+	Observation Observation
+	// Token is a fresh random cluster token for a new identity, should the plan
+	// need one (promise 4).
+	Token string
+	// Now (RFC 3339, UTC) and By are written into provenance.
+	Now string
+	By  string
+}
+
+// Plan is what will be done, in order, and why; or the refusal to do it.
+type Plan struct {
+	Format  string `json:"requorum_plan"` // FormatVersion
+	Cluster string `json:"cluster"`
+	// ClusterID is the live cluster's, in hex, "" where none was seen.
+	ClusterID string `json:"cluster_id,omitempty"`
+	Route     Route  `json:"route,omitempty"`
+	// Headline says in one sentence what was found and what follows from it.
+	Headline string       `json:"headline"`
+	Members  []MemberLine `json:"members"`
+	// Passed says for each less destructive route why it does not lead there.
+	Passed   []PassedRoute        `json:"passed,omitempty"`
+	Steps    []Step               `json:"steps"`
+	Before   Quorum               `json:"quorum_before"`
+	Loss     Loss                 `json:"loss"`
+	Needs    []Need               `json:"needs,omitempty"`
+	Notices  []Notice             `json:"notices,omitempty"`
+	Refusal  *Refusal             `json:"refusal,omitempty"`
+	Snapshot *SnapshotObservation `json:"snapshot,omitempty"`
+}
+
+// MemberLine is a member of the file as the plan's first table shows it.
+type MemberLine struct {
+	Name  string `json:"name"`
+	Seen  string `json:"seen"`  // what answers and runs
+	Data  string `json:"data"`  // what lies on its disk
+	Todo  string `json:"todo"`  // what the plan does with it
+	Alarm bool   `json:"alarm"` // whether Seen or Data is bad news
+}
+
+// PassedRoute is a route that was considered before the one taken.
+type PassedRoute struct {
+	Route Route  `json:"route"`
+	Why   string `json:"why"`
+}
+
+// Reason says why a step is there: the line of the file that asks for it and
+// the fact that makes it necessary.
+type Reason struct {
+	Fact string        `json:"fact"`
+	Pos  spec.Position `json:"pos"`
+}
+
+// Step is an action in its place.
+type Step struct {
+	ID     int    `json:"id"`
+	Kind   string `json:"kind"`
+	Action Action `json:"action"`
+	// Title says what is done, in two or three words.
+	Title  string   `json:"title"`
+	Target []string `json:"target"`
+	Reason Reason   `json:"reason"`
+	Before Quorum   `json:"quorum_before"`
+	After  Quorum   `json:"quorum_after"`
+	// Undo says how to go back; "" where there is no way back.
+	Undo string `json:"undo,omitempty"`
+	// NoUndo says why there is none, and from when on.
+	NoUndo string `json:"no_undo,omitempty"`
+	// Wait is what must hold before the next step, and for how long at most.
+	Wait           string `json:"wait"`
+	TimeoutSeconds int    `json:"timeout_seconds"`
+	// Equivalent is what one would type by hand.
+	Equivalent []string `json:"equivalent"`
+}
+
+// LossKind says how much of what was acknowledged may be gone.
+type LossKind string
+
+// The kinds of loss.
+const (
+	LossNone    LossKind = "none"    // proven
+	LossUnknown LossKind = "unknown" // a lower bound at best; no upper one
+)
+
+// Loss is what the plan gives up, told as S8 demands.
+type Loss struct {
+	Kind LossKind `json:"kind"`
+	Text string   `json:"text"`
+}
+
+// Changes reports whether the plan would do anything.
+func (p *Plan) Changes() bool { return len(p.Steps) > 0 }
+
+// Digest is the sha256, in hex, of what the plan does: its route, its steps and
+// what they need. What was merely seen (a revision that moves on while clients
+// write) has no part in it, so that plans with one digest do the same things.
+func (p *Plan) Digest() string {
+	b, err := json.Marshal(struct {
+		Cluster string
+		Route   Route
+		Steps   []Step
+		Needs   []Need
+		Refusal *Refusal
+	}{p.Cluster, p.Route, p.Steps, p.Needs, p.Refusal})
+	if err != nil {
+		// Only a value that JSON can't hold gets here, and a plan has none; a
+		// test marshals every action.
+		panic("planner: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,238 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// New gives the plan that leads from the observation to the cluster, or one
+// whose Refusal says why there is no safe one.
+func New(in Input) *Plan {
+	b := newBuilder(in)
+	for _, check := range []func() *Refusal{
+		b.checkSupported, b.checkIdentity, b.checkData, b.checkDisagreement,
+	} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
+	}
+	return b.prevented(b.route())
+}
+
+// prevented refuses a plan that needs a consent which the policy never grants.
+func (b *builder) prevented(p *Plan) *Plan {
+	for _, n := range p.Needs {
+		kind, _, _ := strings.Cut(string(n.Consent), ":")
+		if p.Refusal == nil && slices.Contains(b.cluster.Policy.Prevent, kind) {
+			return b.refuse(refusal(CodePrevented, b.cluster.Policy.Pos, "the policy forbids what the plan needs",
+				fmt.Sprintf("It needs %s (%s), which policy { prevent } never grants.", n.Consent, n.Why),
+				"Take it out of prevent, in the file, if this is the exception."))
+		}
+	}
+	return p
+}
+
+// builder carries a plan while it is made.
+type builder struct {
+	in      Input
+	cluster *spec.Cluster
+	obs     *Observation
+	members []*member
+	plan    *Plan
+	quorum  Quorum // as the last step leaves it
+}
+
+func newBuilder(in Input) *builder {
+	b := &builder{in: in, cluster: in.Cluster, obs: &in.Observation}
+	b.members = classify(in.Cluster, b.obs)
+	b.plan = &Plan{Format: FormatVersion, Cluster: in.Cluster.Name, Steps: []Step{}, Snapshot: b.obs.Snapshot}
+	b.quorum = b.liveQuorum()
+	b.plan.Before = b.quorum
+	b.plan.Loss = Loss{Kind: LossNone}
+	b.plan.ClusterID = b.liveID()
+	return b
+}
+
+// route takes the least destructive way that is open.
+func (b *builder) route() *Plan {
+	if b.quorum.Has() {
+		return b.routeWithQuorum()
+	}
+	return b.routeWithoutQuorum()
+}
+
+func (b *builder) routeWithQuorum() *Plan {
+	if r := b.checkEqual(); r != nil {
+		return b.refuse(r)
+	}
+	differences := b.differences()
+	switch {
+	case b.unfinished() != "":
+		return b.finish(b.unfinished())
+	case count(b.members, condDown) > 0:
+		return b.start(differences)
+	case len(differences) > 0:
+		return b.refuse(b.refuseReconfigure(differences))
+	case b.starting():
+		return b.await()
+	case count(b.members, condRunning) > 0:
+		return b.refuse(b.refuseNoReply())
+	case len(b.orphans()) > 0:
+		return b.adopt()
+	}
+	return b.inSync()
+}
+
+func (b *builder) routeWithoutQuorum() *Plan {
+	if token := b.unfinished(); token != "" {
+		return b.finish(token)
+	}
+	intact := with(b.members, condDown, condRunning, condServing)
+	switch {
+	case len(intact) == 0 && count(b.members, condDamaged) == 0:
+		return b.routeWithoutSurvivor()
+	case len(intact) >= majority(b.diskVoters(intact)):
+		return b.startFromDisks()
+	}
+	return b.refuse(b.refuseRecover(intact))
+}
+
+func (b *builder) routeWithoutSurvivor() *Plan {
+	switch {
+	case b.cluster.Snapshot != nil:
+		return b.restore()
+	case count(b.members, condMissing) > 0:
+		return b.refuse(b.refuseMissing())
+	case count(b.members, condPristine) > 0:
+		return b.refuse(b.refuseUnfinished("the file no longer has a snapshot block"))
+	}
+	return b.bootstrap()
+}
+
+// liveQuorum counts the voters of the live cluster, by the member list of one
+// that proved quorum, and those of the file's that serve under a leader.
+func (b *builder) liveQuorum() Quorum {
+	q := Quorum{Voters: b.cluster.Voters()}
+	if list := b.liveMembers(); list != nil {
+		q.Voters = 0
+		for _, m := range list {
+			if !m.Learner {
+				q.Voters++
+			}
+		}
+	}
+	proven := false
+	for _, m := range b.members {
+		e := m.seen.Client
+		if m.cond != condServing || e.Learner || e.LeaderID == "" {
+			continue
+		}
+		q.Healthy++
+		if e.Linearizable.Known() && e.Linearizable.Value {
+			proven = true
+		}
+	}
+	// Without a linearizable answer a leader's name is an old memory.
+	if !proven {
+		q.Healthy = 0
+	}
+	return q
+}
+
+// liveMembers is the member list of a member that proved quorum; nil if none
+// did.
+func (b *builder) liveMembers() []ListedMember {
+	for _, m := range b.members {
+		e := m.seen.Client
+		if m.cond == condServing && e.Linearizable.Known() && e.Linearizable.Value && e.Members.Known() {
+			return e.Members.Value
+		}
+	}
+	return nil
+}
+
+func (b *builder) liveID() string {
+	for _, m := range b.members {
+		if m.cond == condServing && m.seen.Client.ClusterID != "" {
+			return m.seen.Client.ClusterID
+		}
+	}
+	for _, m := range b.members {
+		if m.hasData() {
+			return m.data().ClusterID
+		}
+	}
+	return ""
+}
+
+// diskVoters is how many voters the newest log among the directories names; at
+// least as many as the file has, where the log can't be read.
+func (b *builder) diskVoters(ms []*member) int {
+	var newest *member
+	for _, m := range ms {
+		if len(m.data().Members) > 0 && (newest == nil || newer(m.data(), newest.data())) {
+			newest = m
+		}
+	}
+	if newest == nil {
+		return b.cluster.Voters()
+	}
+	n := 0
+	for _, l := range newest.data().Members {
+		if !l.Learner {
+			n++
+		}
+	}
+	return n
+}
+
+// newer orders logs of one history (S7).
+func newer(a, b DataDir) bool {
+	if a.LastTerm != b.LastTerm {
+		return a.LastTerm > b.LastTerm
+	}
+	return a.LastIndex > b.LastIndex
+}
+
+func majority(n int) int { return Quorum{Voters: n}.Size() }
+
+func (b *builder) refuse(r *Refusal) *Plan {
+	b.plan.Refusal = r
+	b.plan.Headline = r.Title
+	b.plan.Steps = []Step{}
+	b.lines(func(*member) string { return "" })
+	return b.plan
+}
+
+func (b *builder) lines(todo func(*member) string) {
+	b.plan.Members = nil
+	for _, m := range b.members {
+		b.plan.Members = append(b.plan.Members, m.line(todo(m)))
+	}
+}
+
+func (b *builder) pass(r Route, why string, args ...any) {
+	b.plan.Passed = append(b.plan.Passed, PassedRoute{Route: r, Why: fmt.Sprintf(why, args...)})
+}
+
+func (b *builder) need(c Consent, why string, args ...any) {
+	b.plan.Needs = append(b.plan.Needs, Need{Consent: c, Why: fmt.Sprintf(why, args...)})
+}
+
+func (b *builder) note(code Code, pos spec.Position, text string, args ...any) {
+	b.plan.Notices = append(b.plan.Notices, Notice{Code: code, Pos: pos, Text: fmt.Sprintf(text, args...)})
+}
+
+// step appends s, with the quorum that it finds and leaves.
+func (b *builder) step(s Step, after Quorum) {
+	s.ID = len(b.plan.Steps) + 1
+	s.Kind = s.Action.Kind()
+	s.Target = s.Action.Targets()
+	s.Before = b.quorum
+	s.After = after
+	b.quorum = after
+	b.plan.Steps = append(b.plan.Steps, s)
+}

@@ -1,0 +1,97 @@
+package planner
+
+import "github.com/requorum/requorum/spec"
+
+// Code names a refusal or a notice. Codes are part of the interface: they stay
+// as they are, and docs/refusals.md has a heading for each.
+type Code string
+
+// The codes of refusals.
+const (
+	// Identity.
+	CodeClusterIDChanged Code = "cluster-id-changed" // not the ID that the file or the journal has
+	CodeForeignCluster   Code = "foreign-cluster"    // another cluster answers at the file's endpoints
+	CodeForeignData      Code = "foreign-data"       // a data directory of another cluster or member
+	CodeSplitCluster     Code = "split-cluster"      // more than one identity among the members
+	CodeDiverged         Code = "diverged"           // unequal HashKV at one revision
+
+	// Data.
+	CodeDataMissing       Code = "data-missing"       // absent data where a cluster was (S6)
+	CodeDataDamaged       Code = "data-damaged"       // a data directory that can't be started
+	CodeDataUnknown       Code = "data-unknown"       // a data directory that could not be read
+	CodeDataHeld          Code = "data-held"          // a stray process has the directory open
+	CodeNotADirectory     Code = "not-a-directory"    // something else lies at the path
+	CodeNoRoom            Code = "no-room"            // the file system is too full
+	CodePortTaken         Code = "port-taken"         // somebody else listens there
+	CodeRestoreUnfinished Code = "restore-unfinished" // a half restore that the file no longer matches
+
+	// Snapshots.
+	CodeSnapshotMissing     Code = "snapshot-missing"      // no such file
+	CodeSnapshotUnreadable  Code = "snapshot-unreadable"   // permissions, an I/O error, or it changes
+	CodeSnapshotDamaged     Code = "snapshot-damaged"      // hash, pages or records are wrong
+	CodeSnapshotNoHash      Code = "snapshot-no-hash"      // no sha256, and skip_hash_check is not set
+	CodeSnapshotNotEtcd     Code = "snapshot-not-etcd"     // not a bbolt file of etcd
+	CodeSnapshotWrongSHA    Code = "snapshot-wrong-sha256" // not the file that was expected
+	CodeSnapshotVersion     Code = "snapshot-version"      // the etcd can't start from it
+	CodeRevisionOverflow    Code = "revision-overflow"     // the bump leaves no room in int64
+	CodeSnapshotUnsupported Code = "snapshot-source-unsupported"
+
+	// Binaries.
+	CodeBinaryMissing Code = "binary-missing"
+	CodeBinaryVersion Code = "binary-version" // not the version that the file wants
+
+	// What can't be told from here.
+	CodeUnreachable   Code = "unreachable"      // members that may be alive where we can't look (S2)
+	CodeAuthRequired  Code = "auth-required"    // rights are missing
+	CodeTLSFailed     Code = "tls-failed"       // the handshake fails
+	CodeWrongService  Code = "wrong-service"    // not an etcd
+	CodeNoLeader      Code = "no-leader"        // members run without a leader, and it isn't known why
+	CodeDeadWithAlive Code = "process-no-reply" // a process that runs and does not answer
+
+	// Carried out by later versions: the file is understood, the plan is refused.
+	CodeRouteReconfigure   Code = "route-reconfigure"
+	CodeRouteRecover       Code = "route-recover"
+	CodeRouteForced        Code = "route-forced"
+	CodeHostUnsupported    Code = "host-unsupported"    // ssh and manual hosts
+	CodeServiceUnsupported Code = "service-unsupported" // systemd and command
+	CodeFeatureUnsupported Code = "feature-unsupported"
+
+	// Policy.
+	CodePrevented Code = "policy-prevented"
+)
+
+// Refusal is the reason why there is no safe plan: what was seen, where the
+// file asks for it, and what a person can do.
+type Refusal struct {
+	Code   Code          `json:"code"`
+	Title  string        `json:"title"`  // one line
+	Detail string        `json:"detail"` // what was seen
+	Remedy []string      `json:"remedy"` // what to do, in order
+	Pos    spec.Position `json:"pos"`
+}
+
+// Notice is something to know that stops nothing.
+type Notice struct {
+	Code Code          `json:"code"`
+	Text string        `json:"text"`
+	Pos  spec.Position `json:"pos"`
+}
+
+// The codes of notices.
+const (
+	NoteNotSupervised  Code = "not-supervised"  // runs, but not under requorum
+	NoteSupervisorDead Code = "supervisor-dead" // etcd runs on without its supervisor
+	NoteNoBootStart    Code = "no-boot-start"   // S21: does not come back after a reboot
+	NoteNotCompared    Code = "kv-not-compared" // S4
+	NoteAlarm          Code = "alarm"
+	NoteNotProvable    Code = "contents-not-provable" // S14
+	NoteLeasesRestart  Code = "leases-restart"        // S16
+	NoteEvenVoters     Code = "even-voters"
+	NoteWatchers       Code = "watchers-list-again"
+	NoteOldAlarms      Code = "snapshot-alarms"
+	NoteSettingsDiffer Code = "settings-differ"
+	NoteTooFewForLoss  Code = "no-tolerance"
+	NoteRemaining      Code = "remaining" // what planning again will deal with
+	NoteRestarts       Code = "restarts"  // the member dies again and again
+	NoteSameMachine    Code = "same-machine"
+)

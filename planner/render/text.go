@@ -1,0 +1,258 @@
+// Package render turns a plan into what people and programs read. Each renderer
+// is a pure function of its arguments: it knows no terminal, no width and no
+// colour that it isn't given.
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/requorum/requorum/planner"
+)
+
+// Style is how text is shown: how wide, and in which colours.
+type Style struct {
+	Width int // columns; below 40 is taken as 80
+	// Good, Bad, Warn, Bold and Dim colour a piece of text; Plain leaves them
+	// all as they are.
+	Good, Bad, Warn, Bold, Dim func(string) string
+}
+
+// Plain is 80 columns without colour.
+func Plain() Style {
+	same := func(s string) string { return s }
+	return Style{Width: 80, Good: same, Bad: same, Warn: same, Bold: same, Dim: same}
+}
+
+func (s Style) width() int {
+	if s.Width < 40 {
+		return 80
+	}
+	return s.Width
+}
+
+// JSON gives the plan's JSON form, indented.
+func JSON(p *planner.Plan) ([]byte, error) {
+	b, err := json.MarshalIndent(p, "", "  ")
+	return append(b, '\n'), err
+}
+
+// Text gives the plan as a person reads it in a terminal.
+func Text(p *planner.Plan, s Style) string {
+	var b strings.Builder
+	b.WriteString(headline(p, s))
+	b.WriteString(members(p, s))
+	b.WriteString(snapshot(p, s))
+	if p.Refusal != nil {
+		b.WriteString(refusal(p.Refusal, s))
+		b.WriteString(notices(p, s))
+		b.WriteString("\n" + s.Bad("No safe plan.") + " Nothing was changed.\n")
+		return b.String()
+	}
+	b.WriteString(steps(p, s))
+	b.WriteString(passed(p, s))
+	b.WriteString(loss(p, s))
+	b.WriteString(notices(p, s))
+	b.WriteString(needs(p, s))
+	b.WriteString("\n" + summary(p, s))
+	return b.String()
+}
+
+func headline(p *planner.Plan, s Style) string {
+	text := p.Headline
+	if p.Refusal != nil {
+		text = "refused: " + text
+	}
+	text = paragraph(fmt.Sprintf("Cluster %s: %s", p.Cluster, text), s.width(), "", "  ")
+	// Coloured after it was wrapped: colours have no width.
+	name := "Cluster " + p.Cluster + ":"
+	text = strings.Replace(text, name, s.Bold(name), 1)
+	switch {
+	case p.Refusal != nil:
+		text = strings.Replace(text, "refused:", s.Bad("refused:"), 1)
+	case p.Route == planner.RouteInSync:
+		text = strings.Replace(text, "in sync", s.Good("in sync"), 1)
+	}
+	return text + "\n"
+}
+
+func members(p *planner.Plan, s Style) string {
+	todo := false
+	for _, m := range p.Members {
+		todo = todo || m.Todo != ""
+	}
+	head := []string{"Member", "Seen", "Data"}
+	if todo {
+		head = append(head, "Then")
+	}
+	rows := [][]string{head}
+	for _, m := range p.Members {
+		row := []string{m.Name, m.Seen, m.Data}
+		if todo {
+			row = append(row, m.Todo)
+		}
+		rows = append(rows, row)
+	}
+	return table(rows, s.width(), func(r, c int, text string) string {
+		switch {
+		case r == 0:
+			return s.Dim(text)
+		case c == 0:
+			return s.Bold(text)
+		case c == 3:
+			return s.Good(text)
+		case p.Members[r-1].Alarm:
+			return s.Warn(text)
+		}
+		return text
+	})
+}
+
+func snapshot(p *planner.Plan, s Style) string {
+	o := p.Snapshot
+	if o == nil || o.Problem != "" || p.Route != planner.RouteRestore {
+		return ""
+	}
+	proof := "sha256 " + o.SHA256[:min(12, len(o.SHA256))] + "… proven"
+	if !o.HasHash {
+		proof = "no hash: pages and records checked, values not provable"
+	}
+	text := fmt.Sprintf("Snapshot %s: %s, revision %d, %s, %s", o.Source, Bytes(o.Size), o.Revision, plural(o.Keys, "key"), proof)
+	return "\n" + paragraph(text, s.width(), "  ", "    ")
+}
+
+func steps(p *planner.Plan, s Style) string {
+	if len(p.Steps) == 0 {
+		return ""
+	}
+	rows := [][]string{{"#", "Step", "On", "Quorum after", "Undo"}}
+	for _, st := range p.Steps {
+		undo := st.Undo
+		if undo == "" {
+			undo = "no: " + st.NoUndo
+		}
+		rows = append(rows, []string{fmt.Sprint(st.ID), st.Title, strings.Join(st.Target, " "), Quorum(st.After), undo})
+	}
+	return "\n" + table(rows, s.width(), func(r, c int, text string) string {
+		switch {
+		case r == 0:
+			return s.Dim(text)
+		case c == 1:
+			return s.Bold(text)
+		case c == 3 && !p.Steps[r-1].After.Has():
+			return s.Warn(text)
+		case c == 4 && p.Steps[r-1].Undo == "":
+			return s.Warn(text)
+		}
+		return text
+	})
+}
+
+// Quorum says how a cluster stands: "2 of 3, may lose 0", or "none".
+func Quorum(q planner.Quorum) string {
+	if !q.Has() {
+		return "none"
+	}
+	return fmt.Sprintf("%d of %d, may lose %d", q.Healthy, q.Voters, q.Tolerance())
+}
+
+func passed(p *planner.Plan, s Style) string {
+	if len(p.Passed) == 0 || len(p.Steps) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, r := range p.Passed {
+		parts = append(parts, fmt.Sprintf("%s (%s)", r.Route, r.Why))
+	}
+	return "\n" + paragraph("Route "+string(p.Route)+", because these are not open: "+strings.Join(parts, ", ")+".", s.width(), "  ", "    ")
+}
+
+func loss(p *planner.Plan, s Style) string {
+	if p.Loss.Text == "" {
+		return ""
+	}
+	text := paragraph(p.Loss.Text, s.width(), "  ", "    ")
+	if p.Loss.Kind == planner.LossUnknown {
+		text = s.Warn(strings.TrimRight(text, "\n")) + "\n"
+	}
+	return text
+}
+
+func notices(p *planner.Plan, s Style) string {
+	var b strings.Builder
+	for _, n := range p.Notices {
+		text := "Note: " + n.Text
+		if at := n.Pos.String(); at != "" {
+			text += " (" + at + ")"
+		}
+		b.WriteString(paragraph(text+".", s.width(), "  ", "    "))
+	}
+	return b.String()
+}
+
+func needs(p *planner.Plan, s Style) string {
+	var b strings.Builder
+	for _, n := range p.Needs {
+		b.WriteString(paragraph(fmt.Sprintf("Needs: --accept=%s: %s.", n.Consent, n.Why), s.width(), "  ", "    "))
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return s.Warn(strings.TrimRight(b.String(), "\n")) + "\n"
+}
+
+func refusal(r *planner.Refusal, s Style) string {
+	var b strings.Builder
+	b.WriteString("\n" + paragraph(fmt.Sprintf("%s: %s", r.Code, r.Detail), s.width(), "  ", "    "))
+	if at := r.Pos.String(); at != "" {
+		b.WriteString("    at " + s.Dim(at) + "\n")
+	}
+	for _, line := range r.Remedy {
+		b.WriteString(paragraph(line, s.width(), "  - ", "    "))
+	}
+	return b.String()
+}
+
+func summary(p *planner.Plan, s Style) string {
+	if !p.Changes() {
+		return s.Good("Nothing to do.") + "\n"
+	}
+	counts := map[string]int{}
+	for _, st := range p.Steps {
+		counts[st.Kind] += len(st.Target)
+	}
+	var parts []string
+	for _, k := range []struct{ kind, text string }{
+		{planner.Restore{}.Kind(), "to restore"}, {planner.Start{}.Kind(), "to start"},
+		{planner.Adopt{}.Kind(), "to adopt"}, {planner.Stop{}.Kind(), "to stop"},
+	} {
+		if n := counts[k.kind]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, k.text))
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"nothing to change, only to wait and verify"}
+	}
+	return s.Bold("Plan: "+strings.Join(parts, ", ")+", nothing to remove.") + "\n"
+}
+
+// Bytes gives n in the unit that suits it.
+func Bytes(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/unit, 0
+	for f >= unit && i < 3 {
+		f, i = f/unit, i+1
+	}
+	return fmt.Sprintf("%.1f %s", f, []string{"KiB", "MiB", "GiB", "TiB"}[i])
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}

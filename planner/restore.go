@@ -1,0 +1,202 @@
+package planner
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// maxRevision leaves room for a thousand bumps and a century of writes before
+// an int64 overflows.
+const maxRevision = math.MaxInt64 / 2
+
+// restore is the plan of a cluster of which nothing is left but a snapshot.
+func (b *builder) restore() *Plan {
+	if r := b.checkSnapshot(); r != nil {
+		return b.refuse(r)
+	}
+	if r := b.checkPlaces(b.members); r != nil {
+		return b.refuse(r)
+	}
+	b.plan.Route = RouteRestore
+	missing := with(b.members, condMissing)
+	b.plan.Headline = "no data here, but a snapshot: restore it to all members"
+	if len(missing) > 0 {
+		b.plan.Headline = "all data is gone: restore the snapshot to all members"
+		b.need(ConsentDataLoss, "%s; what was written after the snapshot is given up (a disk that is not mounted looks the same)", missing[0].evidence())
+	}
+	if b.bump() == 0 {
+		b.need(ConsentStaleWatchers, "without a revision bump, clients that watch keep showing what is no more")
+	}
+	b.pass(RouteInSync, "no member runs")
+	b.pass(RouteStart, "no member has a data directory that was in use")
+	b.pass(RouteReconfigure, "there is no quorum to ask")
+	b.pass(RouteRecover, "there is no survivor to recover from")
+	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: " + b.restoreLoss()}
+	b.restoreSteps(b.in.Token, initial(b.members), initial(b.members))
+	return b.plan
+}
+
+func (b *builder) restoreLoss() string {
+	s := b.obs.Snapshot
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("every write after the snapshot was taken; no upper bound is known. The last write that it holds is revision %d.", s.Revision)
+}
+
+// bump is the revision bump that the plan applies: the file's, or the default
+// (S16: every new identity bumps).
+func (b *builder) bump() int64 {
+	if s := b.cluster.Snapshot; s != nil && s.RevisionBump != nil {
+		return *s.RevisionBump
+	}
+	return spec.DefaultRevisionBump
+}
+
+// restoreSteps stages, tries, installs, starts and verifies. stage and install
+// are all initial members for a new restore and the missing ones for one that
+// is finished.
+func (b *builder) restoreSteps(token string, stage, install []*member) {
+	id := ClusterID(b.cluster.Members, token)
+	revision, keys := b.restored(token)
+	if len(stage) > 0 {
+		b.stageStep(token, stage)
+	}
+	if len(install) > 0 {
+		b.trialStep(token, install[0], revision, keys)
+		b.installStep(token, install)
+	}
+	b.startRestored(token, id)
+	b.verifyStep(initial(b.members), id, revision, true)
+	b.lines(func(m *member) string {
+		switch {
+		case contains(stage, m):
+			return "restore, start"
+		case contains(install, m):
+			return "put in place, start"
+		case m.cond == condPristine || m.cond == condDown:
+			return "start"
+		}
+		return ""
+	})
+	b.noteRestore(revision)
+	b.noteLearners()
+	b.noteReboot()
+}
+
+// restored is what the members hold after the restore under token: the revision
+// and the live keys, -1 where they can't be counted on: the snapshot is no longer
+// at hand, or some of them hang on leases that may end.
+func (b *builder) restored(token string) (revision int64, keys int) {
+	keys = -1
+	if s := b.obs.Snapshot; s != nil && s.Problem == "" {
+		revision = s.Revision + b.bump()
+		if s.Leases == 0 {
+			keys = s.Keys
+		}
+	}
+	for _, m := range b.members {
+		p := m.provenance()
+		if p != nil && p.Token == token {
+			revision = p.Revision + p.RevisionBump
+			if s := b.obs.Snapshot; s == nil || s.SHA256 != p.SHA256 {
+				keys = -1
+			}
+		}
+	}
+	return revision, keys
+}
+
+func (b *builder) stageStep(token string, ms []*member) {
+	s := b.obs.Snapshot
+	a := Restore{
+		Snapshot: s.Path, SHA256: s.SHA256, SkipHashCheck: b.cluster.Snapshot.SkipHashCheck,
+		RevisionBump: b.bump(), Members: b.claims(token, ProvenanceRestore, ms),
+	}
+	var by []string
+	for _, m := range ms {
+		by = append(by, b.restoreCommand(m, token))
+	}
+	b.step(Step{
+		Action: a, Title: "stage",
+		Reason: Reason{Fact: fmt.Sprintf("%s no data; the snapshot holds revision %d", haveHas(ms), s.Revision), Pos: b.cluster.Snapshot.Pos},
+		Undo:   "yes: nothing is in place yet",
+		Wait:   "restored beside the data directory, synced and read back", TimeoutSeconds: copySeconds(s.Size, len(ms)),
+		Equivalent: by,
+	}, b.quorum)
+}
+
+func (b *builder) restoreCommand(m *member, token string) string {
+	cmd := []string{"etcdutl snapshot restore", b.obs.Snapshot.Path,
+		"--name=" + m.spec.Name, "--data-dir=" + m.spec.DataDir,
+		"--initial-advertise-peer-urls=" + strings.Join(m.spec.PeerURLs, ","),
+		"--initial-cluster=" + b.cluster.InitialCluster(),
+		"--initial-cluster-token=" + token}
+	if m.spec.WALDir != "" {
+		cmd = append(cmd, "--wal-dir="+m.spec.WALDir)
+	}
+	if n := b.bump(); n > 0 {
+		cmd = append(cmd, fmt.Sprintf("--bump-revision=%d --mark-compacted", n))
+	}
+	if b.cluster.Snapshot.SkipHashCheck {
+		cmd = append(cmd, "--skip-hash-check")
+	}
+	return strings.Join(cmd, " ")
+}
+
+// copySeconds allows 10 MB/s for each copy, and a minute.
+func copySeconds(size int64, copies int) int {
+	return 60 + int(size*int64(copies)/(10<<20))
+}
+
+func (b *builder) trialStep(token string, m *member, revision int64, keys int) {
+	var size int64
+	if s := b.obs.Snapshot; s != nil {
+		size = s.Size
+	}
+	b.step(Step{
+		Action: Trial{Place: m.place(), Token: token, Binary: b.cluster.Etcd.Binary, Revision: revision, Keys: keys},
+		Title:  "trial start",
+		Reason: Reason{Fact: fmt.Sprintf("etcd %s has to start from it, alone and on loopback, before it goes in place", m.seen.Binary.Value.Version), Pos: b.cluster.Etcd.Pos},
+		Undo:   "yes: a throwaway copy",
+		Wait:   "it serves what was restored", TimeoutSeconds: copySeconds(size, 1) + 60,
+		Equivalent: []string{fmt.Sprintf("cp -r STAGED TRIAL && etcd --data-dir TRIAL --force-new-cluster && etcdctl get --prefix '' --count-only  # on loopback, for %s", m.spec.Name)},
+	}, b.quorum)
+}
+
+func (b *builder) installStep(token string, ms []*member) {
+	var by []string
+	for _, m := range ms {
+		by = append(by, "mv STAGED "+m.spec.DataDir)
+	}
+	b.step(Step{
+		Action: Install{Token: token, Members: places(ms)}, Title: "put in place",
+		Reason: Reason{Fact: "the staged directories are proven", Pos: ms[0].spec.Pos},
+		Undo:   "yes: what was there is kept aside",
+		Wait:   "the directories hold the new identity", TimeoutSeconds: 30,
+		Equivalent: by,
+	}, b.quorum)
+}
+
+func (b *builder) startRestored(token, id string) {
+	a := Start{Voters: b.cluster.Voters()}
+	for _, m := range initial(b.members) {
+		if m.cond == condServing || m.cond == condRunning {
+			continue
+		}
+		a.Members = append(a.Members, StartMember{
+			Place: m.place(), Binary: b.cluster.Etcd.Binary,
+			Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
+			ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
+			ClientURL: m.spec.ClientURLs[0],
+		})
+	}
+	if len(a.Members) == 0 {
+		return
+	}
+	after := Quorum{Voters: a.Voters, Healthy: a.Voters}
+	b.appendStart(a, after, Reason{Fact: "everything is in place", Pos: b.cluster.Pos}, "")
+}

@@ -1,0 +1,68 @@
+package planner
+
+import "fmt"
+
+// NewStop is the plan of `requorum stop`: it stops the services of the members in
+// only, or of all where only is empty, and keeps all data.
+func NewStop(in Input, only []string) *Plan {
+	b := newBuilder(in)
+	if r := b.checkSupported(); r != nil {
+		return b.refuse(r)
+	}
+	var ms, strays []*member
+	for _, m := range b.members {
+		if len(only) > 0 && !hasName(only, m.spec.Name) {
+			continue
+		}
+		switch s := m.seen.Service; {
+		case s.Known() && (s.Value.State == ServiceRunning || s.Value.State == ServiceBackoff):
+			ms = append(ms, m)
+		case m.cond == condServing || m.cond == condRunning:
+			strays = append(strays, m)
+		}
+	}
+	b.plan.Route = RouteStop
+	if len(strays) > 0 {
+		b.note(NoteNotSupervised, strays[0].spec.Pos, "%s not started by requorum and left alone: stop it the way it was started", isAre(strays))
+	}
+	if len(ms) == 0 {
+		b.plan.Headline = "nothing to stop"
+		b.lines(func(*member) string { return "" })
+		return b.plan
+	}
+	b.plan.Headline = "stop " + names(ms)
+	b.plan.Loss.Text = "Lost: nothing. All data stays where it is."
+	after := b.quorum
+	after.Healthy = max(0, after.Healthy-voters(with(ms, condServing)))
+	b.step(Step{
+		Action: Stop{Members: places(ms)}, Title: "stop",
+		Reason: Reason{Fact: "you asked for it", Pos: ms[0].spec.Pos},
+		Undo:   "requorum apply",
+		Wait:   "their processes have ended", TimeoutSeconds: 60,
+		Equivalent: stopCommands(ms),
+	}, after)
+	b.lines(func(m *member) string {
+		if contains(ms, m) {
+			return "stop"
+		}
+		return ""
+	})
+	return b.plan
+}
+
+func stopCommands(ms []*member) []string {
+	out := make([]string, len(ms))
+	for i, m := range ms {
+		out[i] = fmt.Sprintf("kill %d  # %s's supervisor, which stops etcd", m.seen.Service.Value.SupervisorPID, m.spec.Name)
+	}
+	return out
+}
+
+func hasName(list []string, name string) bool {
+	for _, n := range list {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}

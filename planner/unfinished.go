@@ -1,0 +1,191 @@
+package planner
+
+import "fmt"
+
+// unfinished gives the token of a bootstrap or restore that was interrupted and
+// has to be finished under that token, or "" where there is none. A restore
+// that no member has started under yet and that the file no longer matches is
+// not finished: nothing was acknowledged under it, so a new one may begin.
+func (b *builder) unfinished() string {
+	token, ran := b.begunToken()
+	if token == "" || !b.anyIncomplete(token) {
+		return ""
+	}
+	if ran {
+		return token
+	}
+	for _, m := range b.members {
+		if m.hasData() && !m.under(token) {
+			return ""
+		}
+	}
+	if b.finishMismatch(token) != "" {
+		return ""
+	}
+	return token
+}
+
+// begunToken is the one token that members have data or a complete staging
+// under, and whether any of them ever ran; "" where there is none, or several
+// that none ran under.
+func (b *builder) begunToken() (token string, ran bool) {
+	begun := map[string]bool{}
+	for _, m := range b.members {
+		p := m.provenance()
+		if p == nil || !m.under(p.Token) {
+			continue
+		}
+		switch {
+		case m.ran():
+			return p.Token, true
+		case m.hasData() || m.data().Staged == p.Token:
+			begun[p.Token] = true
+			token = p.Token
+		}
+	}
+	if len(begun) != 1 {
+		return "", false
+	}
+	return token, false
+}
+
+// under reports whether the member's place is claimed by token and has not lost
+// what it had under it.
+func (m *member) under(token string) bool {
+	p := m.provenance()
+	return p != nil && p.Token == token && (m.hasData() || !m.data().EverRan)
+}
+
+// ran reports whether the member has data that etcd has run on.
+func (m *member) ran() bool {
+	return m.hasData() && (m.data().EverRan || !m.neverStarted())
+}
+
+// incomplete reports whether the member still lacks its data or its first start
+// under token.
+func (m *member) incomplete(token string) bool {
+	return m.cond != condServing && m.cond != condRunning && m.under(token) && !m.ran()
+}
+
+func (b *builder) anyIncomplete(token string) bool {
+	for _, m := range b.members {
+		if m.incomplete(token) {
+			return true
+		}
+	}
+	return false
+}
+
+// finishMismatch says why the file can't finish what was begun under token; ""
+// if it can.
+func (b *builder) finishMismatch(token string) string {
+	for _, m := range b.members {
+		p := m.provenance()
+		if p == nil || p.Token != token {
+			continue
+		}
+		if p.InitialCluster != b.cluster.InitialCluster() {
+			return fmt.Sprintf("it was begun for the members %s", p.InitialCluster)
+		}
+		if p.Kind == ProvenanceRestore && len(b.toStage(token)) > 0 {
+			return b.snapshotMismatch(p)
+		}
+	}
+	return ""
+}
+
+func (b *builder) snapshotMismatch(p *Provenance) string {
+	s := b.obs.Snapshot
+	switch {
+	case s == nil:
+		return "the file names no snapshot, and not every member was staged yet"
+	case s.Problem != "":
+		return "the snapshot can't be used: " + s.Detail
+	case s.SHA256 != p.SHA256:
+		return fmt.Sprintf("it was begun from a snapshot with sha256 %s…, the file's has %s…", short(p.SHA256), short(s.SHA256))
+	case b.bump() != p.RevisionBump:
+		return fmt.Sprintf("it was begun with a revision bump of %d, the file now says %d", p.RevisionBump, b.bump())
+	}
+	return ""
+}
+
+func short(s string) string {
+	if len(s) > 12 {
+		return s[:12]
+	}
+	return s
+}
+
+// toStage are the members that have nothing restored under token yet.
+func (b *builder) toStage(token string) []*member {
+	_, ran := b.begunToken()
+	var out []*member
+	for _, m := range b.members {
+		if !m.spec.Learner && m.data().Staged != token && m.joins(token, ran) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// toInstall are the members whose restored directory is not in place yet.
+func (b *builder) toInstall(token string) []*member {
+	_, ran := b.begunToken()
+	var out []*member
+	for _, m := range b.members {
+		if !m.spec.Learner && m.joins(token, ran) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// joins reports whether a member without data may begin under token. Once any
+// member ran, only one that was claimed then and never ran itself may: any other
+// may have held acknowledged writes and lost them.
+func (m *member) joins(token string, ran bool) bool {
+	return !m.hasData() && (!ran || m.under(token))
+}
+
+// finish is the plan that completes what was begun under token.
+func (b *builder) finish(token string) *Plan {
+	if why := b.finishMismatch(token); why != "" {
+		return b.refuse(b.refuseUnfinished(why))
+	}
+	kind := ProvenanceBootstrap
+	for _, m := range b.members {
+		if p := m.provenance(); p != nil && p.Token == token {
+			kind = p.Kind
+		}
+	}
+	b.plan.ClusterID = ClusterID(b.cluster.Members, token)
+	b.pass(RouteInSync, "a %s was begun and not finished", kind)
+	b.pass(RouteStart, "not every member has its data")
+	if kind == ProvenanceRestore {
+		return b.finishRestore(token)
+	}
+	return b.finishBootstrap(token)
+}
+
+func (b *builder) finishBootstrap(token string) *Plan {
+	b.plan.Route = RouteBootstrap
+	b.plan.Headline = "a bootstrap was begun and interrupted: finish it"
+	b.plan.Loss.Text = "Lost: nothing. The members that are still to start never held data."
+	var ms []*member
+	for _, m := range with(b.members, condFresh, condMissing, condDown) {
+		if m.hasData() || m.under(token) {
+			ms = append(ms, m)
+		}
+	}
+	b.bootstrapSteps(token, ms, false)
+	return b.plan
+}
+
+func (b *builder) finishRestore(token string) *Plan {
+	b.plan.Route = RouteRestore
+	b.plan.Headline = "a restore was begun and interrupted: finish it under its own token"
+	b.plan.Loss.Text = "Lost: nothing more than the restore that was begun gave up. " + b.restoreLoss()
+	stage := b.toStage(token)
+	b.restoreSteps(token, stage, b.toInstall(token))
+	return b.plan
+}

@@ -1,0 +1,65 @@
+package planner
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// minor reads the minor of "3.6", "3.6.16" or "3.6.0-alpha.0"; -1 where it is
+// none of etcd 3.
+func minor(version string) int {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 || parts[0] != "3" {
+		return -1
+	}
+	n, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// satisfies reports whether the version that is there is the one wanted: "3.6"
+// is satisfied by any 3.6.x, "3.6.16" by itself alone, "" by everything.
+func satisfies(have, want string) bool {
+	if want == "" || have == want {
+		return true
+	}
+	return strings.Count(want, ".") == 1 && minor(have) == minor(want)
+}
+
+// startsFromSnapshot reports whether a server of version server starts from
+// data restored from a snapshot of the storage version snapshot ("" is 3.5 or
+// older, which wrote none), and otherwise why not. As tried on real servers:
+// a newer server takes an older snapshot; 3.5 takes one of 3.6; nothing older
+// takes one of 3.7, and 3.4 panics on all newer ones.
+func startsFromSnapshot(snapshot, server string) (bool, string) {
+	srv := minor(server)
+	snap := minor(snapshot)
+	switch {
+	case srv < 0:
+		return false, fmt.Sprintf("%q is no version of etcd 3", server)
+	case snapshot == "" || snap <= srv:
+		return true, ""
+	case snap == 6 && srv == 5:
+		return true, ""
+	}
+	return false, fmt.Sprintf("the snapshot was taken on etcd 3.%d, and etcd %s can't start from it", snap, server)
+}
+
+// startsFromDir reports whether a server of version server starts on a data
+// directory of the storage version dir ("" is 3.5 or older), and otherwise why
+// not. A live directory moves one minor up at a time and never down.
+func startsFromDir(dir, server string) (bool, string) {
+	srv, have := minor(server), minor(dir)
+	switch {
+	case srv < 0:
+		return false, fmt.Sprintf("%q is no version of etcd 3", server)
+	case dir == "" && srv >= 7:
+		return false, fmt.Sprintf("the directory was written by etcd 3.5 or older, and etcd %s can't start on it: it goes through 3.6", server)
+	case dir == "" || have == srv || have+1 == srv:
+		return true, ""
+	}
+	return false, fmt.Sprintf("the directory was written by etcd 3.%d, and etcd %s can't start on it", have, server)
+}

@@ -1,0 +1,269 @@
+// Package spec holds the desired state of one etcd cluster as plain values.
+//
+// It has types and no behaviour that touches the world: reading HCL is
+// spec/load's work, comparing with a live cluster is the planner's. Every value
+// that came from a file carries the Position it stands at, so that a plan can
+// point at the line it follows.
+package spec
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Position is a place in a configuration file. The zero value means "no file":
+// a default, or a value computed by requorum.
+type Position struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+}
+
+// String gives "file:line", or "" for the zero Position.
+func (p Position) String() string {
+	if p.File == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
+
+// Secret is a string that never shows itself: String, Go syntax and JSON all
+// give a placeholder. Reveal is the one way to the value.
+type Secret struct{ value string }
+
+// NewSecret wraps v.
+func NewSecret(v string) Secret { return Secret{value: v} }
+
+// Reveal returns the value itself.
+func (s Secret) Reveal() string { return s.value }
+
+// Empty reports whether there is no value.
+func (s Secret) Empty() bool { return s.value == "" }
+
+// String implements fmt.Stringer without the value.
+func (s Secret) String() string {
+	if s.value == "" {
+		return ""
+	}
+	return "(sensitive)"
+}
+
+// GoString implements fmt.GoStringer without the value.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalJSON implements json.Marshaler without the value.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }
+
+// Cluster is the whole file: one etcd cluster as it should be.
+type Cluster struct {
+	Name string
+	// ID is the cluster ID in hex as etcd prints it (unpadded), or "" where the
+	// file does not pin one.
+	ID       string
+	Etcd     Etcd
+	Members  []Member // in file order
+	Hosts    []Host   // in file order
+	Snapshot *Snapshot
+	Recover  *Recover
+	TLS      *TLS
+	Auth     *Auth
+	Policy   Policy
+	// Dir is the absolute folder that relative paths of the file start at.
+	Dir string
+	Pos Position
+}
+
+// Member returns the member called name.
+func (c *Cluster) Member(name string) (Member, bool) {
+	for _, m := range c.Members {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// Host returns the host called name; "" is this machine with its default
+// service.
+func (c *Cluster) Host(name string) (Host, bool) {
+	if name == "" {
+		return Host{Access: AccessLocal, Service: Service{Kind: ServiceProcess}}, true
+	}
+	for _, h := range c.Hosts {
+		if h.Name == name {
+			return h, true
+		}
+	}
+	return Host{}, false
+}
+
+// Voters counts the members that are not to stay learners.
+func (c *Cluster) Voters() int {
+	n := 0
+	for _, m := range c.Members {
+		if !m.Learner {
+			n++
+		}
+	}
+	return n
+}
+
+// InitialCluster gives --initial-cluster for all voters, in file order:
+// name=url pairs, a member with several peer URLs once for each.
+func (c *Cluster) InitialCluster() string {
+	var pairs []string
+	for _, m := range c.Members {
+		if m.Learner {
+			continue
+		}
+		for _, u := range m.PeerURLs {
+			pairs = append(pairs, m.Name+"="+u)
+		}
+	}
+	return strings.Join(pairs, ",")
+}
+
+// Etcd is the etcd block: which etcd runs, with which settings.
+type Etcd struct {
+	// Version is the version that must run, "3.6" or "3.6.16", or "" for
+	// whatever the binary is.
+	Version    string
+	VersionPos Position
+	// Binary is the path of etcd on the member's host, may contain "{minor}",
+	// and is "" for the etcd inside requorum.
+	Binary    string
+	BinaryPos Position
+	// Config is etcd's own settings by flag name without dashes; the values are
+	// written as on a command line ("true", "8589934592", "5m").
+	Config    map[string]string
+	ConfigPos map[string]Position
+	Pos       Position
+}
+
+// Member is one member of the cluster as it should be.
+type Member struct {
+	Name string
+	// Host is the name of a host block, or "" for this machine.
+	Host             string
+	PeerURLs         []string
+	ClientURLs       []string
+	ListenPeerURLs   []string // PeerURLs where the file has none
+	ListenClientURLs []string // ClientURLs where the file has none
+	DataDir          string   // absolute
+	WALDir           string   // absolute, or "" for the one inside DataDir
+	Learner          bool
+	Pos              Position
+}
+
+// Access is how requorum reaches a host.
+type Access string
+
+// The ways to reach a host.
+const (
+	AccessLocal  Access = "local"  // this machine
+	AccessSSH    Access = "ssh"    // through the user's OpenSSH
+	AccessManual Access = "manual" // not at all: a person runs what the plan prints
+)
+
+// Host is a machine that members live on.
+type Host struct {
+	Name    string
+	Address string
+	Access  Access
+	SSH     *SSH
+	Service Service
+	Pos     Position
+}
+
+// SSH is what requorum adds to the user's own ssh configuration; every field
+// may be empty.
+type SSH struct {
+	User    string
+	Port    int
+	Command []string // instead of "ssh"
+	Pos     Position
+}
+
+// ServiceKind says who keeps a member running.
+type ServiceKind string
+
+// The kinds of service.
+const (
+	ServiceProcess ServiceKind = "process" // requorum's own supervisor
+	ServiceSystemd ServiceKind = "systemd"
+	ServiceCommand ServiceKind = "command" // the user's start, stop and status commands
+)
+
+// Service is who keeps the members of a host running.
+type Service struct {
+	Kind   ServiceKind
+	Unit   string   // systemd
+	Start  []string // command: argv
+	Stop   []string
+	Status []string
+	Pos    Position
+}
+
+// Snapshot is where lost data comes back from.
+type Snapshot struct {
+	// Source is an absolute path or a URL (http, https, s3, etcd, datadir).
+	Source string
+	SHA256 string // expected, hex, or ""
+	// SkipHashCheck allows a file without etcd's appended sha256.
+	SkipHashCheck bool
+	// RevisionBump is nil where the file does not say; the planner then bumps by
+	// DefaultRevisionBump.
+	RevisionBump  *int64
+	MarkCompacted bool
+	Identity      string // path of an age identity
+	// Sensitive is true where Source came from a sensitive variable: it is then
+	// shown nowhere.
+	Sensitive bool
+	Pos       Position
+	SourcePos Position
+}
+
+// DefaultRevisionBump covers a week under 1,500 writes a second.
+const DefaultRevisionBump int64 = 1_000_000_000
+
+// Recover asks for recovery from a named survivor.
+type Recover struct {
+	From    string
+	InPlace bool
+	Pos     Position
+}
+
+// TLS is the certificates of the cluster.
+type TLS struct {
+	Client   *KeyPair // on the hosts
+	Peer     *KeyPair // on the hosts
+	Requorum *KeyPair // on this machine
+	Pos      Position
+}
+
+// KeyPair is a CA, a certificate and its key, each a path.
+type KeyPair struct {
+	CA, Cert, Key string
+	Pos           Position
+}
+
+// Auth is the user requorum acts as in a cluster with auth enabled.
+type Auth struct {
+	Username string
+	Password Secret
+	Pos      Position
+}
+
+// Policy narrows what a plan may do.
+type Policy struct {
+	// MinFaultTolerance is healthy voters less quorum; no step may go below it
+	// while the cluster has quorum.
+	MinFaultTolerance int
+	// SnapshotBefore is "", "membership" or "always".
+	SnapshotBefore string
+	// Prevent are consents that are never granted.
+	Prevent []string
+	// Strict refuses even the dip of one member stopped or removed at a time.
+	Strict bool
+	Pos    Position
+}
