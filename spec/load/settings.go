@@ -1,0 +1,152 @@
+package load
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// settings reads etcd.config: etcd's settings by flag name.
+func (l *loader) settings(b block, version string) (map[string]string, map[string]spec.Position) {
+	v, ok := b.value("config", cty.DynamicPseudoType)
+	if !ok {
+		return nil, nil
+	}
+	if !v.Type().IsObjectType() && !v.Type().IsMapType() {
+		l.errorAt(b.at("config"), "Wrong type", "config must be an object like { quota-backend-bytes = 8589934592 }; it is %s.", kindOf(v))
+		return nil, nil
+	}
+	config, positions := map[string]string{}, map[string]spec.Position{}
+	places := b.keys("config")
+	for it := v.ElementIterator(); it.Next(); {
+		key, value := it.Element()
+		name := key.AsString()
+		at, found := places[name]
+		if !found {
+			at = keyPlace{b.at("config"), b.at("config")}
+		}
+		if !l.checkSetting(name, version, at.key) || value.IsNull() {
+			continue
+		}
+		s, err := settingValue(value)
+		if err == nil {
+			err = checkSettingKind(etcdFlags[name], s)
+		}
+		if err != nil {
+			l.errorAt(at.value, "Invalid value for a setting", "%s %s.", name, err)
+			continue
+		}
+		config[name], positions[name] = s, position(at.key.rng)
+	}
+	return config, positions
+}
+
+type keyPlace struct{ key, value origin }
+
+// keys finds the places of an object's keys, where the file writes it out.
+func (b block) keys(name string) map[string]keyPlace {
+	pairs, diags := hcl.ExprMap(b.attrs[name].Expr)
+	if diags.HasErrors() {
+		return nil
+	}
+	places := map[string]keyPlace{}
+	for _, p := range pairs {
+		k, diags := p.Key.Value(b.ctx)
+		if diags.HasErrors() || k.IsMarked() || !k.IsKnown() || k.IsNull() {
+			continue
+		}
+		if k, err := convert.Convert(k, cty.String); err == nil {
+			places[k.AsString()] = keyPlace{origin{rng: p.Key.Range()}, origin{p.Value.Range(), p.Value, b.ctx}}
+		}
+	}
+	return places
+}
+
+// checkSetting refuses settings that requorum owns, and those that the version
+// of etcd does not have.
+func (l *loader) checkSetting(name, version string, at origin) bool {
+	if instead := owned(name); instead != "" {
+		l.errorAt(at, "Setting that requorum owns", "%s is requorum's to set. %s", name, instead)
+		return false
+	}
+	if _, known := etcdFlags[name]; known {
+		if danger := dangerous[name]; danger != "" {
+			l.warnAt(at, "Dangerous setting", "%s %s", name, danger)
+		}
+		return true
+	}
+	older := version != "" && minor(version) != supported[len(supported)-1]
+	replacement, wasKnown := formerFlag(name)
+	switch {
+	case wasKnown && older:
+		return true
+	case wasKnown:
+		l.errorAt(at, "Setting of an older etcd", "etcd %s has no setting %s any more.%s If an older etcd runs here, say so with version = \"3.6\".", supported[len(supported)-1], name, replacement)
+	default:
+		l.errorAt(at, "Unknown etcd setting", "etcd has no setting %q.%s", name, didYouMean(strings.TrimLeft(name, "-"), names(etcdFlags)))
+	}
+	return false
+}
+
+// settingValue writes a value as a command line has it.
+func settingValue(v cty.Value) (string, error) {
+	if v.IsNull() {
+		return "", fmt.Errorf("has null in its list")
+	}
+	switch ty := v.Type(); {
+	case ty == cty.Number:
+		return formatNumber(v), nil
+	case ty == cty.String, ty == cty.Bool:
+		s, err := convert.Convert(v, cty.String)
+		if err != nil {
+			return "", err
+		}
+		return s.AsString(), nil
+	case ty.IsTupleType(), ty.IsListType(), ty.IsSetType():
+		var parts []string
+		for it := v.ElementIterator(); it.Next(); {
+			_, e := it.Element()
+			if !e.Type().IsPrimitiveType() {
+				return "", fmt.Errorf("has a list in its list; write strings, numbers or bools")
+			}
+			s, err := settingValue(e)
+			if err != nil {
+				return "", err
+			}
+			parts = append(parts, s)
+		}
+		return strings.Join(parts, ","), nil
+	}
+	return "", fmt.Errorf("must be a string, a number, a bool or a list of them; it is %s", kindOf(v))
+}
+
+// checkSettingKind holds that etcd's flag would take the value.
+func checkSettingKind(kind flagKind, s string) error {
+	var err error
+	switch kind {
+	case flagBool:
+		if _, err = strconv.ParseBool(s); err != nil {
+			return fmt.Errorf("must be true or false; it is %q", s)
+		}
+	case flagInt:
+		if _, err = strconv.ParseInt(s, 0, 64); err != nil {
+			return fmt.Errorf("must be a whole number; it is %q", s)
+		}
+	case flagUint:
+		if _, err = strconv.ParseUint(s, 0, 64); err != nil {
+			return fmt.Errorf("must be a whole number, not below 0; it is %q", s)
+		}
+	case flagDuration:
+		if _, err = time.ParseDuration(s); err != nil {
+			return fmt.Errorf("must be a time with its unit, like \"5m\" or \"100ms\"; it is %q", s)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package load
+
+import (
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/requorum/requorum/spec"
+)
+
+var snapshotSchema = schema("source sha256 skip_hash_check revision_bump mark_compacted identity")
+
+// maxRevisionBump keeps bump + revision inside an int64: a store would have to
+// be at revision 2^62 already.
+const maxRevisionBump = 1 << 62
+
+var (
+	sourceSchemes = []string{"http", "https", "s3", "etcd", "datadir"}
+	sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+func (l *loader) snapshot(b block, members []member) *spec.Snapshot {
+	s := &spec.Snapshot{Pos: position(b.rng), SkipHashCheck: b.flag("skip_hash_check", false)}
+	l.source(b, s, members)
+	if t := b.text("sha256"); t.given() {
+		s.SHA256 = strings.ToLower(t.string)
+		l.checkSHA256(t, s, b.has("source"))
+	}
+	s.Identity = l.path("identity", b.text("identity"), true)
+	if n, ok := b.integer("revision_bump", 0, maxRevisionBump); ok {
+		s.RevisionBump = &n
+	}
+	bumps := s.RevisionBump == nil || *s.RevisionBump > 0 // nil is the planner's own bump
+	s.MarkCompacted = b.flag("mark_compacted", bumps)
+	switch at := b.at("mark_compacted"); {
+	case bumps && !s.MarkCompacted && b.has("mark_compacted"):
+		l.errorAt(at, "Bump without compaction", "A revision bump needs mark_compacted = true: else the watches of clients would wait for revisions that never come. For neither, write revision_bump = 0.")
+	case !bumps && s.MarkCompacted:
+		l.errorAt(at, "Compaction without a bump", "mark_compacted = true needs a revision_bump above 0, to have a revision that no client has seen.")
+	}
+	return s
+}
+
+func (l *loader) checkSHA256(t text, s *spec.Snapshot, hasSource bool) {
+	scheme, _, _ := strings.Cut(s.Source, "://")
+	switch {
+	case !sha256Pattern.MatchString(s.SHA256):
+		l.errorAt(t.at, "Invalid sha256", "sha256 must be 64 hexadecimal digits, as sha256sum prints them; this has %d characters.", len(t.string))
+	case !hasSource:
+		l.errorAt(t.at, "Hash of nothing", "sha256 is the hash of snapshot.source, which is not given.")
+	case !s.Sensitive && (scheme == "etcd" || scheme == "datadir"):
+		l.errorAt(t.at, "Hash of nothing", "A snapshot taken now from %s can't have a known hash. Leave sha256 out.", s.Source)
+	}
+}
+
+// source reads snapshot.source, which may come from a sensitive variable.
+func (l *loader) source(b block, s *spec.Snapshot, members []member) {
+	v, marked, ok := b.secret("source", cty.String)
+	if !ok {
+		return
+	}
+	t := text{v.AsString(), b.at("source")}
+	s.SourcePos = position(t.at.rng)
+	scheme, rest, isURL := strings.Cut(t.string, "://")
+	s.Sensitive = marked || isURL && carriesSecret(t.string)
+	if s.Sensitive {
+		// A URL that is written out needs no variable to be a secret.
+		l.hide(v)
+		l.hideSource(t.at.expr)
+	}
+	shown := t.string
+	if s.Sensitive {
+		shown = "The source"
+	}
+	switch {
+	case t.string == "":
+		l.errorAt(t.at, "Empty value", "source must not be empty. Without a snapshot, leave it out.")
+	case !isURL:
+		s.Source = l.localSource(t, members)
+	default:
+		s.Source = t.string
+		l.checkSourceURL(t, shown, scheme, rest, members)
+	}
+}
+
+// carriesSecret tells whether a URL has a password or a signature in it.
+func carriesSecret(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.User != nil || u.RawQuery != "")
+}
+
+func (l *loader) localSource(t text, members []member) string {
+	path := l.path("source", t, true)
+	for _, m := range members {
+		if path == "" || !m.here() {
+			continue
+		}
+		for _, dir := range []string{m.DataDir, m.WALDir} {
+			if dir != "" && inside(path, dir) {
+				l.errorAt(t.at, "Snapshot inside a data directory", "The source is in a directory of %s, which a restore moves aside. Write source = \"datadir://%s\" for this data directory, or copy the file elsewhere.", m.Name, m.Name)
+				return path
+			}
+		}
+	}
+	return path
+}
+
+func (l *loader) checkSourceURL(t text, shown, scheme, rest string, members []member) {
+	switch scheme {
+	case "etcd", "datadir":
+		l.checkSourceMember(t, shown, scheme, rest, members)
+	case "http", "https", "s3":
+		u, err := url.Parse(t.string)
+		if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+			l.errorAt(t.at, "Invalid source", "%s is not the URL of a file: write %s://%s.", shown, scheme, map[bool]string{true: "BUCKET/KEY", false: "HOST/PATH"}[scheme == "s3"])
+		}
+	case "file":
+		l.errorAt(t.at, "Unknown kind of source", "A file on this machine is given by its path alone, without file://.")
+	default:
+		if strings.EqualFold(shown, "the source") {
+			scheme = "this" // part of a secret
+		}
+		l.errorAt(t.at, "Unknown kind of source", "There is no source %s://.%s", scheme, didYouMean(scheme, sourceSchemes))
+	}
+}
+
+// checkSourceMember holds etcd://NAME, etcd://HOST:PORT, datadir://NAME and
+// datadir:///DIRECTORY.
+func (l *loader) checkSourceMember(t text, shown, scheme, rest string, members []member) {
+	switch {
+	case rest == "":
+		l.errorAt(t.at, "Invalid source", "%s names no member: write %s://NAME.", shown, scheme)
+	case scheme == "etcd" && strings.Contains(rest, ":"), scheme == "datadir" && filepath.IsAbs(rest):
+	case !hasMember(members, rest) && !l.membersIncomplete:
+		hint := ""
+		if shown == t.string {
+			hint = didYouMean(rest, memberNames(members))
+		}
+		l.errorAt(t.at, "Unknown member", "%s names no member of this cluster.%s", shown, hint)
+	}
+}
