@@ -37,6 +37,7 @@ func (b *builder) bootstrapSteps(token string, ms []*member, claim bool) {
 		b.claimStep(token, ms)
 	}
 	id := ClusterID(b.cluster.Members, token)
+	b.plan.ClusterID = id
 	a := Start{Voters: b.cluster.Voters()}
 	for _, m := range ms {
 		state := "new"

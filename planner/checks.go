@@ -346,6 +346,29 @@ func (b *builder) checkPlaces(ms []*member) *Refusal {
 		if r := b.checkBinary(m); r != nil {
 			return r
 		}
+		if r := b.checkRoom(m); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// walSize is what etcd preallocates for a new log, in bytes.
+const walSize = 64 << 20
+
+// checkRoom refuses a file system that can't hold what is to be put there (S20),
+// with a tenth to spare. Members that share one are added up by their host,
+// before it writes a byte.
+func (b *builder) checkRoom(m *member) *Refusal {
+	need := int64(walSize)
+	if s := b.obs.Snapshot; s != nil {
+		need += s.Size
+	}
+	need += need / 10
+	if free := m.seen.FreeBytes; free.Known() && free.Value < need {
+		return refusal(CodeNoRoom, m.spec.Pos, "there is no room for "+m.spec.Name,
+			fmt.Sprintf("The file system of %s has %d MiB free; %d MiB are needed (the database, 64 MiB of log, and a tenth).", m.spec.DataDir, free.Value>>20, need>>20),
+			"Make room there, or choose another data_dir.")
 	}
 	return nil
 }

@@ -82,10 +82,18 @@ func (b *builder) runningDifferences(m *member) []string {
 	if have, want := settled(s.Value.Args), settled(etcdArgs(b.cluster, m.spec, "", "")); !slices.Equal(have, want) {
 		out = append(out, fmt.Sprintf("%s runs with other settings: %s", m.spec.Name, argDiff(have, want)))
 	}
-	if s.Value.Binary != b.cluster.Etcd.Binary {
-		out = append(out, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, binaryName(s.Value.Binary), binaryName(b.cluster.Etcd.Binary)))
+	if runs, want := s.Value.Binary, ownBinary(b.cluster.Etcd.Binary); runs != want {
+		out = append(out, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))
 	}
 	return out
+}
+
+// ownBinary is how a service reports the binary of the file.
+func ownBinary(path string) string {
+	if path == "" {
+		return "requorum"
+	}
+	return path
 }
 
 // settled are the arguments that still mean something once a member has data:

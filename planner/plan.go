@@ -47,7 +47,8 @@ type Input struct {
 type Plan struct {
 	Format  string `json:"requorum_plan"` // FormatVersion
 	Cluster string `json:"cluster"`
-	// ClusterID is the live cluster's, in hex, "" where none was seen.
+	// ClusterID is the cluster's, in hex: the one that was seen, or the one that
+	// the steps give it; "" where there is neither.
 	ClusterID string `json:"cluster_id,omitempty"`
 	Route     Route  `json:"route,omitempty"`
 	// Headline says in one sentence what was found and what follows from it.

@@ -102,14 +102,19 @@ func (b *builder) routeWithoutQuorum() *Plan {
 
 func (b *builder) routeWithoutSurvivor() *Plan {
 	switch {
-	case b.cluster.Snapshot != nil:
+	case b.cluster.Snapshot != nil && b.cluster.Snapshot.Source != "":
 		return b.restore()
 	case count(b.members, condMissing) > 0:
 		return b.refuse(b.refuseMissing())
-	case count(b.members, condPristine) > 0:
+	case count(b.members, condPristine) > 0 || b.anyStaged():
 		return b.refuse(b.refuseUnfinished("the file no longer has a snapshot block"))
 	}
 	return b.bootstrap()
+}
+
+// anyStaged reports whether a restored directory waits to be put in place.
+func (b *builder) anyStaged() bool {
+	return slices.ContainsFunc(b.members, func(m *member) bool { return m.data().Staged != "" })
 }
 
 // liveQuorum counts the voters of the live cluster, by the member list of one

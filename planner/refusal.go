@@ -41,7 +41,6 @@ const (
 	CodeBinaryVersion Code = "binary-version" // not the version that the file wants
 
 	// What can't be told from here.
-	CodeUnreachable   Code = "unreachable"      // members that may be alive where we can't look (S2)
 	CodeAuthRequired  Code = "auth-required"    // rights are missing
 	CodeTLSFailed     Code = "tls-failed"       // the handshake fails
 	CodeWrongService  Code = "wrong-service"    // not an etcd
@@ -51,7 +50,6 @@ const (
 	// Carried out by later versions: the file is understood, the plan is refused.
 	CodeRouteReconfigure   Code = "route-reconfigure"
 	CodeRouteRecover       Code = "route-recover"
-	CodeRouteForced        Code = "route-forced"
 	CodeHostUnsupported    Code = "host-unsupported"    // ssh and manual hosts
 	CodeServiceUnsupported Code = "service-unsupported" // systemd and command
 	CodeFeatureUnsupported Code = "feature-unsupported"
@@ -80,7 +78,6 @@ type Notice struct {
 // The codes of notices.
 const (
 	NoteNotSupervised  Code = "not-supervised"  // runs, but not under requorum
-	NoteSupervisorDead Code = "supervisor-dead" // etcd runs on without its supervisor
 	NoteNoBootStart    Code = "no-boot-start"   // S21: does not come back after a reboot
 	NoteNotCompared    Code = "kv-not-compared" // S4
 	NoteAlarm          Code = "alarm"
@@ -89,9 +86,6 @@ const (
 	NoteEvenVoters     Code = "even-voters"
 	NoteWatchers       Code = "watchers-list-again"
 	NoteOldAlarms      Code = "snapshot-alarms"
-	NoteSettingsDiffer Code = "settings-differ"
-	NoteTooFewForLoss  Code = "no-tolerance"
 	NoteRemaining      Code = "remaining" // what planning again will deal with
 	NoteRestarts       Code = "restarts"  // the member dies again and again
-	NoteSameMachine    Code = "same-machine"
 )

@@ -25,7 +25,7 @@ func (b *builder) restore() *Plan {
 	b.plan.Headline = "no data here, but a snapshot: restore it to all members"
 	if len(missing) > 0 {
 		b.plan.Headline = "all data is gone: restore the snapshot to all members"
-		b.need(ConsentDataLoss, "%s; what was written after the snapshot is given up (a disk that is not mounted looks the same)", missing[0].evidence())
+		b.need(ConsentDataLoss, "%s: %s; what was written after the snapshot is given up (a disk that is not mounted looks the same)", missing[0].spec.Name, missing[0].evidence())
 	}
 	if b.bump() == 0 {
 		b.need(ConsentStaleWatchers, "without a revision bump, clients that watch keep showing what is no more")
@@ -34,17 +34,23 @@ func (b *builder) restore() *Plan {
 	b.pass(RouteStart, "no member has a data directory that was in use")
 	b.pass(RouteReconfigure, "there is no quorum to ask")
 	b.pass(RouteRecover, "there is no survivor to recover from")
-	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: " + b.restoreLoss()}
+	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: " + b.restoreLoss(b.in.Token)}
 	b.restoreSteps(b.in.Token, initial(b.members), initial(b.members))
 	return b.plan
 }
 
-func (b *builder) restoreLoss() string {
-	s := b.obs.Snapshot
-	if s == nil {
-		return ""
+// restoreLoss says what a restore under token gives up.
+func (b *builder) restoreLoss(token string) string {
+	revision := int64(0)
+	if s := b.obs.Snapshot; s != nil {
+		revision = s.Revision
 	}
-	return fmt.Sprintf("every write after the snapshot was taken; no upper bound is known. The last write that it holds is revision %d.", s.Revision)
+	for _, m := range b.members {
+		if p := m.provenance(); p != nil && p.Token == token {
+			revision = p.Revision
+		}
+	}
+	return fmt.Sprintf("every write after the snapshot was taken; no upper bound is known. The last write that it holds is revision %d.", revision)
 }
 
 // bump is the revision bump that the plan applies: the file's, or the default
@@ -61,6 +67,7 @@ func (b *builder) bump() int64 {
 // is finished.
 func (b *builder) restoreSteps(token string, stage, install []*member) {
 	id := ClusterID(b.cluster.Members, token)
+	b.plan.ClusterID = id
 	revision, keys := b.restored(token)
 	if len(stage) > 0 {
 		b.stageStep(token, stage)

@@ -32,6 +32,24 @@ func NewStop(in Input, only []string) *Plan {
 	}
 	b.plan.Headline = "stop " + names(ms)
 	b.plan.Loss.Text = "Lost: nothing. All data stays where it is."
+	// The leader last: with its followers gone it hands its leadership to nobody
+	// and does not wait for an answer (server.go, tryTransferLeadership).
+	followers, leader := leaderApart(ms)
+	for _, group := range [][]*member{followers, leader} {
+		if len(group) > 0 {
+			b.stopStep(group)
+		}
+	}
+	b.lines(func(m *member) string {
+		if contains(ms, m) {
+			return "stop"
+		}
+		return ""
+	})
+	return b.plan
+}
+
+func (b *builder) stopStep(ms []*member) {
 	after := b.quorum
 	after.Healthy = max(0, after.Healthy-voters(with(ms, condServing)))
 	b.step(Step{
@@ -41,13 +59,17 @@ func NewStop(in Input, only []string) *Plan {
 		Wait:   "their processes have ended", TimeoutSeconds: 60,
 		Equivalent: stopCommands(ms),
 	}, after)
-	b.lines(func(m *member) string {
-		if contains(ms, m) {
-			return "stop"
+}
+
+func leaderApart(ms []*member) (followers, leader []*member) {
+	for _, m := range ms {
+		if e := m.seen.Client; m.cond == condServing && e.LeaderID == e.MemberID {
+			leader = append(leader, m)
+		} else {
+			followers = append(followers, m)
 		}
-		return ""
-	})
-	return b.plan
+	}
+	return followers, leader
 }
 
 func stopCommands(ms []*member) []string {

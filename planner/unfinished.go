@@ -184,7 +184,7 @@ func (b *builder) finishBootstrap(token string) *Plan {
 func (b *builder) finishRestore(token string) *Plan {
 	b.plan.Route = RouteRestore
 	b.plan.Headline = "a restore was begun and interrupted: finish it under its own token"
-	b.plan.Loss.Text = "Lost: nothing more than the restore that was begun gave up. " + b.restoreLoss()
+	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what the restore that was begun gave up, and nothing more: " + b.restoreLoss(token)}
 	stage := b.toStage(token)
 	b.restoreSteps(token, stage, b.toInstall(token))
 	return b.plan

@@ -13,13 +13,24 @@ import (
 func Status(in planner.Input, p *planner.Plan, s Style) string {
 	var b strings.Builder
 	b.WriteString(statusHead(in, p, s))
-	rows := [][]string{{"Member", "Role", "etcd", "Revision", "Size", "Process", "Data"}}
+	b.WriteString(statusTable(in, p, s))
+	if p.Refusal != nil {
+		b.WriteString(refusal(p.Refusal, s))
+	}
+	b.WriteString(notices(p, s))
+	b.WriteString("\n" + verdict(p, s))
+	return b.String()
+}
+
+func statusTable(in planner.Input, p *planner.Plan, s Style) string {
+	rows := [][]string{{"Member", "Role", "etcd", "Revision", "Size", "Process", "Disk"}}
 	for i, m := range in.Cluster.Members {
 		o := in.Observation.Members[m.Name]
-		row := append([]string{m.Name}, serving(o.Client)...)
-		rows = append(rows, append(row, process(o), p.Members[i].Data))
+		row := append([]string{m.Name}, serving(o.Client, p.Members[i])...)
+		rows = append(rows, append(row, process(o), disk(o, p.Members[i])))
 	}
-	b.WriteString(table(rows, s.width(), func(r, c int, text string) string {
+	rows = dropEmpty(rows)
+	return table(rows, s.width(), func(r, c int, text string) string {
 		switch {
 		case r == 0:
 			return s.Dim(text)
@@ -31,45 +42,85 @@ func Status(in planner.Input, p *planner.Plan, s Style) string {
 			return s.Good(text)
 		}
 		return text
-	}))
-	if p.Refusal != nil {
-		b.WriteString(refusal(p.Refusal, s))
+	})
+}
+
+// dropEmpty takes out the columns that have nothing but a heading.
+func dropEmpty(rows [][]string) [][]string {
+	out := make([][]string, len(rows))
+	for c := range rows[0] {
+		used := false
+		for _, row := range rows[1:] {
+			used = used || row[c] != ""
+		}
+		for r, row := range rows {
+			if used {
+				out[r] = append(out[r], row[c])
+			}
+		}
 	}
-	b.WriteString(notices(p, s))
-	b.WriteString("\n" + verdict(p, s))
-	return b.String()
+	return out
 }
 
 func statusHead(in planner.Input, p *planner.Plan, s Style) string {
-	id := p.ClusterID
-	if id == "" {
-		id = "unknown"
+	quorum := "no quorum"
+	if p.Before.Has() {
+		quorum = "quorum " + Quorum(p.Before)
 	}
-	head := fmt.Sprintf("Cluster %s  ID %s  quorum %s", s.Bold(p.Cluster), id, Quorum(p.Before))
-	if kv := in.Observation.KV; kv.Known() {
-		same := "data equal"
-		if !kv.Value.Equal {
-			same = s.Bad("data differs")
+	head := fmt.Sprintf("%s %s\n", s.Bold("Cluster "+p.Cluster+":"), quorum)
+	if p.ClusterID != "" {
+		head += "  ID " + p.ClusterID
+		switch kv := in.Observation.KV; {
+		case kv.Known() && kv.Value.Equal:
+			head += fmt.Sprintf(", data equal at revision %d", kv.Value.Revision)
+		case kv.Known():
+			head += ", " + s.Bad("data differs")
 		}
-		head += fmt.Sprintf("  %s at revision %d", same, kv.Value.Revision)
+		head += "\n"
 	}
-	return head + "\n\n"
+	return head + "\n"
 }
 
-func serving(e planner.Endpoint) []string {
+func serving(e planner.Endpoint, line planner.MemberLine) []string {
 	if e.Reach != planner.ReachServing {
-		return []string{string(e.Reach), "", "", ""}
+		return []string{line.Seen, "", "", ""}
 	}
-	role := "follower"
+	return []string{Role(e), e.Version, fmt.Sprint(e.Revision), Bytes(e.DBSize)}
+}
+
+// Role is what a member that serves is in its cluster.
+func Role(e planner.Endpoint) string {
 	switch {
 	case e.Learner:
-		role = "learner"
+		return "learner"
 	case e.LeaderID == "":
-		role = "no leader"
+		return "no leader"
 	case e.LeaderID == e.MemberID:
-		role = "leader"
+		return "leader"
 	}
-	return []string{role, e.Version, fmt.Sprint(e.Revision), Bytes(e.DBSize)}
+	return "follower"
+}
+
+// disk says what lies on the disk of a member that does not serve.
+func disk(o planner.MemberObservation, line planner.MemberLine) string {
+	if o.Client.Reach == planner.ReachServing {
+		return ""
+	}
+	return line.Data
+}
+
+// upFor is a duration in its largest unit, rounded down.
+func upFor(seconds int) string {
+	d := time.Duration(seconds) * time.Second
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d d", int(d.Hours())/24)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d s", seconds)
 }
 
 func process(o planner.MemberObservation) string {
@@ -79,7 +130,7 @@ func process(o planner.MemberObservation) string {
 	v := o.Service.Value
 	switch v.State {
 	case planner.ServiceRunning:
-		text := fmt.Sprintf("pid %d, up %s", v.PID, time.Duration(v.UpSeconds)*time.Second)
+		text := fmt.Sprintf("pid %d, %s", v.PID, upFor(v.UpSeconds))
 		if v.SupervisorPID == 0 {
 			text += ", no supervisor"
 		}
@@ -108,5 +159,6 @@ func verdict(p *planner.Plan, s Style) string {
 	case planner.HealthUnknown:
 		return s.Warn("Unknown: not everything could be seen.") + "\n"
 	}
-	return paragraph(s.Warn("Not as the file says:")+" "+p.Headline+".", s.width(), "", "  ")
+	text := paragraph("Not as the file says: "+p.Headline+".", s.width(), "", "  ")
+	return strings.Replace(text, "Not as the file says:", s.Warn("Not as the file says:"), 1)
 }

@@ -173,6 +173,9 @@ func loss(p *planner.Plan, s Style) string {
 		return ""
 	}
 	text := paragraph(p.Loss.Text, s.width(), "  ", "    ")
+	if len(p.Passed) == 0 {
+		text = "\n" + text
+	}
 	if p.Loss.Kind == planner.LossUnknown {
 		text = s.Warn(strings.TrimRight(text, "\n")) + "\n"
 	}

@@ -1,0 +1,98 @@
+// Command requorum brings an etcd cluster to what an HCL file says.
+//
+// Exit codes, which are a contract:
+//
+//	plan      0 done (with --detailed-exitcode: nothing to do), 1 error,
+//	          2 changes (only with --detailed-exitcode), 6 refused
+//	apply     0 done, 1 error before anything changed, 3 declined, 4 stale,
+//	stop      5 locked, 6 refused or consent missing, 7 stopped part-way by a
+//	          failure, 8 interrupted at a safe point
+//	status    0 healthy and as the file says, 2 not, 1 unknown
+//	validate  0 or 1
+//	fmt       0 or 1
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitChanges     = 2
+	exitDeclined    = 3
+	exitStale       = 4
+	exitLocked      = 5
+	exitRefused     = 6
+	exitPartWay     = 7
+	exitInterrupted = 8
+)
+
+// exit is an error that ends the program with a code of its own; its text, if
+// any, was for the person at the terminal.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+func exitWith(code int, err error) error { return &exit{code: code, err: err} }
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "etcd" {
+		// etcd reads its own flags, and for its proxies os.Args as well.
+		os.Args = os.Args[1:]
+		etcdmain.Main(os.Args)
+		return
+	}
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := interruptible()
+	defer stop()
+	err := newRoot().ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitError
+	var e *exit
+	if errors.As(err, &e) {
+		code = e.code
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(os.Stderr, "requorum: "+text)
+	}
+	return code
+}
+
+// interruptible gives a context that the first SIGINT or SIGTERM ends; the
+// second ends the program at once.
+func interruptible() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	return ctx, cancel
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/planner/render"
+)
+
+func newPlan(o *options) *cobra.Command {
+	var detailed, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "plan [PATH]",
+		Short: "Show what apply would do, and change nothing",
+		Long: `Looks at the cluster, the processes and the disks, and shows the steps that lead
+from there to what the file says, or why there is no safe way.
+
+Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
+0 nothing to do, 2 changes.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := open(cmd, o, pathOf(args))
+			if err != nil {
+				return err
+			}
+			in, err := s.observe(cmd.Context())
+			if err != nil {
+				return err
+			}
+			p := planner.New(in)
+			if err := show(p, asJSON); err != nil {
+				return err
+			}
+			switch {
+			case p.Refusal != nil:
+				return exitWith(exitRefused, nil)
+			case detailed && p.Changes():
+				return exitWith(exitChanges, nil)
+			}
+			return nil
+		},
+	}
+	addVars(cmd, o)
+	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 where there are changes")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the plan as JSON, and nothing else on stdout")
+	return cmd
+}
+
+// show prints the plan on stdout.
+func show(p *planner.Plan, asJSON bool) error {
+	if !asJSON {
+		_, err := fmt.Fprint(os.Stdout, render.Text(p, style()))
+		return err
+	}
+	b, err := render.JSON(p)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(b)
+	return err
+}

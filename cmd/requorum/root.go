@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os"
+
+	"github.com/fatih/color"
+	"github.com/spf13/cobra"
+)
+
+// options are the flags that every verb has.
+type options struct {
+	noColor  bool
+	vars     []string
+	varFiles []string
+}
+
+func newRoot() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{
+		Use:   "requorum",
+		Short: "Brings an etcd cluster to what a file says, safely",
+		Long: `requorum brings an etcd cluster to what an HCL file says, safely: it compares
+the file with the live cluster and the disks, shows an ordered plan with the
+quorum after each step and what could be lost, and applies it after you confirm.
+
+PATH is a file or a folder with *.hcl files; this folder by default.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			if o.noColor || os.Getenv("NO_COLOR") != "" {
+				color.NoColor = true
+			}
+		},
+	}
+	root.PersistentFlags().BoolVar(&o.noColor, "no-color", false, "no colours (also with NO_COLOR set, or without a terminal)")
+	root.AddCommand(
+		newValidate(o), newFmt(), newPlan(o), newApply(o), newStatus(o), newStop(o),
+		newEtcd(), newAgent(), newVersion(),
+	)
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
+	return root
+}
+
+// addVars adds the flags for variables to verbs that read a file.
+func addVars(cmd *cobra.Command, o *options) {
+	cmd.Flags().StringArrayVar(&o.vars, "var", nil, "set a variable: NAME=VALUE (repeatable; before --var-file and REQUORUM_VAR_NAME)")
+	cmd.Flags().StringArrayVar(&o.varFiles, "var-file", nil, "read variables from a *.vars.hcl file (repeatable)")
+}
+
+// pathOf is the PATH argument, this folder where there is none.
+func pathOf(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}

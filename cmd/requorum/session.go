@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/local"
+	"github.com/requorum/requorum/executor/journal"
+	"github.com/requorum/requorum/executor/observe"
+	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/spec"
+	"github.com/requorum/requorum/spec/load"
+)
+
+const (
+	endpointLimit = 3 * time.Second
+	kvLimit       = 30 * time.Second
+)
+
+// session is one verb's view of one cluster.
+type session struct {
+	cluster  *spec.Cluster
+	host     host.Host
+	observer *observe.Observer
+	stateDir string
+	// What a plan needs of the world, made once, so that planning again over
+	// the same facts gives the same plan.
+	token, now, by string
+}
+
+// open reads the file and gets ready to look. Its errors are exits: diagnostics
+// are already printed.
+func open(cmd *cobra.Command, o *options, path string) (*session, error) {
+	cluster, err := loadCluster(cmd, o, path)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{cluster: cluster, host: local.New(local.Options{})}
+	if s.stateDir, err = journal.Dir(); err != nil {
+		return nil, err
+	}
+	client, err := etcd.NewAccess(cluster)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := etcd.NewPeerAccess(cluster)
+	if err != nil {
+		return nil, err
+	}
+	if s.token, err = newToken(); err != nil {
+		return nil, err
+	}
+	s.now, s.by = time.Now().UTC().Format(time.RFC3339), operator()
+	s.observer = &observe.Observer{
+		Cluster: cluster, Host: s.host, Client: client, Peer: peer,
+		Limit: endpointLimit, KVLimit: kvLimit, StateDir: s.stateDir,
+	}
+	return s, nil
+}
+
+// loadCluster reads the file and prints what is to be said about it to stderr.
+func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, error) {
+	r := load.Load(path, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv})
+	if len(r.Diags) > 0 {
+		if err := load.WriteDiagnostics(cmd.ErrOrStderr(), r, uint(widthOf(os.Stderr)), isTerminal(os.Stderr) && !o.noColor && os.Getenv("NO_COLOR") == ""); err != nil {
+			return nil, err
+		}
+	}
+	if r.Cluster == nil {
+		return nil, exitWith(exitError, nil)
+	}
+	return r.Cluster, nil
+}
+
+// newToken is a fresh random cluster token (promise 4).
+func newToken() (string, error) {
+	b := make([]byte, 16)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("no randomness for a cluster token: %w", err)
+	}
+	return "requorum-" + hex.EncodeToString(b), nil
+}
+
+// operator is user@host and the version of requorum, for locks and journals.
+func operator() string {
+	name := "uid " + fmt.Sprint(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "unknown host"
+	}
+	return name + "@" + hostname
+}
+
+// observe looks at everything the file names.
+func (s *session) observe(ctx context.Context) (planner.Input, error) {
+	in := planner.Input{Cluster: s.cluster, Token: s.token, Now: s.now, By: s.by}
+	if !s.local() {
+		// Nothing can be looked at from here; the plan refuses by code.
+		return in, nil
+	}
+	obs, err := s.observer.Observe(ctx)
+	in.Observation = obs
+	return in, err
+}
+
+// local reports whether every member is on this machine.
+func (s *session) local() bool {
+	for _, m := range s.cluster.Members {
+		if h, _ := s.cluster.Host(m.Host); h.Access != spec.AccessLocal {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) places() []planner.Place {
+	var out []planner.Place
+	for _, m := range s.cluster.Members {
+		out = append(out, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+	}
+	return out
+}
+
+// lock takes every member's lock, or exits with 5 naming who has one.
+func (s *session) lock(ctx context.Context, operation string) (host.Lock, error) {
+	l, err := s.host.Lock(ctx, s.places(), host.Holder{
+		Who: s.by, PID: os.Getpid(), Operation: operation, Cluster: s.cluster.Name,
+		Since: time.Now().UTC().Format(time.RFC3339),
+	})
+	var locked *host.LockedError
+	if errors.As(err, &locked) {
+		return nil, exitWith(exitLocked, err)
+	}
+	return l, err
+}

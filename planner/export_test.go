@@ -1,0 +1,17 @@
+package planner
+
+// For the tests of the renderers, which stand outside this package.
+
+// InputOf gives the input that the planner's own tests use: three members, each
+// of the named kind.
+func InputOf(snapshot bool, kinds ...string) Input {
+	c := threeMembers()
+	if snapshot {
+		withSnapshot(c)
+	}
+	ks := make([]kind, len(kinds))
+	for i, k := range kinds {
+		ks[i] = kind(k)
+	}
+	return input(c, ks...)
+}

@@ -1,0 +1,178 @@
+package planner_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/planner/render"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+type golden struct {
+	name     string
+	snapshot bool
+	kinds    []string
+	edit     func(*planner.Input)
+	stop     bool
+}
+
+func goldens() []golden {
+	return []golden{
+		{name: "in-sync", kinds: []string{"serving", "serving", "serving"}, edit: func(in *planner.Input) {
+			in.Observation.KV = planner.Known(planner.KVComparison{Revision: 1204, Equal: true})
+		}},
+		{name: "start", kinds: []string{"down", "down", "down"}},
+		{name: "start-one", kinds: []string{"serving", "serving", "down"}},
+		{name: "restore", snapshot: true, kinds: []string{"missing", "missing", "missing"}},
+		{name: "restore-finish", snapshot: true, kinds: []string{"installed", "staged", "claimed"}},
+		{name: "bootstrap", kinds: []string{"fresh", "fresh", "fresh"}},
+		{name: "stop", kinds: []string{"serving", "serving", "serving"}, stop: true},
+		{name: "refused-recover", snapshot: true, kinds: []string{"down", "missing", "missing"}},
+		{name: "refused-reconfigure", kinds: []string{"serving", "serving", "missing"}},
+		{name: "refused-missing", kinds: []string{"missing", "missing", "missing"}},
+	}
+}
+
+func (g golden) input() planner.Input {
+	in := planner.InputOf(g.snapshot, g.kinds...)
+	if g.edit != nil {
+		g.edit(&in)
+	}
+	return in
+}
+
+func (g golden) plan() *planner.Plan {
+	if g.stop {
+		return planner.NewStop(g.input(), nil)
+	}
+	return planner.New(g.input())
+}
+
+func TestGoldenText(t *testing.T) {
+	for _, g := range goldens() {
+		t.Run(g.name, func(t *testing.T) {
+			compare(t, g.name+".txt", render.Text(g.plan(), render.Plain()))
+		})
+	}
+}
+
+func TestGoldenStatus(t *testing.T) {
+	for _, g := range goldens()[:3] {
+		t.Run(g.name, func(t *testing.T) {
+			compare(t, "status-"+g.name+".txt", render.Status(g.input(), g.plan(), render.Plain()))
+		})
+	}
+}
+
+// compare holds the text to the file, and to what no rewrite of the file can
+// excuse: 80 columns, no trailing blanks.
+func compare(t *testing.T, name, got string) {
+	t.Helper()
+	for i, line := range strings.Split(got, "\n") {
+		if n := utf8.RuneCountInString(line); n > 80 {
+			t.Errorf("line %d is %d columns wide: %s", i+1, n, line)
+		}
+		if line != strings.TrimRight(line, " ") {
+			t.Errorf("line %d ends in blanks: %q", i+1, line)
+		}
+	}
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; got:\n%s", path, got)
+	}
+}
+
+// TestTextTellsTheTruth: whatever the wording, a plan's text names every step's
+// target, every consent and the refusal's code.
+func TestTextTellsTheTruth(t *testing.T) {
+	for _, g := range goldens() {
+		p := g.plan()
+		text := render.Text(p, render.Plain())
+		var must []string
+		for _, n := range p.Needs {
+			must = append(must, "--accept="+string(n.Consent))
+		}
+		for _, s := range p.Steps {
+			must = append(append(must, s.Title), s.Target...)
+		}
+		if p.Refusal != nil {
+			must = append(must, string(p.Refusal.Code), "Nothing was changed")
+		}
+		for _, m := range p.Members {
+			must = append(must, m.Name)
+		}
+		for _, s := range must {
+			if !strings.Contains(text, s) {
+				t.Errorf("%s does not say %q:\n%s", g.name, s, text)
+			}
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	for _, g := range goldens() {
+		b, err := render.JSON(g.plan())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(b), "{\n  \"requorum_plan\": \"1.0\"") {
+			t.Errorf("%s: the first key is not requorum_plan", g.name)
+		}
+		var back struct {
+			Steps []struct {
+				Kind   string          `json:"kind"`
+				Action json.RawMessage `json:"action"`
+			} `json:"steps"`
+		}
+		if err := json.Unmarshal(b, &back); err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range back.Steps {
+			want := g.plan().Steps[i].Action
+			got := reflect.New(reflect.TypeOf(want))
+			if err := json.Unmarshal(s.Action, got.Interface()); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got.Elem().Interface(), want) {
+				t.Errorf("%s: step %d does not survive JSON: %+v", g.name, i+1, got.Elem().Interface())
+			}
+		}
+	}
+}
+
+// TestEveryActionIsPlanned: no action can be added without a plan here that has
+// it, and so a rendering.
+func TestEveryActionIsPlanned(t *testing.T) {
+	seen := map[string]bool{}
+	plans := append(goldens(), golden{name: "adopt", kinds: []string{"orphaned", "serving", "serving"}})
+	for _, g := range plans {
+		for _, s := range g.plan().Steps {
+			seen[s.Kind] = true
+			if s.Title == "" || s.Wait == "" || s.TimeoutSeconds <= 0 || len(s.Equivalent) == 0 || s.Reason.Fact == "" || (s.Undo == "") == (s.NoUndo == "") {
+				t.Errorf("%s: step %d says too little: %+v", g.name, s.ID, s)
+			}
+		}
+	}
+	for _, a := range planner.Actions() {
+		if !seen[a.Kind()] {
+			t.Errorf("no plan here has %q", a.Kind())
+		}
+	}
+}
