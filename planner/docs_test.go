@@ -3,7 +3,7 @@ package planner
 import (
 	"go/ast"
 	"go/parser"
-	"go/token"
+	gotoken "go/token"
 	"os"
 	"regexp"
 	"slices"
@@ -39,7 +39,7 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 }
 
 func codesInSource(t *testing.T) []string {
-	f, err := parser.ParseFile(token.NewFileSet(), "refusal.go", nil, 0)
+	f, err := parser.ParseFile(gotoken.NewFileSet(), "refusal.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
