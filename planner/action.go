@@ -62,8 +62,22 @@ type Trial struct {
 // directory that is there is swapped out in one step and kept, so that the path
 // is never absent (S18).
 type Install struct {
-	Token   string  `json:"token"`
-	Members []Place `json:"members"`
+	Token   string          `json:"token"`
+	Members []InstallMember `json:"members"`
+}
+
+// InstallMember is a place and whose data may be moved aside there (S5).
+type InstallMember struct {
+	Place
+	// Over is the identity of the directory that goes aside. The zero value says
+	// that there is none: a place that has member's data by then is refused.
+	Over Identity `json:"over"`
+}
+
+// Identity is whose data a directory holds, both IDs in hex.
+type Identity struct {
+	ClusterID string `json:"cluster_id,omitempty"`
+	MemberID  string `json:"member_id,omitempty"`
 }
 
 // Start installs the members' services and starts those that do not run. It
@@ -146,7 +160,13 @@ func (a Restore) Targets() []string { return claimNames(a.Members) }
 func (a Trial) Targets() []string { return []string{a.Name} }
 
 // Targets implements Action.
-func (a Install) Targets() []string { return placeNames(a.Members) }
+func (a Install) Targets() []string {
+	out := make([]string, len(a.Members))
+	for i, m := range a.Members {
+		out[i] = m.Name
+	}
+	return out
+}
 
 // Targets implements Action.
 func (a Adopt) Targets() []string { return placeNames(a.Members) }

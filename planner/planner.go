@@ -102,12 +102,14 @@ func (b *builder) routeWithoutQuorum() *Plan {
 
 func (b *builder) routeWithoutSurvivor() *Plan {
 	switch {
+	case count(b.members, condPristine) > 0:
+		return b.refuse(b.refuseUnfinished(b.whyNotFinished()))
 	case b.cluster.Snapshot != nil && b.cluster.Snapshot.Source != "":
 		return b.restore()
+	case b.anyStaged():
+		return b.refuse(b.refuseUnfinished("the file no longer names a snapshot"))
 	case count(b.members, condMissing) > 0:
 		return b.refuse(b.refuseMissing())
-	case count(b.members, condPristine) > 0 || b.anyStaged():
-		return b.refuse(b.refuseUnfinished("the file no longer has a snapshot block"))
 	}
 	return b.bootstrap()
 }

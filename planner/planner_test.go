@@ -289,8 +289,8 @@ func broken(p *Plan, ks []kind) string {
 			}
 		case Install:
 			for _, m := range a.Members {
-				if k := ks[m.Name[1]-'1']; k.hasRun() {
-					return "installs over data that was in use"
+				if k := ks[m.Name[1]-'1']; k.hasRun() || k == installed || m.Over != (Identity{}) {
+					return "installs over data"
 				}
 			}
 		case Claim:
@@ -323,14 +323,23 @@ func TestFinishKeepsToken(t *testing.T) {
 	}
 }
 
-func TestUnstartedRestoreWithAnotherSnapshotBeginsAnew(t *testing.T) {
+func TestStagedRestoreWithAnotherSnapshotBeginsAnew(t *testing.T) {
 	c := withSnapshot(threeMembers())
-	in := input(c, installed, staged, claimed)
+	in := input(c, staged, staged, claimed)
 	in.Observation.Snapshot.SHA256 = strings.Repeat("ab", 32)
 	p := New(in)
 	a, ok := p.Steps[0].Action.(Restore)
 	if !ok || len(a.Members) != 3 || a.Members[0].Provenance.Token != token {
 		t.Fatalf("want a new restore of all three under a new token, got %s", stepKinds(p))
+	}
+}
+
+func TestInstalledRestoreWithAnotherSnapshotIsRefused(t *testing.T) {
+	c := withSnapshot(threeMembers())
+	in := input(c, installed, staged, claimed)
+	in.Observation.Snapshot.SHA256 = strings.Repeat("ab", 32)
+	if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeRestoreUnfinished {
+		t.Fatalf("got %q %v", stepKinds(p), p.Refusal)
 	}
 }
 

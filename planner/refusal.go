@@ -77,15 +77,15 @@ type Notice struct {
 
 // The codes of notices.
 const (
-	NoteNotSupervised  Code = "not-supervised"  // runs, but not under requorum
-	NoteNoBootStart    Code = "no-boot-start"   // S21: does not come back after a reboot
-	NoteNotCompared    Code = "kv-not-compared" // S4
-	NoteAlarm          Code = "alarm"
-	NoteNotProvable    Code = "contents-not-provable" // S14
-	NoteLeasesRestart  Code = "leases-restart"        // S16
-	NoteEvenVoters     Code = "even-voters"
-	NoteWatchers       Code = "watchers-list-again"
-	NoteOldAlarms      Code = "snapshot-alarms"
-	NoteRemaining      Code = "remaining" // what planning again will deal with
-	NoteRestarts       Code = "restarts"  // the member dies again and again
+	NoteNotSupervised Code = "not-supervised"  // runs, but not under requorum
+	NoteNoBootStart   Code = "no-boot-start"   // S21: does not come back after a reboot
+	NoteNotCompared   Code = "kv-not-compared" // S4
+	NoteAlarm         Code = "alarm"
+	NoteNotProvable   Code = "contents-not-provable" // S14
+	NoteLeasesRestart Code = "leases-restart"        // S16
+	NoteEvenVoters    Code = "even-voters"
+	NoteWatchers      Code = "watchers-list-again"
+	NoteOldAlarms     Code = "snapshot-alarms"
+	NoteRemaining     Code = "remaining" // what planning again will deal with
+	NoteRestarts      Code = "restarts"  // the member dies again and again
 )

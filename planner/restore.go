@@ -176,11 +176,13 @@ func (b *builder) trialStep(token string, m *member, revision int64, keys int) {
 
 func (b *builder) installStep(token string, ms []*member) {
 	var by []string
+	a := Install{Token: token}
 	for _, m := range ms {
+		a.Members = append(a.Members, InstallMember{Place: m.place()})
 		by = append(by, "mv STAGED "+m.spec.DataDir)
 	}
 	b.step(Step{
-		Action: Install{Token: token, Members: places(ms)}, Title: "put in place",
+		Action: a, Title: "put in place",
 		Reason: Reason{Fact: "the staged directories are proven", Pos: ms[0].spec.Pos},
 		Undo:   "yes: what was there is kept aside",
 		Wait:   "the directories hold the new identity", TimeoutSeconds: 30,

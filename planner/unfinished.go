@@ -4,8 +4,8 @@ import "fmt"
 
 // unfinished gives the token of a bootstrap or restore that was interrupted and
 // has to be finished under that token, or "" where there is none. A restore
-// that no member has started under yet and that the file no longer matches is
-// not finished: nothing was acknowledged under it, so a new one may begin.
+// that is merely staged and that the file no longer matches is not finished:
+// nothing of it is in place, so a new one may begin.
 func (b *builder) unfinished() string {
 	token, ran := b.begunToken()
 	if token == "" || !b.anyIncomplete(token) {
@@ -23,6 +23,19 @@ func (b *builder) unfinished() string {
 		return ""
 	}
 	return token
+}
+
+// whyNotFinished says why a restore, parts of which are in place and never
+// started, can't go on.
+func (b *builder) whyNotFinished() string {
+	token, _ := b.begunToken()
+	if token == "" {
+		return "the members' directories are of different restores"
+	}
+	if why := b.finishMismatch(token); why != "" {
+		return why
+	}
+	return "not every member's directory is of it"
 }
 
 // begunToken is the one token that members have data or a complete staging

@@ -1,0 +1,34 @@
+# requorum: every target works on a fresh Debian with Go, git, make and root.
+# Nothing is fetched but Go modules, pinned in go.mod, go.sum and .ci/tools.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN     := $(CURDIR)/bin/requorum
+TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
+export CGO_ENABLED ?= 0
+
+.PHONY: build test demo bench lint fmt clean
+
+build: ## the binary, in bin/
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/requorum
+
+test: build ## all tests, on real etcd
+	REQUORUM_BIN=$(BIN) $(TOOL) gotestsum --format pkgname-and-test-fails --hide-summary=skipped -- -count=1 -timeout 20m ./...
+
+demo: build ## a cluster is lost and restored before your eyes
+	$(GO) run ./tests/demo -requorum $(BIN)
+
+bench: build ## figures, side by side with the alternatives
+	REQUORUM_BIN=$(BIN) $(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./tests/bench
+
+lint: ## formatting, vet, staticcheck
+	@test -z "$$(gofmt -l cmd spec planner executor tests)" || { gofmt -l cmd spec planner executor tests; echo 'run: make fmt'; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+fmt: ## the one layout of Go and HCL files
+	gofmt -w cmd spec planner executor tests
+	$(GO) run ./cmd/requorum fmt -r examples
+
+clean: ## what the targets above made
+	rm -rf bin

@@ -1,0 +1,88 @@
+// Package host is the contract between requorum and a machine that members live
+// on. Everything that touches a data directory or a process is behind it, as
+// requests and results that are plain data: the same code answers them on this
+// machine (host/local) and, later, on the far side of ssh.
+//
+// The rules that every driver keeps, and that the shared suite holds it to:
+//
+//   - Observe changes nothing: no file, no lock, no process.
+//   - A request is all or nothing for each member, and may be repeated after any
+//     interruption: what is already done is recognised and left alone.
+//   - Nothing that could be a member's data is ever removed. What stands in the
+//     way is moved aside, under Layout.Aside.
+//   - Data is made durable (fsync of files and of their folders) before the
+//     request that made it returns.
+//   - Cancelling ctx stops at the next safe point; the error says what is left.
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/requorum/requorum/planner"
+)
+
+// Host is one machine.
+type Host interface {
+	// Observe reads what lies and runs at the places, all at once. A place that
+	// can't be read gives an unknown fact, never an error for the whole.
+	Observe(ctx context.Context, places []planner.Place) (map[string]Facts, error)
+	// Binary says which etcd stands at path; "" is the one inside requorum.
+	Binary(ctx context.Context, path string) planner.Fact[planner.Binary]
+	// Lock takes the exclusive lock of every place or of none. A place that is
+	// locked by somebody else gives a *LockedError. The lock ends with its
+	// holder, however that ends.
+	Lock(ctx context.Context, places []planner.Place, holder Holder) (Lock, error)
+
+	Claim(ctx context.Context, a planner.Claim) error
+	Restore(ctx context.Context, a planner.Restore, progress Progress) error
+	Trial(ctx context.Context, a planner.Trial, progress Progress) error
+	Install(ctx context.Context, a planner.Install) error
+	// Start installs and starts the services; it returns when the supervisors
+	// have taken over, not when etcd serves.
+	Start(ctx context.Context, members []planner.StartMember) error
+	Adopt(ctx context.Context, places []planner.Place) error
+	// Stop returns when the members' processes have ended.
+	Stop(ctx context.Context, places []planner.Place) error
+}
+
+// Progress is told about long work: done of total bytes, and what is going on.
+// It may be nil.
+type Progress func(what string, done, total int64)
+
+// Facts is what a host knows about one place.
+type Facts struct {
+	Data      planner.Fact[planner.DataDir]
+	Service   planner.Fact[planner.Service]
+	FreeBytes planner.Fact[int64]
+}
+
+// Holder says who holds a lock.
+type Holder struct {
+	Who       string `json:"who"` // user@host
+	PID       int    `json:"pid"`
+	Operation string `json:"operation"` // the verb
+	Cluster   string `json:"cluster"`
+	Since     string `json:"since"` // RFC 3339, UTC
+}
+
+// Lock is held until Release.
+type Lock interface {
+	// Held returns an error when the lock was lost.
+	Held() error
+	// Release gives the lock up and leaves no file or folder behind that was
+	// made for it.
+	Release() error
+}
+
+// LockedError says that somebody else is at work.
+type LockedError struct {
+	Path   string
+	Holder Holder
+}
+
+// Error implements error.
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s is locked by %s (pid %d), who has been running %q on cluster %s since %s",
+		e.Path, e.Holder.Who, e.Holder.PID, e.Holder.Operation, e.Holder.Cluster, e.Holder.Since)
+}

@@ -1,0 +1,135 @@
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/process"
+	"github.com/requorum/requorum/planner"
+)
+
+// Claim implements host.Host. It is refused where data lies that is not the
+// claim's own.
+func (d *Driver) Claim(ctx context.Context, a planner.Claim) error {
+	return each(len(a.Members), func(i int) error {
+		m := a.Members[i]
+		l, err := layout(m.Place)
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%s: not claimed: %w", m.Name, err)
+		}
+		if err := claimable(l, &m.Provenance); err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
+		if err := record(l, m.Provenance); err != nil {
+			return fmt.Errorf("%s: record the data's origin: %w", m.Name, err)
+		}
+		return nil
+	})
+}
+
+// claimable refuses to give a new identity to a place that has data.
+func claimable(l host.Layout, p *planner.Provenance) error {
+	if process.Vacant(l.DataDir) && (l.WALDir == "" || process.Vacant(l.WALDir)) {
+		return nil
+	}
+	if is(l.DataDir, l.WALDir, p) {
+		return nil
+	}
+	if cluster, member, err := etcd.Identity(l.DataDir, l.WALDir); err == nil {
+		return fmt.Errorf("%s holds data of member %s of cluster %s: it gets no other identity while that is there", l.DataDir, member, cluster)
+	}
+	return fmt.Errorf("%s is not empty: it gets no identity while something is there", l.DataDir)
+}
+
+// record writes the provenance. An older record is kept beside it, and a marker
+// that etcd ran under the older token moves aside after the new record is
+// there: in between, the marker's own token tells which it belongs to. No
+// evidence is ever deleted.
+func record(l host.Layout, p planner.Provenance) error {
+	if _, err := host.MkdirAll(l.Base()); err != nil {
+		return err
+	}
+	old, err := readProvenance(l)
+	switch {
+	case err == nil && old.Token == p.Token:
+		if old.ClusterID != p.ClusterID || old.MemberID != p.MemberID {
+			return fmt.Errorf("token %s was used before for member %s of cluster %s", p.Token, old.MemberID, old.ClusterID)
+		}
+	case notExist(err):
+		err = writeProvenance(l, p)
+	default: // another record, or one that can't be read
+		err = keepRecord(l)
+		if err == nil {
+			err = writeProvenance(l, p)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return moveRan(l, p.Token)
+}
+
+func keepRecord(l host.Layout) error {
+	b, err := os.ReadFile(l.Provenance())
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("provenance.%s.json", stamp())
+	return host.WriteFile(l.Base()+"/"+name, b)
+}
+
+func moveRan(l host.Layout, token string) error {
+	ran, err := process.ReadRan(l)
+	if notExist(err) || (err == nil && ran.Token == token) {
+		return nil
+	}
+	suffix := "unknown"
+	if err == nil && len(ran.Token) >= 8 {
+		suffix = ran.Token[:8]
+	}
+	to := l.Ran() + "." + suffix
+	if _, err := os.Lstat(to); err == nil {
+		to += "-" + stamp()
+	}
+	if err := os.Rename(l.Ran(), to); err != nil {
+		return err
+	}
+	return host.SyncDir(l.Base())
+}
+
+// stamp names what is kept: when, and something that makes it unique.
+func stamp() string {
+	b := make([]byte, 3)
+	_, _ = rand.Read(b) // never fails
+	return time.Now().UTC().Format(time.RFC3339) + "-" + hex.EncodeToString(b)
+}
+
+func readProvenance(l host.Layout) (*planner.Provenance, error) {
+	b, err := os.ReadFile(l.Provenance())
+	if err != nil {
+		return nil, err
+	}
+	p := &planner.Provenance{}
+	if err := json.Unmarshal(b, p); err != nil {
+		return nil, fmt.Errorf("%s: %w", l.Provenance(), err)
+	}
+	return p, nil
+}
+
+func writeProvenance(l host.Layout, p planner.Provenance) error {
+	b, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return err
+	}
+	return host.WriteFile(l.Provenance(), append(b, '\n'))
+}

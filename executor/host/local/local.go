@@ -1,0 +1,72 @@
+// Package local is the driver for the machine that requorum itself runs on. It
+// is also what the agent runs on the far side of ssh.
+//
+// What it changes lies in host.Layout's folder beside each data directory, but
+// for the data directories themselves, which only Install puts in place, and for
+// the empty one that a bootstrap's first start is given (package process).
+//
+// The order of writes is what makes every request repeatable after any crash:
+// the provenance with its token before the first staged byte, the mark
+// "complete" after the last; a staged directory moves into its place in one
+// rename, or in one exchange with what lies there. Before the exchange it is
+// moved next to where the old directory will be kept, so that a user's data
+// never lies, not even for a moment, in the folder that half-made copies are
+// removed from (remove.go).
+package local
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+// Options of the driver.
+type Options struct {
+	// Self is the path of requorum, which supervises and contains an etcd; "" is
+	// this program.
+	Self string
+}
+
+// Driver implements host.Host for this machine.
+type Driver struct {
+	self string
+	etc  string // "/etc", elsewhere in tests
+}
+
+var _ host.Host = (*Driver)(nil)
+
+// New gives the driver.
+func New(o Options) *Driver { return &Driver{self: o.Self, etc: "/etc"} }
+
+// layout gives the member's layout; paths that are not absolute are refused.
+func layout(p planner.Place) (host.Layout, error) {
+	if !filepath.IsAbs(p.DataDir) || (p.WALDir != "" && !filepath.IsAbs(p.WALDir)) {
+		return host.Layout{}, fmt.Errorf("%s: the directories %q and %q must be absolute", p.Name, p.DataDir, p.WALDir)
+	}
+	if filepath.Clean(p.DataDir) == "/" {
+		return host.Layout{}, fmt.Errorf("%s: the data directory can't be /", p.Name)
+	}
+	return host.LayoutOf(p.DataDir, p.WALDir), nil
+}
+
+// each runs do for n members at once and joins the errors.
+func each(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = do(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// is reports whether the directories hold what the provenance leads to.
+func is(dataDir, walDir string, p *planner.Provenance) bool {
+	cluster, member, err := etcd.Identity(dataDir, walDir)
+	return err == nil && p != nil && cluster == p.ClusterID && member == p.MemberID
+}

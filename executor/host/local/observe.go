@@ -1,0 +1,127 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/process"
+	"github.com/requorum/requorum/planner"
+)
+
+// Observe implements host.Host. A place that does not answer before ctx ends (a
+// file system that hangs) is unknown.
+func (d *Driver) Observe(ctx context.Context, places []planner.Place) (map[string]host.Facts, error) {
+	type answer struct {
+		name  string
+		facts host.Facts
+	}
+	answers := make(chan answer, len(places))
+	out := map[string]host.Facts{}
+	for _, p := range places {
+		out[p.Name] = unknownFacts("not read in time: does the file system of " + p.DataDir + " hang?")
+		go func() { answers <- answer{p.Name, d.observe(p)} }()
+	}
+	for range places {
+		select {
+		case a := <-answers:
+			out[a.name] = a.facts
+		case <-ctx.Done():
+			return out, nil
+		}
+	}
+	return out, nil
+}
+
+func unknownFacts(why string) host.Facts {
+	return host.Facts{
+		Data:      planner.Unknown[planner.DataDir](why),
+		Service:   planner.Unknown[planner.Service](why),
+		FreeBytes: planner.Unknown[int64](why),
+	}
+}
+
+func (d *Driver) observe(p planner.Place) host.Facts {
+	l, err := layout(p)
+	if err != nil {
+		return unknownFacts(err.Error())
+	}
+	f := host.Facts{Data: etcd.ReadDataDir(l.DataDir, l.WALDir), FreeBytes: freeBytes(l.DataDir)}
+	if _, err := os.ReadDir(l.Base()); err != nil && !notExist(err) {
+		f.Data = planner.Unknown[planner.DataDir](err.Error())
+		f.Service = planner.Unknown[planner.Service](err.Error())
+		return f
+	}
+	f.Service = planner.Known(process.Status(l))
+	if f.Data.Known() {
+		if err := d.addRecords(l, &f.Data.Value); err != nil {
+			f.Data = planner.Unknown[planner.DataDir](err.Error())
+		}
+	}
+	return f
+}
+
+// addRecords adds what requorum has written down about the place.
+func (d *Driver) addRecords(l host.Layout, data *planner.DataDir) error {
+	prov, provErr := readProvenance(l)
+	if provErr != nil && !notExist(provErr) {
+		prov = nil
+	}
+	ran, err := hasRun(l, prov)
+	if err != nil {
+		return err
+	}
+	data.Provenance, data.EverRan = prov, ran
+	data.Staged = stagedToken(l)
+	data.ProvenanceAgrees = prov != nil && data.ClusterID == prov.ClusterID && data.MemberID == prov.MemberID &&
+		// With a WAL directory of its own the log is swapped before the data: it
+		// alone proves nothing as long as the data waits.
+		(l.WALDir == "" || data.Staged != prov.Token)
+	if data.State == planner.DirAbsent || data.State == planner.DirEmpty {
+		data.Evidence = append(data.Evidence, d.evidence(l, prov, provErr, ran)...)
+	}
+	return nil
+}
+
+// hasRun reports whether etcd was started here since the provenance was
+// written, and may have written something.
+func hasRun(l host.Layout, prov *planner.Provenance) (bool, error) {
+	ran, err := process.ReadRan(l)
+	switch {
+	case notExist(err):
+		return false, nil
+	case err != nil:
+		// A marker is there, whatever it says.
+		_, statErr := os.Stat(l.Ran())
+		return statErr == nil, statErr
+	case prov != nil && ran.Token != "" && ran.Token != prov.Token:
+		return false, nil
+	}
+	return !ran.Untouched(l.DataDir), nil
+}
+
+// freeBytes is the room for an unprivileged user on the file system that path
+// is, or would be, on.
+func freeBytes(path string) planner.Fact[int64] {
+	var st unix.Statfs_t
+	err := unix.Statfs(nearest(path), &st)
+	if err != nil {
+		return planner.Unknown[int64](fmt.Sprintf("%s: %v", path, err))
+	}
+	return planner.Known(int64(st.Bavail) * st.Bsize)
+}
+
+// nearest is path, or the nearest folder above it that exists.
+func nearest(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}

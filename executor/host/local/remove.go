@@ -1,0 +1,78 @@
+package local
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/requorum/requorum/executor/host"
+)
+
+// Everything that this package removes goes through this file.
+
+// removeOwn removes one of requorum's own half-made copies, with all that is in
+// it: a staging that is not complete or that was put in place, or a trial's
+// throwaway copy. It refuses any path that is not one of the member's own
+// staging and trial folders, or that leads out of them through a symbolic link.
+// A user's directories never lie in them (see install.go).
+func removeOwn(l host.Layout, path string) error {
+	roots := []string{l.Staging(), l.Trial()}
+	if l.WALDir != "" {
+		roots = append(roots, l.StagingWAL())
+	}
+	fi, err := os.Lstat(path)
+	if notExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("not removed: %s is not a directory of requorum's", path)
+	}
+	for _, root := range roots {
+		ok, err := inRoot(root, path)
+		if err != nil {
+			return err
+		}
+		if ok && !within(l.DataDir, path) && (l.WALDir == "" || !within(l.WALDir, path)) {
+			// Staging and trial copies only, as just checked: never the data itself.
+			return os.RemoveAll(path)
+		}
+	}
+	return fmt.Errorf("not removed: %s is not in %v", path, roots)
+}
+
+// inRoot reports whether path is root or in it, where both really are.
+func inRoot(root, path string) (bool, error) {
+	fi, err := os.Lstat(root)
+	if notExist(err) {
+		return false, nil
+	}
+	if err != nil || !fi.IsDir() {
+		return false, err
+	}
+	root, err = filepath.EvalSymlinks(root)
+	if err != nil {
+		return false, err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false, err
+	}
+	return within(real, root), nil
+}
+
+// removeEmpty removes folders of requorum's own that are empty, the innermost
+// first; rmdir(2) leaves any that has something in it.
+func removeEmpty(dirs []string) {
+	slices.SortFunc(dirs, func(a, b string) int { return len(b) - len(a) })
+	for _, dir := range slices.Compact(dirs) {
+		_ = unix.Rmdir(dir) // fails where there is anything in it, and should
+	}
+}
+
+func baseOf(lockPath string) string { return filepath.Dir(lockPath) }

@@ -1,0 +1,159 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/requorum/requorum/executor/host"
+)
+
+// procID is a process that can't be mistaken for a later one of the same pid.
+type procID struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"` // clock ticks since boot: /proc/PID/stat, field 22
+	Boot  string `json:"boot"`  // /proc/sys/kernel/random/boot_id
+}
+
+var bootID = sync.OnceValue(func() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+})
+
+// lookup gives the identity of a process that is there now; ended is true for
+// one that only waits to be reaped.
+func lookup(pid int) (id procID, ended bool, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return procID{}, false, err
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(f) < 20 {
+		return procID{}, false, fmt.Errorf("/proc/%d/stat: too short", pid)
+	}
+	start, err := strconv.ParseUint(f[19], 10, 64)
+	return procID{PID: pid, Start: start, Boot: bootID()}, f[0] == "Z" || f[0] == "X", err
+}
+
+// alive reports whether it is that very process that runs.
+func (p procID) alive() bool {
+	if p.PID <= 0 {
+		return false
+	}
+	now, ended, err := lookup(p.PID)
+	return err == nil && !ended && now == p
+}
+
+// up is how long the process has been there, in seconds. The kernel counts in
+// hundredths for every program (USER_HZ).
+func (p procID) up() int {
+	b, _ := os.ReadFile("/proc/uptime")
+	now, _, _ := strings.Cut(string(b), " ")
+	uptime, err := strconv.ParseFloat(now, 64)
+	if err != nil {
+		return 0
+	}
+	return max(0, int(uptime-float64(p.Start)/100))
+}
+
+// signal sends sig to that very process; one that is gone is no error. The
+// pidfd is opened before the identity is checked, so that the pid can't be given
+// to somebody else in between.
+func (p procID) signal(sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return nil
+	case err == nil:
+		defer unix.Close(fd)
+		if !p.alive() {
+			return nil
+		}
+		err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	case p.alive(): // a kernel before 5.3
+		err = unix.Kill(p.PID, sig)
+	default:
+		return nil
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+// wait returns nil when the process has ended, or ctx's error.
+func (p procID) wait(ctx context.Context) error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if err == nil {
+		defer unix.Close(fd)
+	}
+	for p.alive() {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		// Bounded, so that ctx is looked at; a pidfd is readable once its process
+		// has ended.
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+	}
+	return nil
+}
+
+func cmdline(pid int) []string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
+}
+
+// hasDataDir reports whether etcd's arguments name the data directory.
+func hasDataDir(args []string, dir string) bool {
+	for i, a := range args {
+		flag, value, joined := strings.Cut(a, "=")
+		if flag != "--data-dir" && flag != "-data-dir" {
+			continue
+		}
+		if !joined && i+1 < len(args) {
+			value = args[i+1]
+		}
+		if filepath.IsAbs(value) && filepath.Clean(value) == dir {
+			return true
+		}
+	}
+	return false
+}
+
+// find looks for a process that has the data directory in its command line;
+// ours is whether it runs from our private copies. It closes the gap between
+// starting etcd and writing its pid down.
+func find(l host.Layout) (p procID, ours, found bool) {
+	dirs, _ := os.ReadDir("/proc")
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil || !hasDataDir(cmdline(pid), l.DataDir) {
+			continue
+		}
+		id, ended, err := lookup(pid)
+		if err != nil || ended {
+			continue
+		}
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if mine := filepath.Dir(exe) == l.Bin(); mine || !found {
+			p, ours, found = id, mine, true
+		}
+		if ours {
+			break
+		}
+	}
+	return p, ours, found
+}

@@ -1,0 +1,201 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+// Outcome is what Start found or did.
+type Outcome string
+
+// The outcomes of Start.
+const (
+	Started Outcome = "started"
+	// Already: it runs, or is being restarted after a crash, with this
+	// configuration.
+	Already Outcome = "already running"
+	// Pending: it runs with another binary or other flags; the new ones were
+	// written down and take effect when it is next started.
+	Pending Outcome = "runs with other settings until it is restarted"
+)
+
+// ownBinary is this program, also after its file was replaced or deleted.
+const ownBinary = "/proc/self/exe"
+
+// poll is how often the supervisor's state is looked at.
+const poll = 10 * time.Millisecond
+
+// Start installs the service and starts its supervisor, which starts etcd. It
+// returns when the supervisor has taken over, which is before etcd serves. self
+// is the path of requorum; "" is this program. A running etcd is never
+// restarted. A supervisor that refuses to start etcd is an error with its words.
+func Start(ctx context.Context, self string, cfg Config, l host.Layout) (Outcome, error) {
+	if err := cfg.check(l); err != nil {
+		return "", err
+	}
+	if _, err := host.MkdirAll(l.Base()); err != nil {
+		return "", err
+	}
+	agent, err := install(self, &cfg, l)
+	if err != nil {
+		return "", err
+	}
+	if old, err := ReadConfig(l); err != nil || !old.equal(cfg) {
+		if err := writeJSON(l.Service(), cfg); err != nil {
+			return "", err
+		}
+	}
+	return ensure(ctx, agent, cfg, l)
+}
+
+// install makes the private copies and gives the path of requorum's own.
+func install(self string, cfg *Config, l host.Layout) (agent string, err error) {
+	if agent, err = privateSelf(self, l); err != nil {
+		return "", err
+	}
+	cfg.Private = agent
+	if cfg.Binary != "" {
+		cfg.Private, err = privateCopy(l, cfg.Binary, "etcd")
+	}
+	return agent, err
+}
+
+// Command is the beginning of the command line that runs etcd, from private
+// copies beside the member: what Start will run later can be tried with it. self
+// is the path of requorum, "" for this program; binary is the user's etcd, "" for
+// the one inside requorum.
+func Command(self, binary string, l host.Layout) ([]string, error) {
+	cfg := Config{Binary: binary}
+	if _, err := install(self, &cfg, l); err != nil {
+		return nil, err
+	}
+	return cfg.argv(), nil
+}
+
+func privateSelf(self string, l host.Layout) (string, error) {
+	if self == "" {
+		self = ownBinary
+	}
+	return privateCopy(l, self, "requorum")
+}
+
+// ensure has one supervisor running.
+func ensure(ctx context.Context, agent string, cfg Config, l host.Layout) (Outcome, error) {
+	st, _ := readState(l)
+	if st.Supervisor.alive() && st.State != planner.ServiceFailed && st.State != planner.ServiceStopped {
+		return compare(st, cfg), nil
+	}
+	if err := st.Supervisor.wait(ctx); err != nil { // it is about to end
+		return "", fmt.Errorf("%s: the supervisor (pid %d) has not ended yet: %w", cfg.Name, st.Supervisor.PID, err)
+	}
+	_, adopting := runningChild(l, st)
+	if err := spawn(ctx, agent, l); err != nil {
+		return "", fmt.Errorf("%s: %w", cfg.Name, err)
+	}
+	if adopting {
+		return compare(st, cfg), nil
+	}
+	return Started, nil
+}
+
+func compare(st state, cfg Config) Outcome {
+	running := cfg
+	running.Args, running.Private = st.Args, st.Private
+	if st.Args != nil && !running.equal(cfg) {
+		return Pending
+	}
+	return Already
+}
+
+// Adopt gives a running etcd, whose supervisor is gone, a supervisor again. It
+// does not touch the process, and starts nothing where there is none to adopt.
+func Adopt(ctx context.Context, self string, l host.Layout) error {
+	st, err := readState(l)
+	if err != nil && !absent(err) {
+		return err
+	}
+	if st.Supervisor.alive() {
+		return nil
+	}
+	if _, ok := runningChild(l, st); !ok {
+		return fmt.Errorf("nothing to adopt: no etcd that requorum started runs on %s", l.DataDir)
+	}
+	agent, err := privateSelf(self, l)
+	if err != nil {
+		return err
+	}
+	return spawn(ctx, agent, l)
+}
+
+// spawn starts the supervisor, detached, and waits until it has taken over.
+func spawn(ctx context.Context, agent string, l host.Layout) error {
+	log, err := openLog(l.Log())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd, err := launch([]string{agent, "agent", "supervise", l.Base()}, l, log)
+	if err != nil {
+		return fmt.Errorf("start the supervisor: %w", err)
+	}
+	id, _, _ := lookup(cmd.Process.Pid) // it is there until it is waited for
+	ended := make(chan struct{})
+	go func() { // reaped for as long as this program lives; afterwards by init
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	return takeover(ctx, id, ended, l)
+}
+
+// takeover waits for the supervisor's report: its own, or that of another one
+// that was faster.
+func takeover(ctx context.Context, id procID, ended <-chan struct{}, l host.Layout) error {
+	gone := false
+	for {
+		st, err := readState(l)
+		if err != nil && !absent(err) && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+		if done, err := tookOver(st, id); done {
+			return err
+		}
+		if gone && !st.Supervisor.alive() {
+			return fmt.Errorf("the supervisor ended at once: %s (log: %s)", orElse(dyingWords(l.Log()), "without a word"), l.Log())
+		}
+		select {
+		case <-ended:
+			gone, ended = true, nil // its last words may just have been written
+		case <-ctx.Done():
+			return fmt.Errorf("the supervisor (pid %d) was started and has not reported yet: %w", id.PID, ctx.Err())
+		case <-time.After(poll):
+		}
+	}
+}
+
+func tookOver(st state, id procID) (bool, error) {
+	if st.Supervisor != id && !st.Supervisor.alive() {
+		return false, nil
+	}
+	switch st.State {
+	case planner.ServiceRunning, planner.ServiceBackoff:
+		return true, nil
+	case planner.ServiceStopped:
+		return st.Supervisor == id, errors.New("the supervisor was told to stop while it was starting")
+	case planner.ServiceFailed:
+		return true, errors.New(st.LastError)
+	}
+	return false, nil
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

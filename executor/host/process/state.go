@@ -1,0 +1,111 @@
+package process
+
+import (
+	"os"
+	"time"
+
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+// starting is the state between the supervisor's own start and etcd's.
+const starting planner.ServiceState = "starting"
+
+// state is what the supervisor reports, at Layout.SupervisorState.
+type state struct {
+	Supervisor procID `json:"supervisor"`
+	// Child is the etcd that was started or adopted last.
+	Child procID               `json:"child"`
+	State planner.ServiceState `json:"state"`
+	// Restarts counts the starts after a crash since the service was last
+	// started by request.
+	Restarts int    `json:"restarts"`
+	Since    string `json:"since"` // of State; RFC 3339
+	// Args and Private are what Child was started with.
+	Args    []string `json:"args,omitempty"`
+	Private string   `json:"private,omitempty"`
+	// LastExit is how etcd ended last, LastError its last words then; with
+	// ServiceFailed, why it is not started.
+	LastExit  string `json:"last_exit,omitempty"`
+	LastError string `json:"last_error,omitempty"`
+}
+
+func readState(l host.Layout) (state, error) {
+	var s state
+	return s, readJSON(l.SupervisorState(), &s)
+}
+
+func timestamp() string { return time.Now().UTC().Format(time.RFC3339) }
+
+// Status says how the member's service stands. It only reads.
+func Status(l host.Layout) planner.Service {
+	cfg, err := ReadConfig(l)
+	if err != nil {
+		return noService(l, err)
+	}
+	st, _ := readState(l)
+	out := planner.Service{
+		State: planner.ServiceStopped, Restarts: st.Restarts, Since: st.Since,
+		LastError: st.LastError, Binary: cfg.Binary, Args: cfg.Args, Log: l.Log(),
+	}
+	if out.Binary == "" {
+		out.Binary = "requorum"
+	}
+	if st.Supervisor.alive() {
+		out.SupervisorPID = st.Supervisor.PID
+	}
+	if child, ok := runningChild(l, st); ok {
+		out.State, out.PID, out.UpSeconds = planner.ServiceRunning, child.PID, child.up()
+		if st.Args != nil {
+			out.Args = st.Args
+		}
+		if words := lastWords(l.Log()); words != "" {
+			out.LastError = words
+		}
+		return out
+	}
+	out.State, out.LastError = atRest(st, out.SupervisorPID != 0)
+	return out
+}
+
+func noService(l host.Layout, err error) planner.Service {
+	out := planner.Service{State: planner.ServiceNone}
+	if !absent(err) {
+		out.State, out.LastError = planner.ServiceFailed, err.Error()
+	}
+	if _, statErr := os.Stat(l.Log()); statErr == nil {
+		out.Log = l.Log()
+	}
+	return out
+}
+
+// runningChild finds the living etcd of this service.
+func runningChild(l host.Layout, st state) (procID, bool) {
+	if st.Child.alive() && hasDataDir(cmdline(st.Child.PID), l.DataDir) {
+		return st.Child, true
+	}
+	p, ours, found := find(l)
+	return p, found && ours
+}
+
+// atRest gives the state and the words where no etcd runs.
+func atRest(st state, supervised bool) (planner.ServiceState, string) {
+	switch {
+	case supervised && st.State == planner.ServiceFailed, st.State == planner.ServiceFailed:
+		return planner.ServiceFailed, st.LastError
+	case supervised: // between a crash and the next start
+		return planner.ServiceBackoff, st.LastError
+	case st.State == planner.ServiceStopped, st.State == "":
+		return planner.ServiceStopped, st.LastError
+	case st.Supervisor.Boot != bootID():
+		return planner.ServiceStopped, join("the machine was restarted; requorum did not stop it", st.LastError)
+	}
+	return planner.ServiceStopped, join("its supervisor and etcd have died; requorum did not stop it", st.LastError)
+}
+
+func join(a, b string) string {
+	if b == "" {
+		return a
+	}
+	return a + "; before: " + b
+}

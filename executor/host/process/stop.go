@@ -1,0 +1,113 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+// Stop ends the supervisor and its etcd, and returns when both have ended. Data
+// stays as it is. It is nil where nothing runs. Where the supervisor is dead, it
+// stops etcd itself. When ctx ends first, what was begun goes on: the error says
+// so.
+func Stop(ctx context.Context, l host.Layout) error {
+	if !l.Exists() {
+		return nil
+	}
+	for {
+		st, err := readState(l)
+		if err != nil && !absent(err) {
+			return err
+		}
+		if st.Supervisor.alive() {
+			if err := stopSupervisor(ctx, st.Supervisor); err != nil {
+				return err
+			}
+			continue // and look again: it may have been killed instead
+		}
+		lock, held, err := lockIfThere(l)
+		if err != nil {
+			return err
+		}
+		if !held {
+			defer lock.Close() // of nil, it is an error that means nothing
+			return stopOrphan(ctx, l, st)
+		}
+		// A supervisor that has not reported yet.
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("a supervisor of %s is just starting: %w", l.DataDir, ctx.Err())
+		case <-time.After(poll):
+		}
+	}
+}
+
+// lockIfThere is lockSupervisor that makes nothing for a member that never had a
+// supervisor; held is true where another process has the lock.
+func lockIfThere(l host.Layout) (lock *os.File, held bool, err error) {
+	if _, err := os.Stat(l.SupervisorLock()); absent(err) {
+		return nil, false, nil
+	}
+	lock, err = lockSupervisor(l)
+	return lock, err == nil && lock == nil, err
+}
+
+func stopSupervisor(ctx context.Context, p procID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := p.signal(unix.SIGTERM); err != nil {
+		return fmt.Errorf("stop the supervisor (pid %d): %w", p.PID, err)
+	}
+	if err := p.wait(ctx); err != nil {
+		return fmt.Errorf("the supervisor (pid %d) was told to stop and has not ended yet: %w", p.PID, err)
+	}
+	return nil
+}
+
+// stopOrphan stops an etcd that has no supervisor, under the supervisor's lock.
+func stopOrphan(ctx context.Context, l host.Layout, st state) error {
+	id, ok := runningChild(l, st)
+	if !ok {
+		return markStopped(l, st, "")
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	cfg, _ := ReadConfig(l)
+	if err := id.signal(unix.SIGTERM); err != nil {
+		return fmt.Errorf("stop etcd (pid %d): %w", id.PID, err)
+	}
+	exit := "ended after SIGTERM"
+	patience, cancel := context.WithTimeout(ctx, cfg.stopTimeout())
+	defer cancel()
+	if id.wait(patience) != nil {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("etcd (pid %d) was told to stop and has not ended yet: %w", id.PID, err)
+		}
+		if err := id.signal(unix.SIGKILL); err != nil {
+			return fmt.Errorf("kill etcd (pid %d): %w", id.PID, err)
+		}
+		exit = fmt.Sprintf("killed: it did not end within %s of SIGTERM", cfg.stopTimeout())
+		if err := id.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return markStopped(l, st, exit)
+}
+
+// markStopped records that it was requorum's doing. A failed service stays
+// failed, and one that was never started gets no record.
+func markStopped(l host.Layout, st state, exit string) error {
+	if st.State == "" || st.State == planner.ServiceStopped || st.State == planner.ServiceFailed {
+		return nil
+	}
+	st.State, st.Since, st.LastExit, st.LastError = planner.ServiceStopped, timestamp(), exit, ""
+	return writeJSON(l.SupervisorState(), st)
+}

@@ -1,0 +1,213 @@
+// Package observe looks at a cluster and its hosts and writes down what it
+// learned, and what it could not. It only reads: no file is created, no call
+// changes a cluster, and what does not answer delays nothing but itself.
+package observe
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/journal"
+	"github.com/requorum/requorum/executor/snapshot"
+	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/spec"
+)
+
+// Observer holds what looking needs.
+type Observer struct {
+	Cluster *spec.Cluster
+	Host    host.Host
+	Client  etcd.Access // for client URLs
+	Peer    etcd.Access // for peer URLs
+	// Limit is how long one endpoint may take to answer.
+	Limit time.Duration
+	// KVLimit is how long the comparison of all members' data may take; it scans
+	// their databases.
+	KVLimit time.Duration
+	// StateDir is the journal's folder, "" for none.
+	StateDir string
+	// Progress is told about long reads; it may be nil.
+	Progress func(what string, done, total int64)
+}
+
+// Observe looks at everything at once. It returns an error only when ctx ended
+// or the host itself can't be asked; what can't be learned of a member is an
+// unknown fact.
+func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
+	obs := planner.Observation{Members: map[string]planner.MemberObservation{}}
+	facts, err := o.members(ctx, &obs)
+	if err != nil {
+		return obs, err
+	}
+	o.addHostFacts(&obs, facts)
+	o.addJournal(&obs)
+	obs.KV = o.compare(ctx, &obs)
+	if o.wantsSnapshot(&obs) {
+		s := o.snapshot(ctx)
+		obs.Snapshot = &s
+	}
+	return obs, ctx.Err()
+}
+
+// members asks every endpoint and the host at the same time.
+func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[string]host.Facts, error) {
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		facts map[string]host.Facts
+		err   error
+	)
+	var places []planner.Place
+	for _, m := range o.Cluster.Members {
+		places = append(places, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		wg.Go(func() {
+			client := make(chan planner.Endpoint, 1)
+			go func() { client <- etcd.Probe(ctx, m.ClientURLs, o.Client, o.Limit) }()
+			peer := etcd.ProbePeer(ctx, m.PeerURLs, o.Peer, o.Limit)
+			seen := planner.MemberObservation{Client: <-client, Peer: peer}
+			mu.Lock()
+			defer mu.Unlock()
+			obs.Members[m.Name] = seen
+		})
+	}
+	var binary planner.Fact[planner.Binary]
+	wg.Go(func() { facts, err = o.Host.Observe(ctx, places) })
+	wg.Go(func() { binary = o.Host.Binary(ctx, o.Cluster.Etcd.Binary) })
+	wg.Wait()
+	for name, seen := range obs.Members {
+		seen.Binary = binary
+		obs.Members[name] = seen
+	}
+	return facts, err
+}
+
+func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.Facts) {
+	for _, m := range o.Cluster.Members {
+		seen, f := obs.Members[m.Name], facts[m.Name]
+		seen.Data, seen.Service, seen.FreeBytes = f.Data, f.Service, f.FreeBytes
+		if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
+			if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {
+				seen.Service.Value.UpSeconds = int(time.Since(since).Seconds())
+			}
+		}
+		seen.PortsTaken = portsTaken(seen)
+		obs.Members[m.Name] = seen
+	}
+}
+
+// portsTaken names the URLs at which something answers although the member does
+// not run. An etcd that serves clients there is no such case: the planner
+// compares its identity.
+func portsTaken(seen planner.MemberObservation) []string {
+	s, d := seen.Service, seen.Data
+	runs := s.Known() && (s.Value.State == planner.ServiceRunning || s.Value.State == planner.ServiceBackoff)
+	if !s.Known() || !d.Known() || runs || d.Value.HeldBy != 0 || seen.Client.Reach == planner.ReachServing {
+		return nil
+	}
+	var out []string
+	if answers(seen.Client.Reach) {
+		out = append(out, seen.Client.URL)
+	}
+	if answers(seen.Peer.Reach) || seen.Peer.Reach == planner.ReachServing {
+		out = append(out, seen.Peer.URL)
+	}
+	return out
+}
+
+func answers(r planner.Reach) bool {
+	switch r {
+	case planner.ReachHangs, planner.ReachTLSFailed, planner.ReachWrongService, planner.ReachAuth:
+		return true
+	}
+	return false
+}
+
+// addJournal adds what this machine's journal remembers of the data
+// directories.
+func (o *Observer) addJournal(obs *planner.Observation) {
+	if o.StateDir == "" {
+		return
+	}
+	for _, m := range o.Cluster.Members {
+		seen := obs.Members[m.Name]
+		last, err := journal.LastSeen(o.StateDir, m.DataDir)
+		if err != nil || last == nil {
+			continue
+		}
+		obs.JournalClusterID = last.ClusterID
+		d := seen.Data
+		if d.Known() && (d.Value.State == planner.DirAbsent || d.Value.State == planner.DirEmpty) {
+			seen.Data.Value.Evidence = append(seen.Data.Value.Evidence,
+				fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time))
+			obs.Members[m.Name] = seen
+		}
+	}
+}
+
+// compare hashes the members' data where all of the file's voters serve.
+func (o *Observer) compare(ctx context.Context, obs *planner.Observation) planner.Fact[planner.KVComparison] {
+	endpoints := map[string]string{}
+	for _, m := range o.Cluster.Members {
+		e := obs.Members[m.Name].Client
+		switch {
+		case e.Reach != planner.ReachServing:
+			continue
+		case !e.Learner:
+			endpoints[m.Name] = e.URL
+		}
+	}
+	if len(endpoints) < 2 {
+		return planner.Unknown[planner.KVComparison](fmt.Sprintf("%d members serve", len(endpoints)))
+	}
+	return etcd.CompareKV(ctx, endpoints, o.Client, o.KVLimit)
+}
+
+// wantsSnapshot reports whether the plan may need the file's snapshot: only
+// where some member has no data is it worth reading a large file for.
+func (o *Observer) wantsSnapshot(obs *planner.Observation) bool {
+	if o.Cluster.Snapshot == nil || o.Cluster.Snapshot.Source == "" {
+		return false
+	}
+	for _, m := range obs.Members {
+		d := m.Data
+		if m.Client.Reach != planner.ReachServing && d.Known() &&
+			(d.Value.State == planner.DirAbsent || d.Value.State == planner.DirEmpty || !d.Value.EverRan) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *Observer) snapshot(ctx context.Context) planner.SnapshotObservation {
+	want := o.Cluster.Snapshot
+	shown := ShownSource(want)
+	if strings.Contains(want.Source, "://") {
+		return planner.SnapshotObservation{
+			Source: shown, Problem: planner.CodeSnapshotUnsupported,
+			Detail: "this version reads snapshots from a path on this machine only, not from " + shown,
+		}
+	}
+	s := snapshot.Verify(ctx, want.Source, snapshot.Want{SHA256: want.SHA256, SkipHashCheck: want.SkipHashCheck}, o.Progress)
+	s.Source = shown
+	return s
+}
+
+// ShownSource is a snapshot's source as it may be shown: without credentials,
+// and without anything where it came from a sensitive variable.
+func ShownSource(s *spec.Snapshot) string {
+	if s.Sensitive {
+		return "(sensitive)"
+	}
+	if u, err := url.Parse(s.Source); err == nil && u.Scheme != "" {
+		u.User, u.RawQuery = nil, ""
+		return u.String()
+	}
+	return filepath.Clean(s.Source)
+}

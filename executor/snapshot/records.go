@@ -1,0 +1,224 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"hash/maphash"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
+	"go.etcd.io/etcd/server/v3/lease/leasepb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/requorum/requorum/executor/snapshot/boltfile"
+)
+
+// contents is what the records of a db add up to.
+type contents struct {
+	buckets map[string]bool
+
+	keyRevision int64 // the highest main revision in the key bucket
+	compacted   int64 // the highest that was compacted or is to be
+	keys        int   // live ones
+	leases      int
+	members     int
+	alarms      int
+	records     int    // of all buckets
+	version     string // storage version, "" before 3.6
+
+	// digest covers every record of the key, lease and auth buckets up to the
+	// revision that was asked for.
+	digest [sha256.Size]byte
+}
+
+// revision is the one that etcd starts with: not lower than what was compacted
+// (server/storage/mvcc/kvstore.go restore), and 1 for an empty db.
+func (c *contents) revision() int64 { return max(c.keyRevision, c.compacted, 1) }
+
+// isEtcd reports whether the buckets that every etcd creates are there.
+func (c *contents) isEtcd() bool { return c.buckets["key"] && c.buckets["meta"] }
+
+// recordError says which record is wrong.
+type recordError struct {
+	bucket string
+	key    []byte
+	what   string
+}
+
+func (e *recordError) Error() string {
+	return fmt.Sprintf("bucket %q, record %x: %s", e.bucket, e.key, e.what)
+}
+
+// readContents walks the whole file and decodes every record. The digest leaves
+// out what was written to the key bucket after revision upTo.
+func readContents(ctx context.Context, f *boltfile.File, upTo int64) (*contents, error) {
+	r := &reader{c: &contents{buckets: map[string]bool{}}, upTo: upTo, sum: sha256.New(),
+		live: map[[2]uint64]struct{}{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	begin := func(bucket string) error {
+		r.c.buckets[bucket] = true
+		return nil
+	}
+	if err := f.Walk(ctx, begin, r.record); err != nil {
+		return nil, err
+	}
+	r.c.keys = len(r.live)
+	r.sum.Sum(r.c.digest[:0])
+	return r.c, nil
+}
+
+type reader struct {
+	c    *contents
+	upTo int64
+	sum  hash.Hash
+	// live has a 128-bit hash of every live key: 16 bytes for each, however long
+	// the keys are.
+	live     map[[2]uint64]struct{}
+	seeds    [2]maphash.Seed
+	main     int64
+	sub      int64
+	any      bool
+	kv       mvccpb.KeyValue
+	lenBytes [16]byte
+}
+
+func (r *reader) record(bucket string, k, v []byte) error {
+	r.c.records++
+	var err error
+	switch bucket {
+	case "key":
+		err = r.keyRecord(k, v)
+	case "lease":
+		err = r.leaseRecord(k, v)
+	case "meta":
+		err = r.metaRecord(k, v)
+	case "alarm":
+		r.c.alarms++
+		if e := proto.Unmarshal(k, &etcdserverpb.AlarmMember{}); e != nil {
+			err = fmt.Errorf("no alarm: %w", e)
+		}
+	case "members":
+		r.c.members++
+		var m membership.Member
+		if e := json.Unmarshal(v, &m); e != nil || m.ID.String() != string(k) {
+			err = fmt.Errorf("no member of that ID (%v)", e)
+		}
+	case "auth", "authUsers", "authRoles":
+		r.add(k, v)
+	}
+	if err != nil {
+		return &recordError{bucket, bytes.Clone(k), err.Error()}
+	}
+	return nil
+}
+
+// add enters a record into the digest, with its lengths.
+func (r *reader) add(k, v []byte) {
+	binary.BigEndian.PutUint64(r.lenBytes[:8], uint64(len(k)))
+	binary.BigEndian.PutUint64(r.lenBytes[8:], uint64(len(v)))
+	r.sum.Write(r.lenBytes[:])
+	r.sum.Write(k)
+	r.sum.Write(v)
+}
+
+// The layout of a key in the key bucket (server/storage/mvcc/revision.go).
+const (
+	revisionLen  = 17
+	tombstoneLen = 18
+)
+
+// keyRecord checks one revision of one key.
+func (r *reader) keyRecord(k, v []byte) error {
+	if len(k) != revisionLen && len(k) != tombstoneLen || k[8] != '_' {
+		return fmt.Errorf("its key of %d bytes is no revision", len(k))
+	}
+	main, sub := int64(binary.BigEndian.Uint64(k)), int64(binary.BigEndian.Uint64(k[9:]))
+	if main < 0 || sub < 0 {
+		return fmt.Errorf("negative revision %d.%d", main, sub)
+	}
+	if r.any && (main < r.main || main == r.main && sub <= r.sub) {
+		return fmt.Errorf("revision %d.%d does not come after %d.%d", main, sub, r.main, r.sub)
+	}
+	r.main, r.sub, r.any, r.c.keyRevision = main, sub, true, main
+	if main <= r.upTo {
+		r.add(k, v)
+	}
+	if len(k) == revisionLen && len(v) == 0 {
+		return nil // what etcdutl's revision bump leaves: no key's revision
+	}
+	proto.Reset(&r.kv)
+	if err := proto.Unmarshal(v, &r.kv); err != nil {
+		return fmt.Errorf("its value is no key-value record: %w", err)
+	}
+	if len(r.kv.Key) == 0 {
+		return fmt.Errorf("its value has no key")
+	}
+	id := [2]uint64{maphash.Bytes(r.seeds[0], r.kv.Key), maphash.Bytes(r.seeds[1], r.kv.Key)}
+	if len(k) == tombstoneLen {
+		return r.tombstone(k, id)
+	}
+	return r.put(main, id)
+}
+
+// tombstone has only the key in its value (mvcc/kvstore_txn.go delete).
+func (r *reader) tombstone(k []byte, id [2]uint64) error {
+	if k[tombstoneLen-1] != 't' {
+		return fmt.Errorf("unknown mark %q", k[tombstoneLen-1])
+	}
+	if r.kv.ModRevision != 0 || r.kv.CreateRevision != 0 || r.kv.Version != 0 || len(r.kv.Value) != 0 {
+		return fmt.Errorf("a deletion with a value")
+	}
+	delete(r.live, id)
+	return nil
+}
+
+func (r *reader) put(main int64, id [2]uint64) error {
+	kv := &r.kv
+	if kv.ModRevision != main {
+		return fmt.Errorf("it says that it is of revision %d", kv.ModRevision)
+	}
+	if kv.CreateRevision < 1 || kv.CreateRevision > main || kv.Version < 1 {
+		return fmt.Errorf("created at revision %d, version %d", kv.CreateRevision, kv.Version)
+	}
+	r.live[id] = struct{}{}
+	return nil
+}
+
+func (r *reader) leaseRecord(k, v []byte) error {
+	var l leasepb.Lease
+	if err := proto.Unmarshal(v, &l); err != nil {
+		return fmt.Errorf("no lease: %w", err)
+	}
+	if len(k) != 8 || l.ID != int64(binary.BigEndian.Uint64(k)) {
+		return fmt.Errorf("it says that it is lease %x", l.ID)
+	}
+	r.add(k, v)
+	r.c.leases++
+	return nil
+}
+
+func (r *reader) metaRecord(k, v []byte) error {
+	switch name := string(k); name {
+	case "consistent_index", "term":
+		if len(v) != 8 {
+			return fmt.Errorf("%s has %d bytes", name, len(v))
+		}
+	case "scheduledCompactRev", "finishedCompactRev":
+		if len(v) != revisionLen {
+			return fmt.Errorf("%s has %d bytes", name, len(v))
+		}
+		rev := int64(binary.BigEndian.Uint64(v))
+		if rev < 0 {
+			return fmt.Errorf("negative revision %d", rev)
+		}
+		r.c.compacted = max(r.c.compacted, rev)
+	case "storageVersion":
+		r.c.version = string(v)
+	}
+	return nil
+}

@@ -1,0 +1,186 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+const (
+	pollEvery  = 200 * time.Millisecond
+	probeLimit = 2 * time.Second
+	// tooManyRestarts is when a member that dies again and again is given up.
+	tooManyRestarts = 5
+)
+
+// poll calls check until it is content, until it gives a final error, or until
+// ctx ends; then the last reason for waiting is part of the error.
+func poll(ctx context.Context, check func() (waitingFor string, err error)) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		waiting, err := check()
+		if err != nil || waiting == "" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return fmt.Errorf("%w (%s)", cause, waiting)
+			}
+			return fmt.Errorf("interrupted while waiting: %s", waiting)
+		case <-tick.C:
+		}
+	}
+}
+
+// awaitServing waits until the started members serve clients under a leader,
+// and gives up early where a member's service says that it never will.
+func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress host.Progress) error {
+	var places []planner.Place
+	for _, m := range a.Members {
+		places = append(places, m.Place)
+	}
+	return poll(ctx, func() (string, error) {
+		var silent []string
+		for _, m := range a.Members {
+			why, err := r.servesAs(ctx, m)
+			if err != nil {
+				return "", err
+			}
+			if why != "" {
+				silent = append(silent, m.Name+": "+why)
+			}
+		}
+		if progress != nil {
+			progress("members serve", int64(len(a.Members)-len(silent)), int64(len(a.Members)))
+		}
+		if len(silent) == 0 {
+			return "", nil
+		}
+		return strings.Join(silent, "; "), r.hopeless(ctx, places)
+	})
+}
+
+// servesAs says why the member does not serve as itself yet; an error where
+// somebody else serves in its place.
+func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, error) {
+	e := etcd.Probe(ctx, []string{m.ClientURL}, r.Client, probeLimit)
+	switch {
+	case e.Reach != planner.ReachServing:
+		return string(e.Reach), nil
+	case e.ClusterID != m.ClusterID || e.MemberID != m.MemberID:
+		return "", fmt.Errorf("%s: member %s of cluster %s answers at %s, not member %s of cluster %s",
+			m.Name, e.MemberID, e.ClusterID, m.ClientURL, m.MemberID, m.ClusterID)
+	case e.LeaderID == "":
+		return "no leader", nil
+	case !e.Linearizable.Known() || !e.Linearizable.Value:
+		return "no quorum yet", nil
+	}
+	return "", nil
+}
+
+// hopeless gives an error where a member's service has given up, or dies again
+// and again.
+func (r *Runner) hopeless(ctx context.Context, places []planner.Place) error {
+	facts, err := r.Host.Observe(ctx, places)
+	if err != nil {
+		return nil // asked again at the next poll
+	}
+	for _, p := range places {
+		s := facts[p.Name].Service
+		if !s.Known() {
+			continue
+		}
+		if s.Value.State == planner.ServiceFailed || s.Value.Restarts >= tooManyRestarts {
+			return fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
+		}
+	}
+	return nil
+}
+
+// verify waits until the members are one cluster with one leader and the same
+// data. Unequal data ends the wait at once.
+func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Progress) error {
+	disarmed := !a.Disarm
+	return poll(ctx, func() (string, error) {
+		endpoints, waiting, err := r.oneCluster(ctx, a)
+		if err != nil || waiting != "" {
+			return waiting, err
+		}
+		if !disarmed {
+			if err := r.disarm(ctx, endpoints); err != nil {
+				return "disarm old alarms: " + err.Error(), nil
+			}
+			disarmed = true
+		}
+		if progress != nil {
+			progress("compare data", 0, 0)
+		}
+		if len(endpoints) < 2 {
+			return "", nil
+		}
+		kv := etcd.CompareKV(ctx, endpoints, r.Client, time.Minute)
+		switch {
+		case !kv.Known():
+			return "compare data: " + kv.Why, nil
+		case !kv.Value.Equal:
+			return "", fmt.Errorf("the members hold different data at revision %d: %v", kv.Value.Revision, kv.Value.Hashes)
+		}
+		return "", nil
+	})
+}
+
+// oneCluster probes the members and gives the voters' URLs, what is still
+// waited for, or what can't become right by waiting.
+func (r *Runner) oneCluster(ctx context.Context, a planner.Verify) (endpoints map[string]string, waiting string, err error) {
+	endpoints = map[string]string{}
+	leader := ""
+	for _, name := range a.Members {
+		m, _ := r.Cluster.Member(name)
+		e := etcd.Probe(ctx, m.ClientURLs, r.Client, probeLimit)
+		switch {
+		case e.Reach != planner.ReachServing:
+			return nil, fmt.Sprintf("%s: %s", name, e.Reach), nil
+		case a.ClusterID != "" && e.ClusterID != a.ClusterID:
+			return nil, "", fmt.Errorf("%s serves cluster %s, not %s", name, e.ClusterID, a.ClusterID)
+		case e.LeaderID == "" || leader != "" && e.LeaderID != leader:
+			return nil, name + ": no common leader", nil
+		case !e.Linearizable.Known() || !e.Linearizable.Value:
+			return nil, name + ": no quorum yet", nil
+		case e.Revision < a.Revision:
+			return nil, fmt.Sprintf("%s is at revision %d, not yet at %d", name, e.Revision, a.Revision), nil
+		}
+		leader = e.LeaderID
+		if !e.Learner {
+			endpoints[name] = e.URL
+		}
+	}
+	return endpoints, "", nil
+}
+
+// disarm ends the alarms of members that are not in the member list: they came
+// with a snapshot.
+func (r *Runner) disarm(ctx context.Context, endpoints map[string]string) error {
+	var urls []string
+	ids := map[string]bool{}
+	for _, u := range endpoints {
+		urls = append(urls, u)
+		e := etcd.Probe(ctx, []string{u}, r.Client, probeLimit)
+		if !e.Members.Known() {
+			// Without the list every alarm would look like an old one.
+			return fmt.Errorf("the member list is unknown: %s", e.Members.Why)
+		}
+		for _, m := range e.Members.Value {
+			ids[m.ID] = true
+		}
+	}
+	_, err := etcd.Disarm(ctx, urls, r.Client, func(id string) bool { return ids[id] })
+	return err
+}
