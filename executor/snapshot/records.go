@@ -41,9 +41,6 @@ type contents struct {
 // (server/storage/mvcc/kvstore.go restore), and 1 for an empty db.
 func (c *contents) revision() int64 { return max(c.keyRevision, c.compacted, 1) }
 
-// isEtcd reports whether the buckets that every etcd creates are there.
-func (c *contents) isEtcd() bool { return c.buckets["key"] && c.buckets["meta"] }
-
 // recordError says which record is wrong.
 type recordError struct {
 	bucket string
