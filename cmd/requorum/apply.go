@@ -118,7 +118,7 @@ func settled(p *planner.Plan, given map[planner.Consent]bool) (bool, error) {
 // ask takes a yes or exits with 3. Whoever asks waits, and the world moves on
 // meanwhile: so it looks again, and exits with 4 where the plan is another one.
 func (s *session) ask(ctx context.Context, cmd *cobra.Command, verb string, p *planner.Plan, plan func(planner.Input) *planner.Plan) error {
-	if !confirm(ctx, cmd.InOrStdin(), fmt.Sprintf("%s this plan to cluster %s?", title(verb), s.cluster.Name)) {
+	if !confirm(ctx, cmd.InOrStdin(), question(verb, s.cluster.Name)) {
 		return exitWith(exitDeclined, errors.New("declined; nothing was changed"))
 	}
 	in, err := s.observe(ctx)
@@ -131,11 +131,11 @@ func (s *session) ask(ctx context.Context, cmd *cobra.Command, verb string, p *p
 	return nil
 }
 
-func title(verb string) string {
+func question(verb, cluster string) string {
 	if verb == "stop" {
-		return "Carry out"
+		return fmt.Sprintf("Stop these members of cluster %s?", cluster)
 	}
-	return "Apply"
+	return fmt.Sprintf("Apply this plan to cluster %s?", cluster)
 }
 
 // carryOut runs the plan and says how it ended.
@@ -152,7 +152,7 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 	fmt.Fprintln(os.Stderr)
 	r := executor.Runner{
 		Cluster: s.cluster, Host: s.host, Lock: lock, Client: s.observer.Client,
-		Journal: run, Events: newProgress().event,
+		Journal: run, Events: newProgress(p.Steps).event,
 	}
 	err = r.Run(ctx, p)
 	end := journal.Record{Event: "end", Result: "done"}
@@ -195,7 +195,7 @@ func doneText(p *planner.Plan) string {
 	case last.Kind == planner.Verify{}.Kind() && len(last.Target) == 1:
 		return fmt.Sprintf("%s serves cluster %s", last.Target[0], p.ClusterID)
 	case last.Kind == planner.Verify{}.Kind():
-		return fmt.Sprintf("%s serve cluster %s with equal data; quorum %s", strings.Join(last.Target, ", "), p.ClusterID, render.Quorum(last.After))
+		return fmt.Sprintf("%s serve cluster %s with equal data.\n  Quorum %s", strings.Join(last.Target, ", "), p.ClusterID, render.Quorum(last.After))
 	}
 	return last.Title + " " + strings.Join(last.Target, ", ")
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/requorum/requorum/executor"
+	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/planner/render"
 )
 
@@ -67,15 +68,20 @@ func confirm(ctx context.Context, in io.Reader, question string) bool {
 // progress shows a plan's steps on stderr as they happen: on a terminal in
 // place, elsewhere as a line when each has ended.
 type progress struct {
-	mu    sync.Mutex
-	live  bool
-	width int
-	began time.Time
-	shown time.Time
+	mu      sync.Mutex
+	live    bool
+	width   int
+	targets int // columns of the longest list of members
+	began   time.Time
+	shown   time.Time
 }
 
-func newProgress() *progress {
-	return &progress{live: isTerminal(os.Stderr), width: widthOf(os.Stderr)}
+func newProgress(steps []planner.Step) *progress {
+	p := &progress{live: isTerminal(os.Stderr), width: widthOf(os.Stderr)}
+	for _, s := range steps {
+		p.targets = max(p.targets, len(strings.Join(s.Target, " ")))
+	}
+	return p
 }
 
 func (p *progress) event(e executor.Event) {
@@ -84,22 +90,21 @@ func (p *progress) event(e executor.Event) {
 	switch e := e.(type) {
 	case executor.StepBegan:
 		p.began = time.Now()
-		p.line(stepText(e.Step.ID, e.Step.Title, e.Step.Target)+" …", false)
+		p.line(p.step(e.Step)+"…", false)
 	case executor.StepProgress:
 		if p.live && time.Since(p.shown) > 100*time.Millisecond {
 			p.shown = time.Now()
-			p.line(fmt.Sprintf("%s … %s  %s", stepText(e.Step.ID, e.Step.Title, e.Step.Target),
-				portion(e), time.Since(p.began).Round(time.Second)), false)
+			p.line(fmt.Sprintf("%s… %s  %s", p.step(e.Step), portion(e), time.Since(p.began).Round(time.Second)), false)
 		}
 	case executor.StepDone:
-		p.line(fmt.Sprintf("%s %s  %s", stepText(e.Step.ID, e.Step.Title, e.Step.Target), color.GreenString("done"), took(e.Took)), true)
+		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), color.GreenString("done"), took(e.Took)), true)
 	case executor.StepFailed:
-		p.line(fmt.Sprintf("%s %s  %s", stepText(e.Step.ID, e.Step.Title, e.Step.Target), color.RedString("failed"), took(e.Took)), true)
+		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), color.RedString("failed"), took(e.Took)), true)
 	}
 }
 
-func stepText(id int, title string, target []string) string {
-	return fmt.Sprintf("  %d  %-16s %s ", id, title, strings.Join(target, " "))
+func (p *progress) step(s planner.Step) string {
+	return fmt.Sprintf("  %d  %-15s  %-*s  ", s.ID, s.Title, p.targets, strings.Join(s.Target, " "))
 }
 
 func portion(e executor.StepProgress) string {

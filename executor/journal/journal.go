@@ -17,7 +17,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Dir is the user's state folder for requorum: $XDG_STATE_HOME/requorum, or
@@ -64,12 +66,22 @@ func Open(dir, cluster string, now time.Time) (*Run, error) {
 	if err := os.MkdirAll(runs, 0o700); err != nil {
 		return nil, fmt.Errorf("the journal can't be written: %w", err)
 	}
-	name := fmt.Sprintf("%s-%s-*.jsonl", now.UTC().Format("20060102T150405Z"), cluster)
+	name := fmt.Sprintf("%s-%s-*.jsonl", now.UTC().Format("20060102T150405Z"), fileName(cluster))
 	f, err := os.CreateTemp(runs, name)
 	if err != nil {
 		return nil, fmt.Errorf("the journal can't be written: %w", err)
 	}
 	return &Run{f: f, path: f.Name()}, syncDir(runs)
+}
+
+// fileName is a cluster's name as part of a file's.
+func fileName(cluster string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return '_'
+	}, cluster)
 }
 
 // Path is the file of the run.
