@@ -114,12 +114,13 @@ type Seen struct {
 	DataDirs  []string `json:"data_dirs"` // on this machine, absolute
 }
 
-// AppendSeen records s.
+// AppendSeen records s, on a line of its own even after one that a crash cut
+// short.
 func AppendSeen(dir string, s Seen) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(seenPath(dir), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(seenPath(dir), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -128,10 +129,26 @@ func AppendSeen(dir string, s Seen) error {
 	if err != nil {
 		return err
 	}
+	if torn, err := endsTorn(f); err != nil {
+		return err
+	} else if torn {
+		line = append([]byte("\n"), line...)
+	}
 	if _, err := f.Write(append(line, '\n')); err != nil {
 		return err
 	}
 	return f.Sync()
+}
+
+// endsTorn reports whether the file's last line has no end.
+func endsTorn(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err
+	}
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, info.Size()-1)
+	return last[0] != '\n', err
 }
 
 // LastSeen gives the last cluster that was seen with the data directory; nil

@@ -73,6 +73,12 @@ func TestSeen(t *testing.T) {
 			t.Errorf("%s: %+v %v", data, s, err)
 		}
 	}
+	if err := AppendSeen(dir, Seen{ClusterID: "4", DataDirs: []string{"/data/m3"}}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := LastSeen(dir, "/data/m3"); err != nil || s == nil || s.ClusterID != "4" {
+		t.Errorf("after a torn line: %+v %v", s, err)
+	}
 	if s, err := LastSeen(dir, "/data"); s != nil || err != nil {
 		t.Errorf("/data: %+v %v", s, err)
 	}
