@@ -55,7 +55,7 @@ type Trial struct {
 	Token    string `json:"token"`
 	Binary   string `json:"binary,omitempty"` // "" for the etcd inside requorum
 	Revision int64  `json:"revision"`         // that must be there at least
-	Keys     int    `json:"keys"`             // that must be there exactly; -1 where leases may end meanwhile
+	Keys     int    `json:"keys"`             // that must be there exactly; -1 where the snapshot is no longer at hand to say
 }
 
 // Install puts staged directories in the place of their data directories. A

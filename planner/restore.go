@@ -95,15 +95,11 @@ func (b *builder) restoreSteps(token string, stage, install []*member) {
 }
 
 // restored is what the members hold after the restore under token: the revision
-// and the live keys, -1 where they can't be counted on: the snapshot is no longer
-// at hand, or some of them hang on leases that may end.
+// and the live keys, -1 where the snapshot is no longer at hand to say.
 func (b *builder) restored(token string) (revision int64, keys int) {
 	keys = -1
 	if s := b.obs.Snapshot; s != nil && s.Problem == "" {
-		revision = s.Revision + b.bump()
-		if s.Leases == 0 {
-			keys = s.Keys
-		}
+		revision, keys = s.Revision+b.bump(), s.Keys
 	}
 	for _, m := range b.members {
 		p := m.provenance()

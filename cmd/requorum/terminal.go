@@ -24,8 +24,10 @@ func style() render.Style {
 		c := color.New(a...)
 		return func(s string) string { return c.Sprint(s) }
 	}
+	// Without a working directory paths are shown whole.
+	dir, _ := os.Getwd()
 	return render.Style{
-		Width: widthOf(os.Stdout),
+		Width: widthOf(os.Stdout), Dir: dir,
 		Good:  paint(color.FgGreen), Bad: paint(color.FgRed, color.Bold),
 		Warn: paint(color.FgYellow), Bold: paint(color.Bold), Dim: paint(color.Faint),
 	}

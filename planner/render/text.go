@@ -14,6 +14,8 @@ import (
 // Style is how text is shown: how wide, and in which colours.
 type Style struct {
 	Width int // columns; below 40 is taken as 80
+	// Dir is the folder that paths below it are shown from; "" shows all whole.
+	Dir string
 	// Good, Bad, Warn, Bold and Dim colour a piece of text; Plain leaves them
 	// all as they are.
 	Good, Bad, Warn, Bold, Dim func(string) string
@@ -23,6 +25,14 @@ type Style struct {
 func Plain() Style {
 	same := func(s string) string { return s }
 	return Style{Width: 80, Good: same, Bad: same, Warn: same, Bold: same, Dim: same}
+}
+
+// path shows p from Dir where it lies below it.
+func (s Style) path(p string) string {
+	if s.Dir == "" {
+		return p
+	}
+	return strings.ReplaceAll(p, strings.TrimSuffix(s.Dir, "/")+"/", "")
 }
 
 func (s Style) width() int {
@@ -118,7 +128,7 @@ func snapshot(p *planner.Plan, s Style) string {
 	if !o.HasHash {
 		proof = "no hash: pages and records checked, values not provable"
 	}
-	text := fmt.Sprintf("Snapshot %s: %s, revision %d, %s, %s", o.Source, Bytes(o.Size), o.Revision, plural(o.Keys, "key"), proof)
+	text := fmt.Sprintf("Snapshot %s: %s, revision %d, %s, %s", s.path(o.Source), Bytes(o.Size), o.Revision, plural(o.Keys, "key"), proof)
 	return "\n" + paragraph(text, s.width(), "  ", "    ")
 }
 
@@ -185,8 +195,8 @@ func loss(p *planner.Plan, s Style) string {
 func notices(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	for _, n := range p.Notices {
-		text := "Note: " + n.Text
-		if at := n.Pos.String(); at != "" {
+		text := "Note: " + s.path(n.Text)
+		if at := s.path(n.Pos.String()); at != "" {
 			text += " (" + at + ")"
 		}
 		b.WriteString(paragraph(text+".", s.width(), "  ", "    "))
@@ -197,7 +207,7 @@ func notices(p *planner.Plan, s Style) string {
 func needs(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	for _, n := range p.Needs {
-		b.WriteString(paragraph(fmt.Sprintf("Needs: --accept=%s: %s.", n.Consent, n.Why), s.width(), "  ", "    "))
+		b.WriteString(paragraph(fmt.Sprintf("Needs: --accept=%s: %s.", n.Consent, s.path(n.Why)), s.width(), "  ", "    "))
 	}
 	if b.Len() == 0 {
 		return ""
@@ -207,12 +217,12 @@ func needs(p *planner.Plan, s Style) string {
 
 func refusal(r *planner.Refusal, s Style) string {
 	var b strings.Builder
-	b.WriteString("\n" + paragraph(fmt.Sprintf("%s: %s", r.Code, r.Detail), s.width(), "  ", "    "))
-	if at := r.Pos.String(); at != "" {
+	b.WriteString("\n" + paragraph(fmt.Sprintf("%s: %s", r.Code, s.path(r.Detail)), s.width(), "  ", "    "))
+	if at := s.path(r.Pos.String()); at != "" {
 		b.WriteString("    at " + s.Dim(at) + "\n")
 	}
 	for _, line := range r.Remedy {
-		b.WriteString(paragraph(line, s.width(), "  - ", "    "))
+		b.WriteString(paragraph(s.path(line), s.width(), "  - ", "    "))
 	}
 	return b.String()
 }
