@@ -28,7 +28,7 @@ func style() render.Style {
 	dir, _ := os.Getwd()
 	return render.Style{
 		Width: widthOf(os.Stdout), Dir: dir,
-		Good:  paint(color.FgGreen), Bad: paint(color.FgRed, color.Bold),
+		Good: paint(color.FgGreen), Bad: paint(color.FgRed, color.Bold),
 		Warn: paint(color.FgYellow), Bold: paint(color.Bold), Dim: paint(color.Faint),
 	}
 }

@@ -27,12 +27,25 @@ func Plain() Style {
 	return Style{Width: 80, Good: same, Bad: same, Warn: same, Bold: same, Dim: same}
 }
 
-// path shows p from Dir where it lies below it.
-func (s Style) path(p string) string {
-	if s.Dir == "" {
-		return p
+// path shows the paths in text from Dir where they lie below it.
+func (s Style) path(text string) string {
+	dir := strings.TrimSuffix(s.Dir, "/") + "/"
+	if dir == "/" {
+		return text
 	}
-	return strings.ReplaceAll(p, strings.TrimSuffix(s.Dir, "/")+"/", "")
+	var b strings.Builder
+	for {
+		i := strings.Index(text, dir)
+		if i < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:i])
+		// In the midst of a longer path it is another folder.
+		if i > 0 && !strings.ContainsRune(" (\"'=,;:", rune(text[i-1])) {
+			b.WriteString(dir)
+		}
+		text = text[i+len(dir):]
+	}
 }
 
 func (s Style) width() int {
