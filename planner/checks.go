@@ -401,7 +401,7 @@ func (b *builder) checkStartable(ms []*member) *Refusal {
 		if r := b.checkBinary(m); r != nil {
 			return r
 		}
-		if ok, why := startsFromDir(m.data().StorageVersion, m.seen.Binary.Value.Version); !ok {
+		if ok, why := startsFromDir(m.data(), m.seen.Binary.Value.Version); !ok {
 			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, m.spec.Name+" would not start", why+".",
 				"Name a binary that fits in etcd { binary = … }.")
 		}

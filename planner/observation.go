@@ -112,16 +112,20 @@ type DataDir struct {
 	// has some; "" for an intact one.
 	Problem string `json:"problem,omitempty"`
 
-	ClusterID       string         `json:"cluster_id,omitempty"` // from the WAL's metadata
-	MemberID        string         `json:"member_id,omitempty"`
-	LastTerm        uint64         `json:"last_term,omitempty"` // of the log's last entry
-	LastIndex       uint64         `json:"last_index,omitempty"`
-	Commit          uint64         `json:"commit,omitempty"` // HardState.Commit
-	ConsistentIndex uint64         `json:"consistent_index,omitempty"`
-	Revision        int64          `json:"revision,omitempty"`
-	StorageVersion  string         `json:"storage_version,omitempty"` // "" before 3.6
-	DBSize          int64          `json:"db_size,omitempty"`
-	Members         []ListedMember `json:"members,omitempty"` // as applied to the db
+	ClusterID       string `json:"cluster_id,omitempty"` // from the WAL's metadata
+	MemberID        string `json:"member_id,omitempty"`
+	LastTerm        uint64 `json:"last_term,omitempty"` // of the log's last entry
+	LastIndex       uint64 `json:"last_index,omitempty"`
+	Commit          uint64 `json:"commit,omitempty"` // HardState.Commit
+	ConsistentIndex uint64 `json:"consistent_index,omitempty"`
+	Revision        int64  `json:"revision,omitempty"`
+	// StorageVersion is "" before 3.6, and for some seconds after a first start.
+	StorageVersion string `json:"storage_version,omitempty"`
+	// ClusterVersion is the minor that all members had; "" or "3.0.0" until a
+	// leader has found it out.
+	ClusterVersion string         `json:"cluster_version,omitempty"`
+	DBSize         int64          `json:"db_size,omitempty"`
+	Members        []ListedMember `json:"members,omitempty"` // as applied to the db
 	// UncommittedMembership is true where the log's tail after the commit has a
 	// membership change.
 	UncommittedMembership bool `json:"uncommitted_membership,omitempty"`

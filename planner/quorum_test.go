@@ -41,14 +41,17 @@ func TestVersions(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		dir, server string
-		ok          bool
+		storage, cluster, server string
+		ok                       bool
 	}{
-		{"", "3.5.35", true}, {"", "3.6.16", true}, {"", "3.7.3", false}, {"3.6.0", "3.7.3", true},
-		{"3.6.0", "3.6.1", true}, {"3.7.0", "3.6.16", false}, {"3.6.0", "3.5.9", false},
+		{"", "3.5.0", "3.5.35", true}, {"", "3.5.0", "3.6.16", true}, {"", "3.5.0", "3.7.3", false}, {"", "3.4.0", "3.6.16", false},
+		{"", "", "3.7.3", true}, {"", "3.0.0", "3.7.3", true}, {"", "3.7.0", "3.7.3", true}, {"", "3.7.0", "3.6.16", false},
+		{"3.6.0", "3.6.0", "3.7.3", true}, {"3.6.0", "", "3.6.1", true}, {"3.7.0", "", "3.6.16", false}, {"3.6.0", "", "3.5.9", false},
+		{"3.6.0", "", "4.0", false},
 	} {
-		if ok, why := startsFromDir(tc.dir, tc.server); ok != tc.ok || ok != (why == "") {
-			t.Errorf("directory %q on %s: %v %q", tc.dir, tc.server, ok, why)
+		d := DataDir{StorageVersion: tc.storage, ClusterVersion: tc.cluster}
+		if ok, why := startsFromDir(d, tc.server); ok != tc.ok || ok != (why == "") {
+			t.Errorf("directory %q %q on %s: %v %q", tc.storage, tc.cluster, tc.server, ok, why)
 		}
 	}
 	if !satisfies("3.6.16", "3.6") || satisfies("3.6.16", "3.6.1") || satisfies("3.5.1", "3.6") || !satisfies("3.7.3", "") {

@@ -49,17 +49,22 @@ func startsFromSnapshot(snapshot, server string) (bool, string) {
 }
 
 // startsFromDir reports whether a server of version server starts on a data
-// directory of the storage version dir ("" is 3.5 or older), and otherwise why
-// not. A live directory moves one minor up at a time and never down.
-func startsFromDir(dir, server string) (bool, string) {
-	srv, have := minor(server), minor(dir)
+// directory, and otherwise why not. A live directory moves one minor up at a time
+// and never down. Only what is known counts: a directory is called one of 3.5 or
+// older where its cluster version says so, not where a storage version is merely
+// not written yet (etcd writes it some seconds after a first start).
+func startsFromDir(d DataDir, server string) (bool, string) {
+	srv, have := minor(server), minor(d.StorageVersion)
+	if d.StorageVersion == "" {
+		have = minor(d.ClusterVersion)
+	}
 	switch {
 	case srv < 0:
 		return false, fmt.Sprintf("%q is no version of etcd 3", server)
-	case dir == "" && srv >= 7:
-		return false, fmt.Sprintf("the directory was written by etcd 3.5 or older, and etcd %s can't start on it: it goes through 3.6", server)
-	case dir == "" || have == srv || have+1 == srv:
+	case d.StorageVersion == "" && have <= 0, have == srv, have+1 == srv:
 		return true, ""
+	case have < srv:
+		return false, fmt.Sprintf("the directory was written by etcd 3.%d, and etcd %s can't start on it: it moves up one minor at a time", have, server)
 	}
-	return false, fmt.Sprintf("the directory was written by etcd 3.%d, and etcd %s can't start on it", have, server)
+	return false, fmt.Sprintf("the directory was written by etcd 3.%d, and the older etcd %s can't start on it", have, server)
 }

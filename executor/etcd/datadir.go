@@ -196,6 +196,7 @@ func readMember(d *planner.DataDir, p dirPaths, log walLog) error {
 // fillDB enters what the db says, and what is wrong between it and the log.
 func fillDB(d *planner.DataDir, p dirPaths, log walLog, db dbContent) {
 	d.ConsistentIndex, d.Revision, d.StorageVersion = db.consistentIndex, db.revision, db.storageVersion
+	d.ClusterVersion = db.clusterVersion
 	if db.size > 0 {
 		d.DBSize = db.size
 	}

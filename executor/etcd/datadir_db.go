@@ -24,6 +24,7 @@ type dbContent struct {
 	consistentIndex uint64
 	revision        int64 // as etcd would start with it
 	storageVersion  string
+	clusterVersion  string
 	members         []*membership.Member
 }
 
@@ -108,6 +109,11 @@ func (c *dbContent) read(f *os.File) error {
 		}
 		c.revision = max(c.revision, int64(binary.BigEndian.Uint64(key)))
 	}
+	version, err := b.Get("cluster", "clusterVersion")
+	if err != nil {
+		return err
+	}
+	c.clusterVersion = string(version)
 	return b.ForEach(context.Background(), "members", func(_ string, k, v []byte) error {
 		m := &membership.Member{}
 		if err := json.Unmarshal(v, m); err != nil {
