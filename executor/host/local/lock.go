@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,7 +55,7 @@ func (d *Driver) Lock(ctx context.Context, places []planner.Place, holder host.H
 // that lets go removes its file.
 func lockPlace(ctx context.Context, l host.Layout, holder host.Holder) (*placeLock, error) {
 	p := &placeLock{path: l.Lock()}
-	for {
+	for patience := 50; ; {
 		if err := ctx.Err(); err != nil {
 			return nil, errors.Join(err, p.rmdirs(l))
 		}
@@ -70,6 +71,12 @@ func lockPlace(ctx context.Context, l host.Layout, holder host.Holder) (*placeLo
 			return nil, errors.Join(err, p.rmdirs(l))
 		}
 		err = unix.Flock(int(p.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if patience > 0 && errors.Is(err, unix.EWOULDBLOCK) && p.holderDied() {
+			patience--
+			p.file.Close()
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return nil, p.conflict(l, err)
 		}
@@ -84,14 +91,28 @@ func lockPlace(ctx context.Context, l host.Layout, holder host.Holder) (*placeLo
 	return p, nil
 }
 
+// holderDied reports whether the process that the file names is gone. A process
+// that it was just starting still has the lock, until its exec: for some
+// milliseconds.
+func (p *placeLock) holderDied() bool {
+	h, ok := p.holder()
+	return ok && h.PID > 0 && errors.Is(unix.Kill(h.PID, 0), unix.ESRCH)
+}
+
+// holder reads who the file says holds it.
+func (p *placeLock) holder() (h host.Holder, ok bool) {
+	b, err := io.ReadAll(io.NewSectionReader(p.file, 0, 64<<10))
+	return h, err == nil && json.Unmarshal(b, &h) == nil
+}
+
 func (p *placeLock) conflict(l host.Layout, err error) error {
 	defer p.file.Close()
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return errors.Join(fmt.Errorf("lock %s: %w", p.path, err), p.rmdirs(l))
 	}
-	other := host.Holder{Who: "somebody", Operation: "?", Cluster: "?", Since: "?"}
-	if b, err := io.ReadAll(io.LimitReader(p.file, 64<<10)); err == nil {
-		_ = json.Unmarshal(b, &other) // it may just be written
+	other, ok := p.holder()
+	if !ok { // it may just be written
+		other = host.Holder{Who: "somebody", Operation: "?", Cluster: "?", Since: "?"}
 	}
 	return &host.LockedError{Path: p.path, Holder: other}
 }

@@ -25,6 +25,12 @@ func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error
 		// Its own token, where the record is of this identity.
 		if p, err := readProvenance(l); err == nil && p.ClusterID == m.ClusterID && p.MemberID == m.MemberID {
 			cfg.Token = p.Token
+			// What an Install left that was killed after its last rename.
+			if is(l.DataDir, l.WALDir, p) {
+				if err := tidy(l); err != nil {
+					return fmt.Errorf("%s: %w", m.Name, err)
+				}
+			}
 		} else if m.Bootstrap {
 			return fmt.Errorf("%s: not started: its new identity was not recorded first", m.Name)
 		}
