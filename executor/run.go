@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
@@ -107,7 +108,7 @@ func (r *Runner) act(ctx, act context.Context, action planner.Action, progress h
 	case planner.Claim:
 		return r.Host.Claim(act, a)
 	case planner.Restore:
-		return r.Host.Restore(ctx, a, progress)
+		return r.restore(ctx, a, progress)
 	case planner.Trial:
 		return r.Host.Trial(ctx, a, progress)
 	case planner.Install:
@@ -125,6 +126,22 @@ func (r *Runner) act(ctx, act context.Context, action planner.Action, progress h
 		return r.Host.Stop(act, a.Members)
 	}
 	return fmt.Errorf("this version can't carry out %q", action.Kind())
+}
+
+// restore takes a sensitive source from the file, for the plan does not have it,
+// and keeps it out of the error.
+func (r *Runner) restore(ctx context.Context, a planner.Restore, progress host.Progress) error {
+	s := r.Cluster.Snapshot
+	if s == nil || !s.Sensitive {
+		return r.Host.Restore(ctx, a, progress)
+	}
+	shown := a.Snapshot
+	a.Snapshot = s.Source
+	err := r.Host.Restore(ctx, a, progress)
+	if err != nil && strings.Contains(err.Error(), s.Source) {
+		return errors.New(strings.ReplaceAll(err.Error(), s.Source, shown))
+	}
+	return err
 }
 
 func (r *Runner) emit(e Event) {

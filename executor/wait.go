@@ -80,8 +80,8 @@ func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, e
 			m.Name, e.MemberID, e.ClusterID, m.ClientURL, m.MemberID, m.ClusterID)
 	case e.LeaderID == "":
 		return "no leader", nil
-	case !e.Linearizable.Known() || !e.Linearizable.Value:
-		return "no quorum yet", nil
+	case !e.Learner && !(e.Linearizable.Known() && e.Linearizable.Value):
+		return "no quorum yet", nil // a learner answers no such read, ever
 	}
 	return "", nil
 }
@@ -152,7 +152,7 @@ func (r *Runner) oneCluster(ctx context.Context, a planner.Verify) (endpoints ma
 			return nil, "", fmt.Errorf("%s serves cluster %s, not %s", name, e.ClusterID, a.ClusterID)
 		case e.LeaderID == "" || leader != "" && e.LeaderID != leader:
 			return nil, name + ": no common leader", nil
-		case !e.Linearizable.Known() || !e.Linearizable.Value:
+		case !e.Learner && !(e.Linearizable.Known() && e.Linearizable.Value):
 			return nil, name + ": no quorum yet", nil
 		case e.Revision < a.Revision:
 			return nil, fmt.Sprintf("%s is at revision %d, not yet at %d", name, e.Revision, a.Revision), nil

@@ -93,8 +93,9 @@ type Start struct {
 // StartMember is one member's service.
 type StartMember struct {
 	Place
-	Binary string   `json:"binary,omitempty"` // "" for the etcd inside requorum
-	Args   []string `json:"args"`             // etcd's command line
+	Cluster string   `json:"cluster"`          // the file's name for it: whose file this place belongs to
+	Binary  string   `json:"binary,omitempty"` // "" for the etcd inside requorum
+	Args    []string `json:"args"`             // etcd's command line
 	// ClusterID and MemberID must be what the data directory holds whenever the
 	// service starts etcd, except once, where Bootstrap allows an absent one.
 	ClusterID string `json:"cluster_id"`
@@ -123,6 +124,7 @@ type Verify struct {
 
 // Stop stops the members' services and keeps all data.
 type Stop struct {
+	Cluster string  `json:"cluster"` // whose services they have to be
 	Members []Place `json:"members"`
 }
 

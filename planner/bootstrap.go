@@ -15,6 +15,9 @@ func (b *builder) bootstrap() *Plan {
 	if r := b.checkPlaces(b.members); r != nil {
 		return b.refuse(r)
 	}
+	if r := b.checkLearners(); r != nil {
+		return b.refuse(r)
+	}
 	b.bootstrapSteps(token, initial(b.members), true)
 	return b.plan
 }
@@ -45,22 +48,22 @@ func (b *builder) bootstrapSteps(token string, ms []*member, claim bool) {
 			state = "existing"
 		}
 		a.Members = append(a.Members, StartMember{
-			Place: m.place(), Binary: b.cluster.Etcd.Binary,
+			Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
 			Args:      etcdArgs(b.cluster, m.spec, token, state),
 			ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
 			Bootstrap: !m.hasData(), ClientURL: m.spec.ClientURLs[0],
 		})
 	}
-	after := Quorum{Voters: a.Voters, Healthy: min(a.Voters, b.quorum.Healthy+len(ms)+b.waiting())}
+	part := b.participants(token, ms)
+	after := Quorum{Voters: a.Voters, Healthy: min(a.Voters, len(part))}
 	b.appendStart(a, after, Reason{Fact: fmt.Sprintf("%s never started", haveHas(ms)), Pos: b.cluster.Pos}, "requorum stop")
-	b.verifyStep(initial(b.members), id, 0, false)
+	b.verifyStep(part, id, 0, false)
 	b.lines(func(m *member) string {
 		if contains(ms, m) {
 			return "bootstrap"
 		}
 		return ""
 	})
-	b.noteLearners()
 	b.noteReboot()
 }
 

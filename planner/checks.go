@@ -45,7 +45,7 @@ func (b *builder) checkSupported() *Refusal {
 
 // checkIdentity refuses a cluster, or a directory, that is not the file's (S5).
 func (b *builder) checkIdentity() *Refusal {
-	for _, check := range []func() *Refusal{b.checkOneID, b.checkPinnedID, b.checkForeignList, b.checkForeignData} {
+	for _, check := range []func() *Refusal{b.checkClaims, b.checkOneID, b.checkPinnedID, b.checkForeignList, b.checkForeignData, b.checkElsewhere} {
 		if r := check(); r != nil {
 			return r
 		}
@@ -226,8 +226,7 @@ func (b *builder) checkData() *Refusal {
 	}
 	if damaged := with(b.members, condDamaged); len(damaged) > 0 && !b.quorum.Has() {
 		m := damaged[0]
-		intact := with(b.members, condDown, condRunning, condServing)
-		if len(intact) < majority(b.cluster.Voters()) {
+		if len(b.intact()) < majority(b.listedVoters()) {
 			return refusal(CodeDataDamaged, m.spec.Pos, m.spec.Name+"'s data directory can't be started",
 				fmt.Sprintf("%s: %s.", m.spec.DataDir, m.data().Problem),
 				"Keep the directory as it is: it may hold what no other disk has.",
@@ -408,22 +407,6 @@ func (b *builder) checkStartable(ms []*member) *Refusal {
 		if s := m.seen.Service; s.Known() && s.Value.State == ServiceFailed {
 			return refusal(CodeDataDamaged, m.spec.Pos, m.spec.Name+"'s supervisor has given up", s.Value.LastError+".",
 				"See its log: "+s.Value.Log+".")
-		}
-	}
-	return nil
-}
-
-// checkSameMembership refuses to start a stopped cluster under a file that
-// changes its membership: the change needs the cluster up, as it was.
-func (b *builder) checkSameMembership(ms []*member) *Refusal {
-	for _, m := range ms {
-		for _, l := range m.data().Members {
-			if b.ofFile(l) == nil {
-				return b.refuseReconfigure([]string{fmt.Sprintf("%s (%s) is a member and not in the file", l.Name, strings.Join(l.PeerURLs, ","))})
-			}
-			if f := b.ofFile(l); !sameURLs(l.PeerURLs, f.spec.PeerURLs) {
-				return b.refuseReconfigure([]string{fmt.Sprintf("%s has the peer URLs %s on disk and %s in the file", f.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(f.spec.PeerURLs, ","))})
-			}
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/requorum/requorum/spec"
@@ -16,7 +17,8 @@ const (
 	condRunning  condition = "running"  // its process runs and does not answer clients
 	condDown     condition = "down"     // no process; an intact directory
 	condPristine condition = "pristine" // no process; restored by requorum, never started
-	condDamaged  condition = "damaged"  // no process; a directory that can't be started
+	condDamaged  condition = "damaged"  // a directory that can't be started
+	condRemoved  condition = "removed"  // a directory of a member that the membership does not have
 	condFresh    condition = "fresh"    // no directory, and nothing says there ever was one
 	condMissing  condition = "missing"  // no directory where one was (S6)
 	condUnknown  condition = "unknown"  // it could not be learned
@@ -50,15 +52,29 @@ func classify(c *spec.Cluster, obs *Observation) []*member {
 	out := make([]*member, 0, len(c.Members))
 	for _, m := range c.Members {
 		v := &member{spec: m, seen: obs.Members[m.Name]}
+		v.addPinnedEvidence(c.ID)
 		v.cond = v.condition()
 		out = append(out, v)
 	}
 	return out
 }
 
+// addPinnedEvidence: a file that pins an ID says that a cluster was here, but for
+// what is claimed by the identity that took its place.
+func (m *member) addPinnedEvidence(id string) {
+	if id == "" || !m.seen.Data.Known() || m.data().State == DirPresent || m.data().Provenance != nil {
+		return
+	}
+	d := &m.seen.Data.Value
+	d.Evidence = append(slices.Clone(d.Evidence), "the file pins the cluster ID "+id)
+}
+
 func (m *member) condition() condition {
 	if m.seen.Client.Reach == ReachServing {
 		return condServing
+	}
+	if m.seen.Data.Known() && m.data().State == DirPresent && m.data().Problem != "" && m.data().HeldBy == 0 {
+		return condDamaged // also where a supervisor tries again and again
 	}
 	if m.processRuns() {
 		return condRunning
@@ -74,9 +90,6 @@ func (m *member) condition() condition {
 		}
 		return condFresh
 	case DirPresent:
-		if d.Problem != "" {
-			return condDamaged
-		}
 		if m.neverStarted() {
 			return condPristine
 		}
@@ -100,7 +113,19 @@ func (m *member) processRuns() bool {
 func (m *member) neverStarted() bool {
 	d := m.data()
 	return !d.EverRan && d.ProvenanceAgrees && d.Provenance != nil && d.Provenance.Kind == ProvenanceRestore &&
-		d.LastTerm <= 1 && d.LastIndex == uint64(strings.Count(d.Provenance.InitialCluster, "="))
+		d.LastTerm <= 1 && d.LastIndex == uint64(initialMembers(d.Provenance.InitialCluster))
+}
+
+// initialMembers counts the names in an --initial-cluster, where a member stands
+// once for each of its URLs.
+func initialMembers(initialCluster string) int {
+	names := map[string]bool{}
+	for _, pair := range strings.Split(initialCluster, ",") {
+		if name, _, ok := strings.Cut(pair, "="); ok {
+			names[name] = true
+		}
+	}
+	return len(names)
 }
 
 func count(ms []*member, conds ...condition) int {
@@ -193,6 +218,8 @@ func (m *member) dataText() string {
 		return "not a directory"
 	case d.Problem != "":
 		return d.Problem
+	case m.cond == condRemoved:
+		return fmt.Sprintf("member %s, which was removed", d.MemberID)
 	case m.cond == condPristine:
 		return fmt.Sprintf("restored, never started, revision %d", d.Revision)
 	case m.cond == condServing:

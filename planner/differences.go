@@ -62,6 +62,8 @@ func voterOrLearner(learner bool) string {
 
 func (b *builder) memberDifferences(m *member) []string {
 	switch m.cond {
+	case condPristine:
+		return []string{fmt.Sprintf("%s has a restored directory that is not of this cluster: replace", m.spec.Name)}
 	case condMissing, condFresh, condDamaged:
 		return []string{fmt.Sprintf("%s's data is gone (%s): replace", m.spec.Name, m.dataText())}
 	case condServing:
@@ -130,17 +132,16 @@ func (b *builder) refuseReconfigure(differences []string) *Refusal {
 		"Changing a live cluster comes with a later version: make the change with etcdctl member, or put the file back as it was.")
 }
 
-func (b *builder) refuseRecover(survivors []*member) *Refusal {
-	if len(survivors) == 0 {
-		survivors = with(b.members, condDamaged)
-	}
+func (b *builder) refuseRecover() *Refusal {
 	var disks []string
-	for _, m := range survivors {
-		disks = append(disks, fmt.Sprintf("%s (%s)", m.spec.Name, m.dataText()))
+	for _, m := range b.members {
+		if m.hasData() {
+			disks = append(disks, fmt.Sprintf("%s (%s)", m.spec.Name, m.dataText()))
+		}
 	}
 	return refusal(CodeRouteRecover, b.cluster.Pos, "quorum is gone, but there is a survivor: it would have to be recovered from its disk",
-		fmt.Sprintf("%d of %d voters' disks are left: %s. Restoring a snapshot over them would lose what they hold.",
-			len(survivors), b.diskVoters(survivors), strings.Join(disks, ", ")),
+		fmt.Sprintf("%d of %d voters' disks are intact; there are %s. Restoring a snapshot over them would lose what they hold.",
+			len(b.intact()), b.listedVoters(), strings.Join(disks, ", ")),
 		"Keep every disk as it is and copy it before you try anything.",
 		"If another member's disk can be brought back, do that first: with a majority nothing is lost.",
 		"Recovery from survivors comes with a later version; by hand see etcd's documentation on disaster recovery.")
@@ -184,6 +185,10 @@ func (b *builder) refuseNoReply() *Refusal {
 	}
 	if s.LastError != "" {
 		detail += " Its last words: " + s.LastError + "."
+	}
+	if s.State == ServiceBackoff {
+		return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" dies and is started again and again", detail,
+			append(remedy, "If its settings are wrong: correct the file, then requorum stop, then requorum apply.")...)
 	}
 	return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" runs and does not answer", detail,
 		append(remedy, "Don't restart it while the others lack a quorum: a running survivor can still be snapshotted.")...)

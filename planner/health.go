@@ -15,7 +15,7 @@ const (
 func (p *Plan) Health() Health {
 	if p.Refusal != nil {
 		switch p.Refusal.Code {
-		case CodeDataUnknown, CodeAuthRequired, CodeTLSFailed, CodeHostUnsupported:
+		case CodeDataUnknown, CodeUnreachable, CodeAuthRequired, CodeTLSFailed, CodeHostUnsupported:
 			return HealthUnknown
 		}
 		return HealthBad

@@ -38,14 +38,6 @@ func (b *builder) noteReboot() {
 	b.note(NoteNoBootStart, spec.Position{}, "requorum's supervisor does not start members after a reboot of this machine: run `requorum apply` then")
 }
 
-func (b *builder) noteLearners() {
-	for _, m := range b.members {
-		if m.spec.Learner && m.cond == condFresh {
-			b.note(NoteRemaining, m.spec.Pos, "%s is a learner: it is added once the voters serve", m.spec.Name)
-		}
-	}
-}
-
 func (b *builder) noteRestore(revision int64) {
 	s := b.obs.Snapshot
 	if s == nil {

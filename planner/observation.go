@@ -199,6 +199,8 @@ type Service struct {
 	Binary    string   `json:"binary,omitempty"`     // the user's path or "requorum"
 	Args      []string `json:"args,omitempty"`
 	Log       string   `json:"log,omitempty"`
+	// Cluster is the name of the cluster whose file installed the service.
+	Cluster string `json:"cluster,omitempty"`
 }
 
 // Binary is an etcd executable.

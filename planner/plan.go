@@ -63,6 +63,8 @@ type Plan struct {
 	Notices  []Notice             `json:"notices,omitempty"`
 	Refusal  *Refusal             `json:"refusal,omitempty"`
 	Snapshot *SnapshotObservation `json:"snapshot,omitempty"`
+
+	seenID string
 }
 
 // MemberLine is a member of the file as the plan's first table shows it.
@@ -123,6 +125,10 @@ type Loss struct {
 	Kind LossKind `json:"kind"`
 	Text string   `json:"text"`
 }
+
+// SeenID is the ID of the cluster that was seen, in hex: it serves, or its data
+// has been in use; "" for none.
+func (p *Plan) SeenID() string { return p.seenID }
 
 // Changes reports whether the plan would do anything.
 func (p *Plan) Changes() bool { return len(p.Steps) > 0 }

@@ -42,17 +42,23 @@ type builder struct {
 	obs     *Observation
 	members []*member
 	plan    *Plan
-	quorum  Quorum // as the last step leaves it
+	list    []ListedMember // the membership that counts; nil if unknown
+	quorum  Quorum         // as the last step leaves it
 }
 
 func newBuilder(in Input) *builder {
 	b := &builder{in: in, cluster: in.Cluster, obs: &in.Observation}
 	b.members = classify(in.Cluster, b.obs)
+	b.list = b.membership()
+	b.markRemoved()
 	b.plan = &Plan{Format: FormatVersion, Cluster: in.Cluster.Name, Steps: []Step{}, Snapshot: b.obs.Snapshot}
 	b.quorum = b.liveQuorum()
 	b.plan.Before = b.quorum
 	b.plan.Loss = Loss{Kind: LossNone}
 	b.plan.ClusterID = b.liveID()
+	if seen := b.sightings(); len(seen) > 0 {
+		b.plan.seenID = seen[0].id
+	}
 	return b
 }
 
@@ -70,6 +76,8 @@ func (b *builder) routeWithQuorum() *Plan {
 	}
 	differences := b.differences()
 	switch {
+	case count(b.members, condRemoved) > 0:
+		return b.refuse(b.refuseRemoved())
 	case b.unfinished() != "":
 		return b.finish(b.unfinished())
 	case count(b.members, condDown) > 0:
@@ -80,27 +88,41 @@ func (b *builder) routeWithQuorum() *Plan {
 		return b.await()
 	case count(b.members, condRunning) > 0:
 		return b.refuse(b.refuseNoReply())
-	case len(b.orphans()) > 0:
+	}
+	if r := b.checkAllServe(); r != nil {
+		return b.refuse(r)
+	}
+	if len(b.orphans()) > 0 {
 		return b.adopt()
 	}
 	return b.inSync()
 }
 
 func (b *builder) routeWithoutQuorum() *Plan {
+	if count(b.members, condRemoved) > 0 {
+		return b.refuse(b.refuseRemoved())
+	}
 	if token := b.unfinished(); token != "" {
 		return b.finish(token)
 	}
-	intact := with(b.members, condDown, condRunning, condServing)
+	survivors := slices.ContainsFunc(b.members, func(m *member) bool { return m.hasData() && m.cond != condPristine })
 	switch {
-	case len(intact) == 0 && count(b.members, condDamaged) == 0:
-		return b.routeWithoutSurvivor()
-	case len(intact) >= majority(b.diskVoters(intact)):
+	case survivors && len(b.intact()) >= majority(b.listedVoters()):
 		return b.startFromDisks()
+	case survivors && b.list == nil && b.starting():
+		return b.await()
+	case !survivors && count(b.members, condRunning, condServing) > 0:
+		return b.startFromDisks()
+	case survivors:
+		return b.refuse(b.refuseRecover())
 	}
-	return b.refuse(b.refuseRecover(intact))
+	return b.routeWithoutSurvivor()
 }
 
 func (b *builder) routeWithoutSurvivor() *Plan {
+	if r := b.checkSilent(); r != nil {
+		return b.refuse(r)
+	}
 	switch {
 	case count(b.members, condPristine) > 0:
 		return b.refuse(b.refuseUnfinished(b.whyNotFinished()))
@@ -119,32 +141,22 @@ func (b *builder) anyStaged() bool {
 	return slices.ContainsFunc(b.members, func(m *member) bool { return m.data().Staged != "" })
 }
 
-// liveQuorum counts the voters of the live cluster, by the member list of one
-// that proved quorum, and those of the file's that serve under a leader.
+// liveQuorum counts the voters of the membership, and those of them that serve
+// under a leader, each process once.
 func (b *builder) liveQuorum() Quorum {
-	q := Quorum{Voters: b.cluster.Voters()}
-	if list := b.liveMembers(); list != nil {
-		q.Voters = 0
-		for _, m := range list {
-			if !m.Learner {
-				q.Voters++
-			}
-		}
+	q := Quorum{Voters: b.listedVoters()}
+	if b.liveMembers() == nil {
+		// Without a linearizable answer a leader's name is an old memory.
+		return q
 	}
-	proven := false
-	for _, m := range b.members {
-		e := m.seen.Client
-		if m.cond != condServing || e.Learner || e.LeaderID == "" {
+	counted := map[string]bool{}
+	for _, m := range with(b.members, condServing) {
+		e := b.entry(m)
+		if e == nil || e.Learner || m.seen.Client.LeaderID == "" || counted[e.ID] {
 			continue
 		}
+		counted[e.ID] = true
 		q.Healthy++
-		if e.Linearizable.Known() && e.Linearizable.Value {
-			proven = true
-		}
-	}
-	// Without a linearizable answer a leader's name is an old memory.
-	if !proven {
-		q.Healthy = 0
 	}
 	return q
 }
@@ -173,35 +185,6 @@ func (b *builder) liveID() string {
 		}
 	}
 	return ""
-}
-
-// diskVoters is how many voters the newest log among the directories names; at
-// least as many as the file has, where the log can't be read.
-func (b *builder) diskVoters(ms []*member) int {
-	var newest *member
-	for _, m := range ms {
-		if len(m.data().Members) > 0 && (newest == nil || newer(m.data(), newest.data())) {
-			newest = m
-		}
-	}
-	if newest == nil {
-		return b.cluster.Voters()
-	}
-	n := 0
-	for _, l := range newest.data().Members {
-		if !l.Learner {
-			n++
-		}
-	}
-	return n
-}
-
-// newer orders logs of one history (S7).
-func newer(a, b DataDir) bool {
-	if a.LastTerm != b.LastTerm {
-		return a.LastTerm > b.LastTerm
-	}
-	return a.LastIndex > b.LastIndex
 }
 
 func majority(n int) int { return Quorum{Voters: n}.Size() }

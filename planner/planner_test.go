@@ -118,6 +118,7 @@ func observed(c *spec.Cluster, m spec.Member, k kind, quorum bool) MemberObserva
 	case installed:
 		used()
 		d.Provenance, d.ProvenanceAgrees, d.EverRan, d.LastTerm, d.LastIndex, d.Revision = restored, true, false, 1, 3, 1_000_001_204
+		d.Members = unpublished(list)
 	case damaged:
 		used()
 		d.Problem = "walpb: crc mismatch"
@@ -130,6 +131,7 @@ func observed(c *spec.Cluster, m spec.Member, k kind, quorum bool) MemberObserva
 		if quorum {
 			leader = MemberID(c.Members[0].PeerURLs, oldToken)
 		}
+		o.Peer.Reach = ReachServing
 		o.Client = Endpoint{
 			URL: m.ClientURLs[0], Reach: ReachServing, ClusterID: clusterID, MemberID: id, LeaderID: leader, Version: "3.7.3",
 			Revision: 1204, DBSize: 45056, Linearizable: Known(quorum), Members: Known(list),
@@ -154,6 +156,15 @@ func observed(c *spec.Cluster, m spec.Member, k kind, quorum bool) MemberObserva
 		o.Data = Unknown[DataDir]("permission denied")
 	}
 	return o
+}
+
+// unpublished is a list as a restore writes it: no member has run yet.
+func unpublished(list []ListedMember) []ListedMember {
+	out := slices.Clone(list)
+	for i := range out {
+		out[i].ClientURLs = nil
+	}
+	return out
 }
 
 func stepKinds(p *Plan) string {
@@ -268,6 +279,23 @@ func broken(p *Plan, ks []kind) string {
 	}
 	if slices.Contains(ks, unread) && p.Route != RouteInSync {
 		return "plans over a disk that could not be read"
+	}
+	alive, whole := 0, 0
+	for _, k := range ks {
+		if k.serves() {
+			alive++
+		}
+		if k.hasRun() && k != damaged {
+			whole++
+		}
+	}
+	switch {
+	case p.Route == RouteInSync && alive < len(ks):
+		return "in sync, and not every member serves"
+	case p.Route == RouteStart && alive < 2 && whole < 2:
+		return "a start that promises to lose nothing, without a majority of disks"
+	case p.Route == RouteBootstrap && ran, p.Loss.Kind == LossNone && p.Route == RouteRestore:
+		return "says that nothing is lost"
 	}
 	needsLoss := slices.ContainsFunc(p.Needs, func(n Need) bool { return n.Consent == ConsentDataLoss })
 	for _, s := range p.Steps {

@@ -16,14 +16,17 @@ const (
 	CodeDiverged         Code = "diverged"           // unequal HashKV at one revision
 
 	// Data.
-	CodeDataMissing       Code = "data-missing"       // absent data where a cluster was (S6)
-	CodeDataDamaged       Code = "data-damaged"       // a data directory that can't be started
-	CodeDataUnknown       Code = "data-unknown"       // a data directory that could not be read
-	CodeDataHeld          Code = "data-held"          // a stray process has the directory open
-	CodeNotADirectory     Code = "not-a-directory"    // something else lies at the path
-	CodeNoRoom            Code = "no-room"            // the file system is too full
-	CodePortTaken         Code = "port-taken"         // somebody else listens there
-	CodeRestoreUnfinished Code = "restore-unfinished" // a half restore that the file no longer matches
+	CodeDataMissing       Code = "data-missing"        // absent data where a cluster was (S6)
+	CodeDataDamaged       Code = "data-damaged"        // a data directory that can't be started
+	CodeDataUnknown       Code = "data-unknown"        // a data directory that could not be read
+	CodeServesElsewhere   Code = "serves-elsewhere"    // a member serves, and not from its directory
+	CodeRemovedMember     Code = "removed-member"      // a directory of a member that was removed
+	CodeMembershipInDoubt Code = "membership-in-doubt" // S1: an uncommitted change
+	CodeDataHeld          Code = "data-held"           // a stray process has the directory open
+	CodeNotADirectory     Code = "not-a-directory"     // something else lies at the path
+	CodeNoRoom            Code = "no-room"             // the file system is too full
+	CodePortTaken         Code = "port-taken"          // somebody else listens there
+	CodeRestoreUnfinished Code = "restore-unfinished"  // a half restore that the file no longer matches
 
 	// Snapshots.
 	CodeSnapshotMissing     Code = "snapshot-missing"      // no such file
@@ -41,6 +44,7 @@ const (
 	CodeBinaryVersion Code = "binary-version" // not the version that the file wants
 
 	// What can't be told from here.
+	CodeUnreachable   Code = "unreachable"      // may be alive where we can't look (S2)
 	CodeAuthRequired  Code = "auth-required"    // rights are missing
 	CodeTLSFailed     Code = "tls-failed"       // the handshake fails
 	CodeWrongService  Code = "wrong-service"    // not an etcd

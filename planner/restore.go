@@ -20,6 +20,9 @@ func (b *builder) restore() *Plan {
 	if r := b.checkPlaces(b.members); r != nil {
 		return b.refuse(r)
 	}
+	if r := b.checkLearners(); r != nil {
+		return b.refuse(r)
+	}
 	b.plan.Route = RouteRestore
 	missing := with(b.members, condMissing)
 	b.plan.Headline = "no data here, but a snapshot: restore it to all members"
@@ -76,8 +79,9 @@ func (b *builder) restoreSteps(token string, stage, install []*member) {
 		b.trialStep(token, install[0], revision, keys)
 		b.installStep(token, install)
 	}
-	b.startRestored(token, id)
-	b.verifyStep(initial(b.members), id, revision, true)
+	part := b.participants(token, install)
+	b.startRestored(token, id, part)
+	b.verifyStep(part, id, revision, true)
 	b.lines(func(m *member) string {
 		switch {
 		case contains(stage, m):
@@ -90,7 +94,6 @@ func (b *builder) restoreSteps(token string, stage, install []*member) {
 		return ""
 	})
 	b.noteRestore(revision)
-	b.noteLearners()
 	b.noteReboot()
 }
 
@@ -133,7 +136,7 @@ func (b *builder) stageStep(token string, ms []*member) {
 }
 
 func (b *builder) restoreCommand(m *member, token string) string {
-	cmd := []string{"etcdutl snapshot restore", b.obs.Snapshot.Path,
+	cmd := []string{"etcdutl snapshot restore", b.obs.Snapshot.Source,
 		"--name=" + m.spec.Name, "--data-dir=" + m.spec.DataDir,
 		"--initial-advertise-peer-urls=" + strings.Join(m.spec.PeerURLs, ","),
 		"--initial-cluster=" + b.cluster.InitialCluster(),
@@ -186,14 +189,14 @@ func (b *builder) installStep(token string, ms []*member) {
 	}, b.quorum)
 }
 
-func (b *builder) startRestored(token, id string) {
+func (b *builder) startRestored(token, id string, part []*member) {
 	a := Start{Voters: b.cluster.Voters()}
-	for _, m := range initial(b.members) {
+	for _, m := range part {
 		if m.cond == condServing || m.cond == condRunning {
 			continue
 		}
 		a.Members = append(a.Members, StartMember{
-			Place: m.place(), Binary: b.cluster.Etcd.Binary,
+			Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
 			Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
 			ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
 			ClientURL: m.spec.ClientURLs[0],
@@ -202,6 +205,6 @@ func (b *builder) startRestored(token, id string) {
 	if len(a.Members) == 0 {
 		return
 	}
-	after := Quorum{Voters: a.Voters, Healthy: a.Voters}
+	after := Quorum{Voters: a.Voters, Healthy: len(part)}
 	b.appendStart(a, after, Reason{Fact: "everything is in place", Pos: b.cluster.Pos}, "")
 }

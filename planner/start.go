@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/requorum/requorum/spec"
@@ -39,7 +40,6 @@ func (b *builder) start(differences []string) *Plan {
 // startFromDisks is the plan of a cluster without quorum whose intact
 // directories are a majority: nothing acknowledged is lost (S1).
 func (b *builder) startFromDisks() *Plan {
-	intact := with(b.members, condDown, condRunning, condServing)
 	down := with(b.members, condDown)
 	if len(down) == 0 && b.starting() {
 		return b.await()
@@ -47,25 +47,36 @@ func (b *builder) startFromDisks() *Plan {
 	if len(down) == 0 {
 		return b.refuse(b.refuseNoReply())
 	}
-	if r := b.checkSameMembership(intact); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{b.checkSameMembership, func() *Refusal { return b.checkStartable(down) }} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
-	if r := b.checkStartable(down); r != nil {
-		return b.refuse(r)
-	}
+	intact := b.intact()
 	b.plan.Route = RouteStart
-	voters := b.diskVoters(intact)
-	b.plan.Headline = fmt.Sprintf("stopped, with %d of %d data directories intact: start", len(intact), voters)
+	b.plan.Headline = fmt.Sprintf("stopped, with %d of %d voters' data directories intact: start", len(intact), b.listedVoters())
 	b.pass(RouteInSync, "%s not running", isAre(down))
-	b.plan.Loss.Text = fmt.Sprintf("Lost: nothing. The intact directories (%s) are a majority of the %d voters, so they hold every acknowledged write.", names(intact), voters)
+	b.plan.Loss.Text = fmt.Sprintf("Lost: nothing. The intact directories (%s) are a majority of the %d voters, so they hold every acknowledged write.", names(intact), b.listedVoters())
 	b.startStep(down, b.plan.ClusterID)
-	b.verifyStep(intact, b.plan.ClusterID, 0, false)
-	for _, m := range with(b.members, condMissing, condFresh, condDamaged) {
+	b.verifyStep(union(intact, down), b.plan.ClusterID, 0, false)
+	for _, m := range with(b.members, condMissing, condFresh, condDamaged, condPristine) {
 		b.note(NoteRemaining, m.spec.Pos, "%s: %s; with a quorum back, planning again will deal with it", m.spec.Name, m.dataText())
 	}
 	b.startLines()
 	b.noteReboot()
 	return b.plan
+}
+
+// union has every member of a and of b once, in the file's order as far as a and
+// b have it.
+func union(a, b []*member) []*member {
+	out := slices.Clone(a)
+	for _, m := range b {
+		if !contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // startSeconds is how long a member that was started may take to answer before
@@ -92,8 +103,10 @@ func (b *builder) await() *Plan {
 	b.plan.Headline = fmt.Sprintf("%s starting: wait", isAre(running))
 	b.pass(RouteInSync, "%s not answering yet", isAre(running))
 	b.plan.Loss.Text = "Lost: nothing. The data is in place."
-	b.quorum.Healthy = min(b.quorum.Voters, voters(with(b.members, condRunning, condServing)))
-	b.verifyStep(with(b.members, condRunning, condServing), b.plan.ClusterID, 0, false)
+	up := with(b.members, condRunning, condServing)
+	b.verifyStep(up, b.plan.ClusterID, 0, false)
+	b.quorum.Healthy = min(b.quorum.Voters, b.votersOf(up))
+	b.plan.Steps[0].After = b.quorum
 	b.lines(func(m *member) string {
 		if m.cond == condRunning {
 			return "wait"
@@ -164,13 +177,13 @@ func (b *builder) startStep(ms []*member, clusterID string) {
 		}
 		id := m.data().MemberID
 		a.Members = append(a.Members, StartMember{
-			Place: m.place(), Binary: b.cluster.Etcd.Binary,
+			Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
 			Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
 			ClusterID: clusterID, MemberID: id, ClientURL: m.spec.ClientURLs[0],
 		})
 	}
 	after := b.quorum
-	after.Healthy = min(after.Voters, after.Healthy+voters(ms)+b.waiting())
+	after.Healthy = min(after.Voters, after.Healthy+b.votersOf(ms)+b.waiting())
 	b.appendStart(a, after, Reason{Fact: fmt.Sprintf("%s not running; data intact", isAre(ms)), Pos: ms[0].spec.Pos}, "requorum stop")
 }
 
@@ -180,7 +193,7 @@ func (b *builder) waiting() int {
 	if b.quorum.Has() {
 		return 0
 	}
-	return voters(with(b.members, condRunning, condServing))
+	return len(b.intact()) - len(with(b.intact(), condDown))
 }
 
 func (b *builder) appendStart(a Start, after Quorum, why Reason, undo string) {
@@ -229,16 +242,6 @@ func places(ms []*member) []Place {
 		out[i] = m.place()
 	}
 	return out
-}
-
-func voters(ms []*member) int {
-	n := 0
-	for _, m := range ms {
-		if !m.spec.Learner {
-			n++
-		}
-	}
-	return n
 }
 
 // isAre is "m1 is" or "m1, m2 are".

@@ -6,8 +6,10 @@ import "fmt"
 // only, or of all where only is empty, and keeps all data.
 func NewStop(in Input, only []string) *Plan {
 	b := newBuilder(in)
-	if r := b.checkSupported(); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{b.checkSupported, b.checkClaims, b.checkElsewhere} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
 	var ms, strays []*member
 	for _, m := range b.members {
@@ -51,9 +53,9 @@ func NewStop(in Input, only []string) *Plan {
 
 func (b *builder) stopStep(ms []*member) {
 	after := b.quorum
-	after.Healthy = max(0, after.Healthy-voters(with(ms, condServing)))
+	after.Healthy = max(0, after.Healthy-b.votersOf(with(ms, condServing)))
 	b.step(Step{
-		Action: Stop{Members: places(ms)}, Title: "stop",
+		Action: Stop{Cluster: b.cluster.Name, Members: places(ms)}, Title: "stop",
 		Reason: Reason{Fact: "you asked for it", Pos: ms[0].spec.Pos},
 		Undo:   "requorum apply",
 		Wait:   "their processes have ended", TimeoutSeconds: 60,

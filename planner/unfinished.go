@@ -82,7 +82,7 @@ func (m *member) incomplete(token string) bool {
 
 func (b *builder) anyIncomplete(token string) bool {
 	for _, m := range b.members {
-		if m.incomplete(token) {
+		if m.incomplete(token) && (m.hasData() || !b.published(m, token)) {
 			return true
 		}
 	}
@@ -134,7 +134,7 @@ func (b *builder) toStage(token string) []*member {
 	_, ran := b.begunToken()
 	var out []*member
 	for _, m := range b.members {
-		if !m.spec.Learner && m.data().Staged != token && m.joins(token, ran) {
+		if !m.spec.Learner && m.data().Staged != token && b.joins(m, token, ran) {
 			out = append(out, m)
 		}
 	}
@@ -146,7 +146,7 @@ func (b *builder) toInstall(token string) []*member {
 	_, ran := b.begunToken()
 	var out []*member
 	for _, m := range b.members {
-		if !m.spec.Learner && m.joins(token, ran) {
+		if !m.spec.Learner && b.joins(m, token, ran) {
 			out = append(out, m)
 		}
 	}
@@ -156,14 +156,45 @@ func (b *builder) toInstall(token string) []*member {
 // joins reports whether a member without data may begin under token. Once any
 // member ran, only one that was claimed then and never ran itself may: any other
 // may have held acknowledged writes and lost them.
-func (m *member) joins(token string, ran bool) bool {
-	return !m.hasData() && (!ran || m.under(token))
+func (b *builder) joins(m *member, token string, ran bool) bool {
+	return !m.hasData() && (!ran || m.under(token) && !b.published(m, token))
+}
+
+// published reports whether the member's ID under token is known to have served:
+// etcd publishes a member's client URLs when it first runs, whoever started it.
+func (b *builder) published(m *member, token string) bool {
+	id := MemberID(m.spec.PeerURLs, token)
+	for _, other := range b.members {
+		for _, list := range [][]ListedMember{other.seen.Client.Members.Value, other.seen.Peer.Members.Value, other.data().Members} {
+			for _, l := range list {
+				if l.ID == id && len(l.ClientURLs) > 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// participants are the members that a begun identity goes on with: those that
+// have its data, and those that get it now.
+func (b *builder) participants(token string, get []*member) []*member {
+	var out []*member
+	for _, m := range initial(b.members) {
+		if m.hasData() && m.data().Problem == "" && m.under(token) || contains(get, m) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // finish is the plan that completes what was begun under token.
 func (b *builder) finish(token string) *Plan {
 	if why := b.finishMismatch(token); why != "" {
 		return b.refuse(b.refuseUnfinished(why))
+	}
+	if r := b.checkFinish(token); r != nil {
+		return b.refuse(r)
 	}
 	kind := ProvenanceBootstrap
 	for _, m := range b.members {
@@ -180,13 +211,34 @@ func (b *builder) finish(token string) *Plan {
 	return b.finishBootstrap(token)
 }
 
+// checkFinish refuses to go on with too few members, or without an etcd to start.
+func (b *builder) checkFinish(token string) *Refusal {
+	_, ran := b.begunToken()
+	var get []*member
+	for _, m := range initial(b.members) {
+		if b.joins(m, token, ran) {
+			get = append(get, m)
+		}
+	}
+	part := b.participants(token, get)
+	if len(part) < majority(b.cluster.Voters()) {
+		return b.refuseRecover()
+	}
+	for _, m := range initial(b.members) {
+		if !contains(part, m) {
+			b.note(NoteRemaining, m.spec.Pos, "%s: %s; with a quorum, planning again will deal with it", m.spec.Name, m.dataText())
+		}
+	}
+	return b.checkPlaces(part)
+}
+
 func (b *builder) finishBootstrap(token string) *Plan {
 	b.plan.Route = RouteBootstrap
 	b.plan.Headline = "a bootstrap was begun and interrupted: finish it"
 	b.plan.Loss.Text = "Lost: nothing. The members that are still to start never held data."
 	var ms []*member
 	for _, m := range with(b.members, condFresh, condMissing, condDown) {
-		if m.hasData() || m.under(token) {
+		if m.hasData() && m.data().Problem == "" || b.joins(m, token, true) {
 			ms = append(ms, m)
 		}
 	}

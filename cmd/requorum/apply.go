@@ -82,6 +82,9 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	if done, err := settled(p, given); done {
+		if err == nil && verb == "apply" {
+			s.remember(p)
+		}
 		return err
 	}
 	if !c.autoApprove {
@@ -168,16 +171,48 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 	return s.finished(p, verb)
 }
 
-// finished records which cluster is here now, and says how it stands.
+// remember notes in the journal which cluster lives in these directories, so
+// that their absence is one day known for a loss (S6). Only what was seen is
+// noted: an identity that a plan is about to give may never come to be.
+func (s *session) remember(p *planner.Plan) {
+	id := p.SeenID()
+	if p.Refusal != nil || id == "" {
+		return
+	}
+	seen := journal.Seen{Time: time.Now().UTC().Format(time.RFC3339), Cluster: s.cluster.Name, ClusterID: id}
+	known := true
+	for _, m := range s.cluster.Members {
+		seen.DataDirs = append(seen.DataDirs, m.DataDir)
+		last, err := journal.LastSeen(s.stateDir, m.DataDir)
+		known = known && err == nil && last != nil && last.ClusterID == id
+	}
+	if known {
+		return
+	}
+	if err := journal.AppendSeen(s.stateDir, seen); err != nil {
+		fmt.Fprintf(os.Stderr, "requorum: the journal could not keep the cluster's ID: %v\n", err)
+	}
+}
+
+// lookAgain observes and plans once more after a run, whatever its end, and
+// remembers what is there now. The operator's interrupt must not keep it from
+// happening.
+func (s *session) lookAgain() *planner.Plan {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*endpointLimit+kvLimit)
+	defer cancel()
+	in, err := s.observe(ctx)
+	if err != nil {
+		return nil
+	}
+	p := planner.New(in)
+	s.remember(p)
+	return p
+}
+
+// finished says how the cluster stands after a plan was carried out.
 func (s *session) finished(p *planner.Plan, verb string) error {
-	if p.ClusterID != "" && verb == "apply" {
-		seen := journal.Seen{Time: s.now, Cluster: s.cluster.Name, ClusterID: p.ClusterID}
-		for _, m := range s.cluster.Members {
-			seen.DataDirs = append(seen.DataDirs, m.DataDir)
-		}
-		if err := journal.AppendSeen(s.stateDir, seen); err != nil {
-			fmt.Fprintf(os.Stderr, "requorum: the journal could not keep the cluster's ID: %v\n", err)
-		}
+	if verb == "apply" {
+		s.lookAgain()
 	}
 	fmt.Printf("\n%s %s.\n", color.GreenString("Done:"), doneText(p))
 	return nil
@@ -211,11 +246,7 @@ func (s *session) stoppedAt(err error, p *planner.Plan, path string) error {
 	if step != nil && step.Step.ID < len(p.Steps) {
 		fmt.Fprintf(os.Stderr, "  Not begun: steps %d to %d.\n", step.Step.ID+1, len(p.Steps))
 	}
-	// The operator's interrupt must not keep this last look from happening.
-	ctx, cancel := context.WithTimeout(context.Background(), 3*endpointLimit+kvLimit)
-	defer cancel()
-	if in, oerr := s.observe(ctx); oerr == nil {
-		now := planner.New(in)
+	if now := s.lookAgain(); now != nil {
 		fmt.Fprintf(os.Stderr, "  The cluster now: %s.\n", now.Headline)
 	}
 	fmt.Fprintf(os.Stderr, "  No data was removed. Run requorum plan: it gives the rest of the way from here.\n  Journal: %s\n", path)

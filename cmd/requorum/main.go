@@ -92,7 +92,7 @@ func interruptible() (context.Context, context.CancelFunc) {
 		<-signals
 		cancel()
 		<-signals
-		os.Exit(exitInterrupted)
+		os.Exit(exitPartWay) // in the midst of a step, perhaps
 	}()
 	return ctx, cancel
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -152,8 +153,8 @@ func endsTorn(f *os.File) (bool, error) {
 }
 
 // LastSeen gives the last cluster that was seen with the data directory; nil
-// where there was none. A line that can't be read, such as one that a crash cut
-// short, is passed over.
+// where there was none. A line that is no record, such as one that a crash cut
+// short, is passed over; a file that can't be read is an error, never "none".
 func LastSeen(dir, dataDir string) (*Seen, error) {
 	f, err := os.Open(seenPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -164,15 +165,19 @@ func LastSeen(dir, dataDir string) (*Seen, error) {
 	}
 	defer f.Close()
 	var last *Seen
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for r := bufio.NewReader(f); ; {
+		line, err := r.ReadBytes('\n')
 		var s Seen
-		if json.Unmarshal(lines.Bytes(), &s) == nil && slices.Contains(s.DataDirs, dataDir) {
+		if json.Unmarshal(line, &s) == nil && slices.Contains(s.DataDirs, dataDir) {
 			last = &s
 		}
+		if errors.Is(err, io.EOF) {
+			return last, nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return last, lines.Err()
 }
 
 func seenPath(dir string) string { return filepath.Join(dir, "seen.jsonl") }

@@ -73,11 +73,32 @@ func TestSeen(t *testing.T) {
 			t.Errorf("%s: %+v %v", data, s, err)
 		}
 	}
+	// A line longer than any buffer hides nothing either.
+	long, err := os.OpenFile(filepath.Join(dir, "seen.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := long.Write(append([]byte("\n"), make([]byte, 3<<20)...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := long.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := LastSeen(dir, "/data/m1"); err != nil || s == nil || s.ClusterID != "2" {
+		t.Errorf("beside a long line: %+v %v", s, err)
+	}
 	if err := AppendSeen(dir, Seen{ClusterID: "4", DataDirs: []string{"/data/m3"}}); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := LastSeen(dir, "/data/m3"); err != nil || s == nil || s.ClusterID != "4" {
 		t.Errorf("after a torn line: %+v %v", s, err)
+	}
+	unreadable := filepath.Join(t.TempDir(), "state")
+	if err := os.MkdirAll(filepath.Join(unreadable, "seen.jsonl"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LastSeen(unreadable, "/data/m1"); err == nil {
+		t.Error("a journal that can't be read says that nothing was seen")
 	}
 	if s, err := LastSeen(dir, "/data"); s != nil || err != nil {
 		t.Errorf("/data: %+v %v", s, err)

@@ -130,22 +130,25 @@ func answers(r planner.Reach) bool {
 }
 
 // addJournal adds what this machine's journal remembers of the data
-// directories.
+// directories. A journal that can't be read may have seen a cluster there.
 func (o *Observer) addJournal(obs *planner.Observation) {
 	if o.StateDir == "" {
 		return
 	}
 	for _, m := range o.Cluster.Members {
-		seen := obs.Members[m.Name]
 		last, err := journal.LastSeen(o.StateDir, m.DataDir)
-		if err != nil || last == nil {
-			continue
+		evidence := ""
+		switch {
+		case err != nil:
+			evidence = fmt.Sprintf("this machine's journal can't be read: %v", err)
+		case last != nil:
+			obs.JournalClusterID = last.ClusterID
+			evidence = fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time)
 		}
-		obs.JournalClusterID = last.ClusterID
+		seen := obs.Members[m.Name]
 		d := seen.Data
-		if d.Known() && (d.Value.State == planner.DirAbsent || d.Value.State == planner.DirEmpty) {
-			seen.Data.Value.Evidence = append(seen.Data.Value.Evidence,
-				fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time))
+		if evidence != "" && d.Known() && (d.Value.State == planner.DirAbsent || d.Value.State == planner.DirEmpty) {
+			seen.Data.Value.Evidence = append(seen.Data.Value.Evidence, evidence)
 			obs.Members[m.Name] = seen
 		}
 	}
@@ -196,6 +199,12 @@ func (o *Observer) snapshot(ctx context.Context) planner.SnapshotObservation {
 	}
 	s := snapshot.Verify(ctx, want.Source, snapshot.Want{SHA256: want.SHA256, SkipHashCheck: want.SkipHashCheck}, o.Progress)
 	s.Source = shown
+	if want.Sensitive {
+		// Whatever is observed may be shown; the executor takes the path from
+		// the file.
+		s.Path = shown
+		s.Detail = strings.ReplaceAll(s.Detail, want.Source, shown)
+	}
 	return s
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/requorum/requorum/spec"
 )
 
-// Each test here is a sequence that an adversarial review found: the planner
-// promises too much in it.
+// Each test here is a trap: a sequence in which a planner easily promises too
+// much, and each once did.
 
 func plannedStart(p *Plan, name string) bool {
 	for _, s := range p.Steps {
@@ -25,7 +25,7 @@ func data(in *Input, name string, f func(*DataDir)) {
 }
 
 // A member that serves without a leader, beside a quorum, is not in sync.
-func TestReviewServingWithoutLeaderIsNotInSync(t *testing.T) {
+func TestTrapServingWithoutLeaderIsNotInSync(t *testing.T) {
 	in := input(threeMembers(), serving, serving, serving)
 	edit(&in, "m3", func(o *MemberObservation) { o.Client.LeaderID = ""; o.Client.Linearizable = Known(false) })
 	if p := New(in); p.Route == RouteInSync || p.Health() == HealthGood {
@@ -35,7 +35,7 @@ func TestReviewServingWithoutLeaderIsNotInSync(t *testing.T) {
 
 // One process that answers at two members' addresses (a load balancer, a wrong
 // URL) is not two members.
-func TestReviewOneProcessForTwoMembers(t *testing.T) {
+func TestTrapOneProcessForTwoMembers(t *testing.T) {
 	in := input(threeMembers(), serving, serving, missing)
 	url := in.Observation.Members["m3"].Client.URL
 	edit(&in, "m3", func(o *MemberObservation) {
@@ -49,7 +49,7 @@ func TestReviewOneProcessForTwoMembers(t *testing.T) {
 
 // A member that serves from another directory than the file's, or whose
 // directory was deleted under it, is not as the file says.
-func TestReviewServesFromElsewhere(t *testing.T) {
+func TestTrapServesFromElsewhere(t *testing.T) {
 	for _, k := range []DirState{DirAbsent, DirEmpty} {
 		in := input(threeMembers(), serving, serving, serving)
 		edit(&in, "m3", func(o *MemberObservation) {
@@ -71,7 +71,7 @@ func TestReviewServesFromElsewhere(t *testing.T) {
 }
 
 // A pinned ID says that a cluster was here.
-func TestReviewPinnedIDForbidsBootstrap(t *testing.T) {
+func TestTrapPinnedIDForbidsBootstrap(t *testing.T) {
 	c := threeMembers()
 	c.ID = "cdf818194e3a8c32"
 	if p := New(input(c, fresh, fresh, fresh)); p.Refusal == nil {
@@ -86,7 +86,7 @@ func TestReviewPinnedIDForbidsBootstrap(t *testing.T) {
 }
 
 // Learners and removed members are no part of a majority (S1, S10).
-func TestReviewLearnersAreNoMajority(t *testing.T) {
+func TestTrapLearnersAreNoMajority(t *testing.T) {
 	c := threeMembers()
 	c.Members = append(c.Members, spec.Member{
 		Name: "m4", DataDir: "/data/m4", Learner: true,
@@ -104,7 +104,7 @@ func TestReviewLearnersAreNoMajority(t *testing.T) {
 	}
 }
 
-func TestReviewRemovedMembersAreNoMajority(t *testing.T) {
+func TestTrapRemovedMembersAreNoMajority(t *testing.T) {
 	in := input(threeMembers(), down, missing, down)
 	data(&in, "m1", func(d *DataDir) { d.Members = d.Members[:2]; d.LastIndex = 2000 }) // m3 was removed
 	if p := New(in); p.Refusal == nil {
@@ -113,7 +113,7 @@ func TestReviewRemovedMembersAreNoMajority(t *testing.T) {
 }
 
 // S1: with and without the uncommitted changes of the log.
-func TestReviewUncommittedMembership(t *testing.T) {
+func TestTrapUncommittedMembership(t *testing.T) {
 	c := threeMembers()
 	for _, n := range []string{"4", "5"} {
 		c.Members = append(c.Members, spec.Member{
@@ -132,7 +132,7 @@ func TestReviewUncommittedMembership(t *testing.T) {
 
 // The newest log may be that of a running member, whose db is not read: an older
 // one's membership is not the last word.
-func TestReviewNewestLogIsOfTheRunning(t *testing.T) {
+func TestTrapNewestLogIsOfTheRunning(t *testing.T) {
 	c := threeMembers()
 	for _, n := range []string{"4", "5"} {
 		c.Members = append(c.Members, spec.Member{
@@ -153,7 +153,7 @@ func TestReviewNewestLogIsOfTheRunning(t *testing.T) {
 }
 
 // A crash loop on a damaged directory is no intact disk.
-func TestReviewCrashLoopOnDamagedDisk(t *testing.T) {
+func TestTrapCrashLoopOnDamagedDisk(t *testing.T) {
 	in := input(threeMembers(), damaged, down, missing)
 	edit(&in, "m1", func(o *MemberObservation) {
 		o.Service = Known(Service{State: ServiceBackoff, SupervisorPID: 4710, Restarts: 9, LastError: "walpb: crc mismatch"})
@@ -165,7 +165,7 @@ func TestReviewCrashLoopOnDamagedDisk(t *testing.T) {
 
 // A restored directory that never ran, beside a cluster that lives, is not in
 // sync with it.
-func TestReviewPristineBesideQuorum(t *testing.T) {
+func TestTrapPristineBesideQuorum(t *testing.T) {
 	in := input(threeMembers(), serving, serving, installed)
 	data(&in, "m3", func(d *DataDir) {
 		d.ClusterID, d.MemberID = "1234", "5678"
@@ -180,7 +180,7 @@ func TestReviewPristineBesideQuorum(t *testing.T) {
 
 // A member that a quorum has removed, or added anew under another ID, is not
 // started from its old directory.
-func TestReviewRemovedMemberIsNotStarted(t *testing.T) {
+func TestTrapRemovedMemberIsNotStarted(t *testing.T) {
 	for name, change := range map[string]func([]ListedMember) []ListedMember{
 		"removed": func(l []ListedMember) []ListedMember { return l[:2] },
 		"added again": func(l []ListedMember) []ListedMember {
@@ -201,7 +201,7 @@ func TestReviewRemovedMemberIsNotStarted(t *testing.T) {
 }
 
 // The quorum after a start from disks is that of the membership on the disks.
-func TestReviewQuorumOfTheDisks(t *testing.T) {
+func TestTrapQuorumOfTheDisks(t *testing.T) {
 	in := input(threeMembers(), down, fresh, fresh)
 	data(&in, "m1", func(d *DataDir) { d.Members = d.Members[:1] })
 	p := New(in)
@@ -215,7 +215,7 @@ func TestReviewQuorumOfTheDisks(t *testing.T) {
 
 // Finishing a bootstrap: those that never ran count, those that ran and are
 // gone don't, and too few are no majority (S1).
-func TestReviewFinishBootstrapWithLostMembers(t *testing.T) {
+func TestTrapFinishBootstrapWithLostMembers(t *testing.T) {
 	c := threeMembers()
 	for _, n := range []string{"4", "5"} {
 		c.Members = append(c.Members, spec.Member{
@@ -240,7 +240,7 @@ func TestReviewFinishBootstrapWithLostMembers(t *testing.T) {
 }
 
 // Finishing a restore starts only what has, or gets, data; and promises no more.
-func TestReviewFinishRestoreStartsTheLost(t *testing.T) {
+func TestTrapFinishRestoreStartsTheLost(t *testing.T) {
 	in := input(withSnapshot(threeMembers()), down, installed, missing)
 	data(&in, "m1", func(d *DataDir) {
 		d.Provenance, d.ProvenanceAgrees = in.Observation.Members["m2"].Data.Value.Provenance, true
@@ -256,7 +256,7 @@ func TestReviewFinishRestoreStartsTheLost(t *testing.T) {
 
 // A member that the cluster knows to have served (its client URLs are published)
 // has run, whoever started it: it is not restored again under its old ID.
-func TestReviewMemberThatRanByHandIsNotRestoredAgain(t *testing.T) {
+func TestTrapMemberThatRanByHandIsNotRestoredAgain(t *testing.T) {
 	in := input(withSnapshot(threeMembers()), serving, serving, claimed)
 	for _, n := range []string{"m1", "m2"} {
 		data(&in, n, func(d *DataDir) {
@@ -273,7 +273,7 @@ func TestReviewMemberThatRanByHandIsNotRestoredAgain(t *testing.T) {
 }
 
 // A member with two peer URLs counts once.
-func TestReviewNeverStartedWithTwoPeerURLs(t *testing.T) {
+func TestTrapNeverStartedWithTwoPeerURLs(t *testing.T) {
 	c := withSnapshot(threeMembers())
 	for i := range c.Members {
 		c.Members[i].PeerURLs = append(c.Members[i].PeerURLs, c.Members[i].PeerURLs[0]+"0")
@@ -285,7 +285,7 @@ func TestReviewNeverStartedWithTwoPeerURLs(t *testing.T) {
 }
 
 // A sensitive source is shown nowhere.
-func TestReviewSensitiveSource(t *testing.T) {
+func TestTrapSensitiveSource(t *testing.T) {
 	c := withSnapshot(threeMembers())
 	c.Snapshot.Sensitive = true
 	in := input(c, fresh, fresh, fresh)
@@ -302,7 +302,7 @@ func TestReviewSensitiveSource(t *testing.T) {
 
 // No answer from an address is not "nobody is there": it may lead to another
 // machine, where the cluster is.
-func TestReviewUnreachableIsNotAbsent(t *testing.T) {
+func TestTrapUnreachableIsNotAbsent(t *testing.T) {
 	for _, reach := range []Reach{ReachTimeout, ReachNoRoute, ReachBadName} {
 		in := input(threeMembers(), fresh, fresh, fresh)
 		for _, n := range []string{"m1", "m2", "m3"} {
@@ -315,7 +315,7 @@ func TestReviewUnreachableIsNotAbsent(t *testing.T) {
 }
 
 // To finish is to start an etcd: the one that the file asks for.
-func TestReviewFinishChecksTheBinary(t *testing.T) {
+func TestTrapFinishChecksTheBinary(t *testing.T) {
 	c := withSnapshot(threeMembers())
 	c.Etcd.Version = "3.5"
 	if p := New(input(c, installed, installed, installed)); p.Refusal == nil {

@@ -1,0 +1,193 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// membership is the member list that counts: the cluster's own where it has a
+// quorum, otherwise that of the newest log among the members' disks (S1). It is
+// nil where there is neither, or where the newest log's list can't be read.
+func (b *builder) membership() []ListedMember {
+	if live := b.liveMembers(); live != nil {
+		return live
+	}
+	var newest *member
+	for _, m := range b.members {
+		if m.hasData() && m.cond != condPristine && (newest == nil || newer(m.data(), newest.data())) {
+			newest = m
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	return newest.list()
+}
+
+// list is the membership as this member knows it: from its db, or, as long as it
+// runs and the db can't be read, from its peer port.
+func (m *member) list() []ListedMember {
+	if l := m.data().Members; len(l) > 0 {
+		return l
+	}
+	if m.seen.Peer.Members.Known() {
+		return m.seen.Peer.Members.Value
+	}
+	return nil
+}
+
+// newer orders logs of one history (S7).
+func newer(a, b DataDir) bool {
+	if a.LastTerm != b.LastTerm {
+		return a.LastTerm > b.LastTerm
+	}
+	return a.LastIndex > b.LastIndex
+}
+
+// entry is the member's entry in the membership, by its ID; nil where it has
+// none: the ID was removed, or there is no list.
+func (b *builder) entry(m *member) *ListedMember {
+	id := m.id()
+	for i, l := range b.list {
+		if id != "" && l.ID == id {
+			return &b.list[i]
+		}
+	}
+	return nil
+}
+
+// id is the member's ID: the one that it serves as, or its disk's; "" if
+// neither is known.
+func (m *member) id() string {
+	if m.seen.Client.Reach == ReachServing {
+		return m.seen.Client.MemberID
+	}
+	if m.hasData() {
+		return m.data().MemberID
+	}
+	return ""
+}
+
+// markRemoved finds the members whose directory holds an ID that the membership
+// does not have: started, they would crash, or form a cluster of their own with
+// others of their kind.
+func (b *builder) markRemoved() {
+	if b.list == nil {
+		return
+	}
+	for _, m := range b.members {
+		if (m.cond == condDown || m.cond == condRunning) && m.hasData() && b.entry(m) == nil {
+			m.cond = condRemoved
+		}
+	}
+}
+
+// listedVoters counts the voters of the membership, or of the file where there
+// is no list.
+func (b *builder) listedVoters() int {
+	if b.list == nil {
+		return b.cluster.Voters()
+	}
+	n := 0
+	for _, l := range b.list {
+		if !l.Learner {
+			n++
+		}
+	}
+	return n
+}
+
+// intact are the voters of the membership whose disk holds their log whole,
+// whether they run or not.
+func (b *builder) intact() []*member {
+	var out []*member
+	for _, m := range with(b.members, condDown, condRunning, condServing) {
+		if e := b.entry(m); m.hasData() && m.data().Problem == "" && e != nil && !e.Learner {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// votersOf counts those of ms that are voters: by the membership where it has
+// them, otherwise by the file.
+func (b *builder) votersOf(ms []*member) int {
+	n := 0
+	for _, m := range ms {
+		e := b.entry(m)
+		if e != nil && !e.Learner || e == nil && !m.spec.Learner {
+			n++
+		}
+	}
+	return n
+}
+
+// checkSameMembership refuses to start a stopped cluster where the disks don't
+// agree on who is in it, or the file changes it: a change needs the cluster up,
+// as it was.
+func (b *builder) checkSameMembership() *Refusal {
+	for _, m := range b.intact() {
+		if m.data().UncommittedMembership {
+			return refusal(CodeMembershipInDoubt, m.spec.Pos, "a change of membership was under way when the cluster stopped",
+				fmt.Sprintf("The log of %s ends with a change that is not known to be agreed on, so which disks are a majority depends on it.", m.spec.Name),
+				"Bring every member's disk back if you can, and start the members by hand as they were: etcd decides then.")
+		}
+		if n := differing(m.list(), b.list); m.list() != nil && n > 1 {
+			return refusal(CodeSplitCluster, m.spec.Pos, "the disks disagree on who is in the cluster",
+				fmt.Sprintf("%s knows the members %s; the newest log has %s. Started together they might form two clusters (a member was started with --force-new-cluster, perhaps).", m.spec.Name, listText(m.list()), listText(b.list)),
+				"Copy every disk before you try anything.",
+				"Find out which member has the data that counts; the others' directories must not be started beside it.")
+		}
+	}
+	for _, l := range b.list {
+		f := b.ofFile(l)
+		if f == nil {
+			return b.refuseReconfigure([]string{listText([]ListedMember{l}) + " is a member and not in the file"})
+		}
+		if !sameURLs(l.PeerURLs, f.spec.PeerURLs) {
+			return b.refuseReconfigure([]string{fmt.Sprintf("%s has the peer URLs %s on disk and %s in the file", f.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(f.spec.PeerURLs, ","))})
+		}
+		if l.Learner != f.spec.Learner {
+			return b.refuseReconfigure([]string{fmt.Sprintf("%s is %s on disk and %s in the file", f.spec.Name, voterOrLearner(l.Learner), voterOrLearner(f.spec.Learner))})
+		}
+	}
+	return nil
+}
+
+// differing counts the voters that are in one list only.
+func differing(a, b []ListedMember) int {
+	ids := func(l []ListedMember) []string {
+		var out []string
+		for _, m := range l {
+			if !m.Learner {
+				out = append(out, m.ID)
+			}
+		}
+		return out
+	}
+	n := 0
+	for _, id := range ids(a) {
+		if !slices.Contains(ids(b), id) {
+			n++
+		}
+	}
+	for _, id := range ids(b) {
+		if !slices.Contains(ids(a), id) {
+			n++
+		}
+	}
+	return n
+}
+
+// refuseRemoved is for directories of members that the membership does not have.
+func (b *builder) refuseRemoved() *Refusal {
+	var parts []string
+	for _, m := range with(b.members, condRemoved) {
+		parts = append(parts, fmt.Sprintf("%s holds member %s", m.spec.DataDir, m.data().MemberID))
+	}
+	return refusal(CodeRemovedMember, with(b.members, condRemoved)[0].spec.Pos, "a data directory is that of a member that was removed",
+		fmt.Sprintf("%s; the members are %s. It must not be started: it would crash, or form a second cluster with others of its kind.", strings.Join(parts, "; "), listText(b.list)),
+		"If a member was started with --force-new-cluster: find out which side has the data that counts, before anything else.",
+		"Otherwise the member has to be added anew, on an empty directory; that comes with a later version, by hand it is etcdctl member add.")
+}
