@@ -192,6 +192,8 @@ func (m *member) seenText() string {
 func (m *member) runningText() string {
 	s := m.seen.Service.Value
 	switch {
+	case s.State == ServiceBackoff && s.Restarts == 0:
+		return "is about to start"
 	case s.State == ServiceBackoff:
 		return fmt.Sprintf("dies and restarts (%d times)", s.Restarts)
 	case m.seen.Peer.Reach == ReachServing:

@@ -186,7 +186,7 @@ func (b *builder) refuseNoReply() *Refusal {
 	if s.LastError != "" {
 		detail += " Its last words: " + s.LastError + "."
 	}
-	if s.State == ServiceBackoff {
+	if s.State == ServiceBackoff && s.Restarts > 0 {
 		return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" dies and is started again and again", detail,
 			append(remedy, "If its settings are wrong: correct the file, then requorum stop, then requorum apply.")...)
 	}

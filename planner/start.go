@@ -89,7 +89,10 @@ func (b *builder) starting() bool {
 	running := with(b.members, condRunning)
 	for _, m := range running {
 		s := m.seen.Service
-		if !s.Known() || s.Value.State != ServiceRunning || s.Value.UpSeconds > startSeconds {
+		// A supervisor that has not started it yet, or a process that is young.
+		coming := s.Value.State == ServiceBackoff && s.Value.Restarts == 0
+		young := s.Value.State == ServiceRunning && s.Value.UpSeconds <= startSeconds
+		if !s.Known() || !coming && !young {
 			return false
 		}
 	}

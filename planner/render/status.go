@@ -139,6 +139,9 @@ func process(o planner.MemberObservation) string {
 		}
 		return text
 	case planner.ServiceBackoff:
+		if v.Restarts == 0 {
+			return "about to start"
+		}
 		return fmt.Sprintf("dies and restarts (%d): %s", v.Restarts, v.LastError)
 	case planner.ServiceFailed:
 		return "given up: " + v.LastError
