@@ -443,6 +443,12 @@ func TestIdentityRefusals(t *testing.T) {
 		{"tls", three, func(in *Input) { in.Cluster.TLS = &spec.TLS{} }, CodeFeatureUnsupported},
 		{"auth", three, func(in *Input) { in.Cluster.Auth = &spec.Auth{} }, CodeFeatureUnsupported},
 		{"recover", three, func(in *Input) { in.Cluster.Recover = &spec.Recover{} }, CodeFeatureUnsupported},
+		{"encrypted", three, func(in *Input) { in.Cluster.Snapshot = &spec.Snapshot{Identity: "/key"} }, CodeFeatureUnsupported},
+		{"snapshot before all", three, func(in *Input) { in.Cluster.Policy.SnapshotBefore = "always" }, CodeFeatureUnsupported},
+		{"a learner to begin with", []kind{fresh, fresh, fresh}, func(in *Input) { in.Cluster.Members[2].Learner = true }, CodeFeatureUnsupported},
+		{"another file's service", three, func(in *Input) {
+			edit(in, "m1", func(o *MemberObservation) { o.Service.Value.Cluster = "other" })
+		}, CodeForeignData},
 		{"ssh", three, func(in *Input) {
 			in.Cluster.Hosts = []spec.Host{{Name: "h", Access: spec.AccessSSH}}
 			in.Cluster.Members[0].Host = "h"
