@@ -37,8 +37,9 @@ func newApply(o *options) *cobra.Command {
 step after the other. Takes only "yes" for a yes. It stops at the first failure;
 planning again gives the rest of the way.
 
-The consents for --accept are ` + strings.Join(planner.Consents(), ", ") + `.
-The plan says which it needs; the prompt grants none.
+The plan says which consents it needs; the prompt grants none. For --accept there
+are:
+  ` + strings.Join(planner.Consents(), "\n  ") + `
 
 Exit codes: 0 done, 1 error before anything changed, 3 declined, 4 the cluster
 changed while you were asked, 5 locked by somebody else, 6 refused or consent
@@ -54,7 +55,7 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 	}
 	addVars(cmd, o)
 	c.flags(cmd)
-	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give a named consent: NAME[,NAME…] (repeatable)")
+	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give a named consent, `NAME[,NAME…]` (repeatable)")
 	return cmd
 }
 

@@ -43,8 +43,8 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 
 // addVars adds the flags for variables to verbs that read a file.
 func addVars(cmd *cobra.Command, o *options) {
-	cmd.Flags().StringArrayVar(&o.vars, "var", nil, "set a variable: NAME=VALUE (repeatable; before --var-file and REQUORUM_VAR_NAME)")
-	cmd.Flags().StringArrayVar(&o.varFiles, "var-file", nil, "read variables from a *.vars.hcl file (repeatable)")
+	cmd.Flags().StringArrayVar(&o.vars, "var", nil, "set a variable, `NAME=VALUE` (repeatable)")
+	cmd.Flags().StringArrayVar(&o.varFiles, "var-file", nil, "read variables from `FILE` (repeatable)")
 }
 
 // pathOf is the PATH argument, this folder where there is none.

@@ -43,6 +43,9 @@ type Observer struct {
 func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	obs := planner.Observation{Members: map[string]planner.MemberObservation{}}
 	facts, err := o.members(ctx, &obs)
+	if err == nil && torn(&obs, facts) {
+		facts, err = o.Host.Observe(ctx, o.places())
+	}
 	if err != nil {
 		return obs, err
 	}
@@ -56,6 +59,26 @@ func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	return obs, ctx.Err()
 }
 
+// torn reports whether a member answers whose directory was seen without it: it
+// may have started between the two looks.
+func torn(obs *planner.Observation, facts map[string]host.Facts) bool {
+	for name, seen := range obs.Members {
+		d := facts[name].Data
+		if seen.Client.Reach == planner.ReachServing && d.Known() && (d.Value.State != planner.DirPresent || d.Value.HeldBy == 0) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *Observer) places() []planner.Place {
+	var out []planner.Place
+	for _, m := range o.Cluster.Members {
+		out = append(out, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+	}
+	return out
+}
+
 // members asks every endpoint and the host at the same time.
 func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[string]host.Facts, error) {
 	var (
@@ -64,9 +87,7 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 		facts map[string]host.Facts
 		err   error
 	)
-	var places []planner.Place
 	for _, m := range o.Cluster.Members {
-		places = append(places, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
 		wg.Go(func() {
 			client := make(chan planner.Endpoint, 1)
 			go func() { client <- etcd.Probe(ctx, m.ClientURLs, o.Client, o.Limit) }()
@@ -78,7 +99,7 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 		})
 	}
 	var binary planner.Fact[planner.Binary]
-	wg.Go(func() { facts, err = o.Host.Observe(ctx, places) })
+	wg.Go(func() { facts, err = o.Host.Observe(ctx, o.places()) })
 	wg.Go(func() { binary = o.Host.Binary(ctx, o.Cluster.Etcd.Binary) })
 	wg.Wait()
 	for name, seen := range obs.Members {
