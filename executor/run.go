@@ -123,7 +123,7 @@ func (r *Runner) act(ctx, act context.Context, action planner.Action, progress h
 	case planner.Verify:
 		return r.verify(ctx, a, progress)
 	case planner.Stop:
-		return r.Host.Stop(act, a.Members)
+		return r.Host.Stop(act, a.Cluster, a.Members)
 	}
 	return fmt.Errorf("this version can't carry out %q", action.Kind())
 }

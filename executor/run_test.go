@@ -49,7 +49,7 @@ func (s *stub) Trial(context.Context, planner.Trial, host.Progress) error { retu
 func (s *stub) Install(context.Context, planner.Install) error            { return s.do("install") }
 func (s *stub) Start(context.Context, []planner.StartMember) error        { return s.do("start") }
 func (s *stub) Adopt(context.Context, []planner.Place) error              { return s.do("adopt") }
-func (s *stub) Stop(context.Context, []planner.Place) error               { return s.do("stop") }
+func (s *stub) Stop(context.Context, string, []planner.Place) error       { return s.do("stop") }
 
 type lock struct{ lost error }
 

@@ -55,7 +55,7 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 	}
 	addVars(cmd, o)
 	c.flags(cmd)
-	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give a named consent, `NAME[,NAME…]` (repeatable)")
+	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give consents by name, `NAMES` with commas between (repeatable)")
 	return cmd
 }
 

@@ -39,11 +39,13 @@ type Host interface {
 	Trial(ctx context.Context, a planner.Trial, progress Progress) error
 	Install(ctx context.Context, a planner.Install) error
 	// Start installs and starts the services; it returns when the supervisors
-	// have taken over, not when etcd serves.
+	// have taken over, not when etcd serves. A service that another cluster's
+	// file installed is refused.
 	Start(ctx context.Context, members []planner.StartMember) error
 	Adopt(ctx context.Context, places []planner.Place) error
-	// Stop returns when the members' processes have ended.
-	Stop(ctx context.Context, places []planner.Place) error
+	// Stop returns when the members' processes have ended. Where a place's service
+	// was installed for another cluster than this one, nothing is stopped.
+	Stop(ctx context.Context, cluster string, places []planner.Place) error
 }
 
 // Progress is told about long work: done of total bytes, and what is going on.

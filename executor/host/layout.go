@@ -74,7 +74,8 @@ func (l Layout) Lock() string { return filepath.Join(l.Base(), "lock") }
 func (l Layout) Provenance() string { return filepath.Join(l.Base(), "provenance.json") }
 
 // Ran is there once requorum started etcd on this path under the provenance's
-// token: from then on an absent directory is a lost one.
+// token: from then on an absent directory is a lost one. Those of earlier tokens
+// lie beside it, as ran.*.
 func (l Layout) Ran() string { return filepath.Join(l.Base(), "ran") }
 
 // Service is what the supervisor runs.

@@ -25,6 +25,9 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
+// clusterName is what the file of every cluster here would call it.
+const clusterName = "test"
+
 // cluster is a set of members in one folder, on ports of this test's own.
 type cluster struct {
 	places        []planner.Place
@@ -88,7 +91,7 @@ func (c *cluster) start(token string, bootstrap bool) []planner.StartMember {
 			args = append(args, "--wal-dir="+m.WALDir)
 		}
 		out = append(out, planner.StartMember{
-			Place: m.Place, Args: args, ClusterID: m.Provenance.ClusterID, MemberID: m.Provenance.MemberID,
+			Place: m.Place, Cluster: clusterName, Args: args, ClusterID: m.Provenance.ClusterID, MemberID: m.Provenance.MemberID,
 			Bootstrap: bootstrap, ClientURL: c.client[i],
 		})
 	}
@@ -164,7 +167,7 @@ func makeSnapshot(t *testing.T, h host.Host, keys int) saved {
 	must(t, err)
 	path := filepath.Join(dir, "snapshot.db")
 	must(t, os.WriteFile(path, b, 0o600))
-	must(t, h.Stop(ctx(t), c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.places))
 	sum := sha256.Sum256(b[:len(b)-sha256.Size])
 	return saved{path, hex.EncodeToString(sum[:]), revision, keys}
 }
@@ -175,7 +178,7 @@ func (c *cluster) restore(s saved, token string) planner.Restore {
 
 func stopAtEnd(t *testing.T, h host.Host, c *cluster) {
 	t.Cleanup(func() {
-		if err := h.Stop(ctx(t), c.places); err != nil {
+		if err := h.Stop(ctx(t), clusterName, c.places); err != nil {
 			t.Error(err)
 		}
 	})

@@ -67,8 +67,8 @@ func wholeLine(t *testing.T, newHost func(*testing.T) host.Host) {
 		t.Error("a running member's data was swapped")
 	}
 	c.serves(t)
-	must(t, h.Stop(ctx(t), c.places))
-	must(t, h.Stop(ctx(t), c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.places))
 	for name, f := range c.observe(t, h) {
 		if f.Service.Value.State != planner.ServiceStopped || f.Data.Value.HeldBy != 0 {
 			t.Errorf("%s was stopped: %+v", name, f.Service.Value)
@@ -164,6 +164,13 @@ func restoreStartsOver(t *testing.T, newHost func(*testing.T) host.Host) {
 			}
 		}
 	}
+	// Killed twice, each time under a token of its own: none ever ran.
+	for _, token := range []string{"token-dead-1", "token-dead-2"} {
+		short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		_ = h.Restore(short, c.restore(s, token), nil)
+		cancel()
+	}
+	wantData(t, c.observe(t, h), func(d planner.DataDir) bool { return len(d.Evidence) == 0 && !d.EverRan })
 	wrong := c.restore(s, "token-restored")
 	wrong.SHA256 = "00" + wrong.SHA256[2:]
 	// This test's own staged copy, as if the interruption had come earlier.

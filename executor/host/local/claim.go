@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
@@ -54,7 +57,8 @@ func claimable(l host.Layout, p *planner.Provenance) error {
 // record writes the provenance. An older record is kept beside it, and a marker
 // that etcd ran under the older token moves aside after the new record is
 // there: in between, the marker's own token tells which it belongs to. No
-// evidence is ever deleted.
+// evidence is ever deleted: a marker goes only where it is proven that its etcd
+// wrote nothing, and a record whose token never ran is none (evidence.go).
 func record(l host.Layout, p planner.Provenance) error {
 	if _, err := host.MkdirAll(l.Base()); err != nil {
 		return err
@@ -84,8 +88,23 @@ func keepRecord(l host.Layout) error {
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("provenance.%s.json", stamp())
-	return host.WriteFile(l.Base()+"/"+name, b)
+	return host.WriteFile(filepath.Join(l.Base(), keptRecord+stamp()+".json"), b)
+}
+
+// keptRecord begins the name of a superseded record.
+const keptRecord = "provenance."
+
+// keptRecords are the paths of the superseded records.
+func keptRecords(l host.Layout) []string {
+	entries, _ := os.ReadDir(l.Base())
+	var out []string
+	for _, e := range entries {
+		path := filepath.Join(l.Base(), e.Name())
+		if path != l.Provenance() && strings.HasPrefix(e.Name(), keptRecord) && strings.HasSuffix(e.Name(), ".json") {
+			out = append(out, path)
+		}
+	}
+	return out
 }
 
 func moveRan(l host.Layout, token string) error {
@@ -93,11 +112,11 @@ func moveRan(l host.Layout, token string) error {
 	if notExist(err) || (err == nil && ran.Token == token) {
 		return nil
 	}
-	suffix := "unknown"
-	if err == nil && len(ran.Token) >= 8 {
-		suffix = ran.Token[:8]
+	// A service that is still tried may write at any moment: then the marker stays.
+	if s := process.Status(l); err == nil && s.SupervisorPID == 0 && s.PID == 0 && ran.Untouched(l.DataDir) {
+		return removeUntouched(l)
 	}
-	to := l.Ran() + "." + suffix
+	to := l.Ran() + "." + shortToken(ran.Token)
 	if _, err := os.Lstat(to); err == nil {
 		to += "-" + stamp()
 	}
@@ -105,6 +124,18 @@ func moveRan(l host.Layout, token string) error {
 		return err
 	}
 	return host.SyncDir(l.Base())
+}
+
+// shortToken tells a token from others in a file's name.
+func shortToken(token string) string {
+	s := strings.TrimPrefix(token, "requorum-")
+	if len(s) > 12 {
+		s = s[:12]
+	}
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		return "unknown"
+	}
+	return s
 }
 
 // stamp names what is kept: when, and something that makes it unique.
@@ -115,13 +146,17 @@ func stamp() string {
 }
 
 func readProvenance(l host.Layout) (*planner.Provenance, error) {
-	b, err := os.ReadFile(l.Provenance())
+	return readProvenanceAt(l.Provenance())
+}
+
+func readProvenanceAt(path string) (*planner.Provenance, error) {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	p := &planner.Provenance{}
 	if err := json.Unmarshal(b, p); err != nil {
-		return nil, fmt.Errorf("%s: %w", l.Provenance(), err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
 }

@@ -13,8 +13,9 @@ import (
 )
 
 // evidence says why there should be data where there is none (S6). A claim or a
-// staging that no etcd was ever started from is no evidence: nothing was lost
-// with it.
+// staging that no etcd was ever started from is no evidence, nor is an etcd that
+// is proven to have written nothing: nothing was lost with it. That holds for
+// what came before the present claim as well.
 func (d *Driver) evidence(l host.Layout, prov *planner.Provenance, provErr error, ran bool) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
@@ -24,16 +25,25 @@ func (d *Driver) evidence(l host.Layout, prov *planner.Provenance, provErr error
 	if provErr != nil && !notExist(provErr) {
 		say("the record of its data can't be read (%v)", provErr)
 	}
-	for _, path := range glob(l.Ran() + ".*") {
-		say("requorum started an earlier member here (%s)", path)
+	markers, err := process.Markers(l)
+	if err != nil {
+		say("what requorum started here can't be read (%v)", err)
 	}
-	for _, path := range glob(filepath.Join(l.Base(), "provenance.*.json")) {
-		say("there is a record of earlier data (%s)", path)
+	for _, m := range markers {
+		if !ran || m.Path != l.Ran() {
+			say("requorum started an earlier member here (%s)", m.Path)
+		}
+	}
+	for _, path := range keptRecords(l) {
+		if p, err := readProvenanceAt(path); err != nil || process.RanUnder(p.Token, markers) {
+			say("there is a record of earlier data (%s)", path)
+		}
 	}
 	for _, path := range keptData(l) {
 		say("data was moved aside from here (%s)", path)
 	}
-	if cfg, err := process.ReadConfig(l); err == nil && !ran && (prov == nil || cfg.MemberID != prov.MemberID) {
+	if cfg, err := process.ReadConfig(l); err == nil && !ran && (prov == nil ||
+		cfg.MemberID != prov.MemberID && (cfg.Token == "" || process.RanUnder(cfg.Token, markers))) {
 		say("requorum has a service for it (%s)", l.Service())
 	}
 	if twin := (host.Layout{DataDir: l.DataDir, WALDir: l.WALDir, Inside: !l.Inside}); twin.Exists() {

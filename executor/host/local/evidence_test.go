@@ -1,10 +1,14 @@
 package local
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/process"
@@ -36,11 +40,71 @@ func TestEvidence(t *testing.T) {
 			put(t, l.Ran(), `{"token":"token-zero"}`)
 			must(t, record(l, prov))
 		}, "requorum started an earlier member here"},
-		"claimed twice": {func(t *testing.T, l host.Layout, _ string) {
+		"ran earlier, crash before its marker moved": {func(t *testing.T, l host.Layout, _ string) {
+			put(t, l.Ran(), `{"token":"token-zero"}`)
+			must(t, writeProvenance(l, prov))
+		}, "requorum started an earlier member here"},
+		"ran earlier, marker damaged": {func(t *testing.T, l host.Layout, _ string) {
+			put(t, l.Ran()+".zero", `{`)
 			must(t, record(l, prov))
-			other := prov
-			other.Token = "token-two"
-			must(t, record(l, other))
+		}, "requorum started an earlier member here"},
+		"killed twice while staging": {func(t *testing.T, l host.Layout, _ string) {
+			claims(t, l, prov, "token-one", "token-two", "token-three")
+			put(t, filepath.Join(l.StagingData(), "member/x"), "")
+		}, ""},
+		"ran, deleted, then abandoned twice": {func(t *testing.T, l host.Layout, _ string) {
+			claims(t, l, prov, "token-one")
+			put(t, l.Ran(), `{"token":"token-one"}`)
+			claims(t, l, prov, "token-two", "token-three")
+		}, "record of earlier data"},
+		"bootstrapped, ran, deleted, then abandoned twice": {func(t *testing.T, l host.Layout, _ string) {
+			claims(t, l, prov, "token-one")
+			mark(t, l, "token-one")
+			put(t, filepath.Join(l.DataDir, "member/snap/db"), "data")
+			must(t, os.RemoveAll(l.DataDir))
+			claims(t, l, prov, "token-two")
+			mark(t, l, "token-two")
+			claims(t, l, prov, "token-three")
+		}, "record of earlier data"},
+		"bootstrapped, ran, emptied": {func(t *testing.T, l host.Layout, _ string) {
+			claims(t, l, prov, "token-one")
+			mark(t, l, "token-one")
+			put(t, filepath.Join(l.DataDir, "member"), "data")
+			must(t, os.Remove(filepath.Join(l.DataDir, "member")))
+			claims(t, l, prov, "token-two", "token-three")
+		}, "record of earlier data"},
+		"etcd wrote nothing, once": {func(t *testing.T, l host.Layout, _ string) {
+			claims(t, l, prov, "token-one")
+			mark(t, l, "token-one")
+		}, ""},
+		"etcd wrote nothing, twice": {func(t *testing.T, l host.Layout, _ string) {
+			for _, token := range []string{"token-one", "token-two"} {
+				claims(t, l, prov, token)
+				put(t, l.Service(), `{"name":"m1","token":"`+token+`","cluster_id":"1","member_id":"of-`+token+`"}`)
+				mark(t, l, token)
+			}
+			claims(t, l, prov, "token-three")
+		}, ""},
+		"etcd wrote nothing, and the empty directory was removed after another claim": {func(t *testing.T, l host.Layout, _ string) {
+			claims(t, l, prov, "token-one")
+			mark(t, l, "token-one")
+			claims(t, l, prov, "token-two")
+			must(t, os.Remove(l.DataDir))
+		}, ""},
+		"etcd wrote nothing, marker moved by an earlier version": {func(t *testing.T, l host.Layout, _ string) {
+			claims(t, l, prov, "token-one")
+			mark(t, l, "token-one")
+			must(t, os.Rename(l.Ran(), l.Ran()+".requorum"))
+			claims(t, l, prov, "token-two")
+		}, ""},
+		"service of a token that ran": {func(t *testing.T, l host.Layout, _ string) {
+			put(t, l.Service(), `{"name":"m1","token":"token-zero","cluster_id":"1","member_id":"9"}`)
+			put(t, l.Ran(), `{"token":"token-zero"}`)
+			claims(t, l, prov, "token-one")
+		}, "has a service for it"},
+		"earlier record damaged": {func(t *testing.T, l host.Layout, _ string) {
+			put(t, l.Provenance(), `{`)
+			must(t, record(l, prov))
 		}, "record of earlier data"},
 		"record damaged": {func(t *testing.T, l host.Layout, _ string) { put(t, l.Provenance(), `{`) }, "can't be read"},
 		"service":        {func(t *testing.T, l host.Layout, _ string) { put(t, l.Service(), `{"name":"m1"}`) }, "has a service for it"},
@@ -72,7 +136,7 @@ func TestEvidence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			d := &Driver{etc: filepath.Join(dir, "etc")}
-			l := host.LayoutOf(filepath.Join(dir, "disk 1", "m1"), "")
+			l := host.LayoutOf(filepath.Join(dir, "disk 1 [a]*", "m1"), "")
 			must(t, os.MkdirAll(filepath.Dir(l.DataDir), 0o700))
 			c.make(t, l, d.etc)
 			f := d.observe(planner.Place{Name: "m1", DataDir: l.DataDir})
@@ -85,6 +149,27 @@ func TestEvidence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// claims records one token after the other, each of another member.
+func claims(t *testing.T, l host.Layout, prov planner.Provenance, tokens ...string) {
+	t.Helper()
+	for _, token := range tokens {
+		prov.Token, prov.MemberID = token, "of-"+token
+		must(t, record(l, prov))
+	}
+}
+
+// mark does what the supervisor does before it starts the etcd of a bootstrap.
+func mark(t *testing.T, l host.Layout, token string) {
+	t.Helper()
+	must(t, os.MkdirAll(l.DataDir, 0o700))
+	time.Sleep(25 * time.Millisecond) // a change must show
+	var st unix.Stat_t
+	must(t, unix.Stat(l.DataDir, &st))
+	b, err := json.Marshal(process.Ran{Token: token, Empty: &process.Seal{Inode: st.Ino, Change: st.Ctim.Nano()}})
+	must(t, err)
+	put(t, l.Ran(), string(b))
 }
 
 func put(t *testing.T, path, text string) {
@@ -109,12 +194,23 @@ func TestRecordKeepsWhatRan(t *testing.T) {
 	if _, err := process.ReadRan(l); !notExist(err) {
 		t.Error("the marker did not move")
 	}
-	if len(glob(l.Ran()+".*")) != 1 {
-		t.Error("the marker is gone")
+	if ms, err := process.Markers(l); err != nil || len(ms) != 1 || ms[0].Path != l.Ran()+".token-one" {
+		t.Errorf("the marker is gone: %+v, %v", ms, err)
 	}
 	three := two
 	three.ClusterID = "5"
 	if record(l, three) == nil {
 		t.Error("one token for two identities")
+	}
+}
+
+func TestShortToken(t *testing.T) {
+	for token, want := range map[string]string{
+		"requorum-0123456789abcdef": "0123456789ab", "requorum-": "unknown", "": "unknown",
+		"token-one": "token-one", "../../x": "unknown",
+	} {
+		if got := shortToken(token); got != want {
+			t.Errorf("%q: %q, want %q", token, got, want)
+		}
 	}
 }

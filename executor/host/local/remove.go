@@ -66,6 +66,16 @@ func inRoot(root, path string) (bool, error) {
 	return within(real, root), nil
 }
 
+// removeUntouched removes the marker that etcd was started, where it is proven
+// that this etcd wrote nothing: requorum's own small file, never data, and no
+// evidence of any.
+func removeUntouched(l host.Layout) error {
+	if err := os.Remove(l.Ran()); err != nil {
+		return err
+	}
+	return host.SyncDir(l.Base())
+}
+
 // removeEmpty removes folders of requorum's own that are empty, the innermost
 // first; rmdir(2) leaves any that has something in it.
 func removeEmpty(dirs []string) {

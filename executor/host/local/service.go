@@ -11,7 +11,13 @@ import (
 
 // Start implements host.Host. A member that runs, with whatever settings, is
 // left alone; the new ones take effect at its next start.
+// None is started where one belongs to another cluster.
 func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error {
+	for _, m := range members {
+		if err := claimedBy(m.Place, m.Cluster); err != nil {
+			return err
+		}
+	}
 	return each(len(members), func(i int) error {
 		m := members[i]
 		l, err := layout(m.Place)
@@ -19,7 +25,7 @@ func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error
 			return err
 		}
 		cfg := process.Config{
-			Name: m.Name, DataDir: l.DataDir, WALDir: l.WALDir, Binary: m.Binary, Args: m.Args,
+			Name: m.Name, Cluster: m.Cluster, DataDir: l.DataDir, WALDir: l.WALDir, Binary: m.Binary, Args: m.Args,
 			ClusterID: m.ClusterID, MemberID: m.MemberID, Bootstrap: m.Bootstrap,
 		}
 		// Its own token, where the record is of this identity.
@@ -37,6 +43,18 @@ func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error
 		_, err = process.Start(ctx, d.self, cfg, l)
 		return err
 	})
+}
+
+// claimedBy refuses a place whose service another cluster's file installed.
+func claimedBy(p planner.Place, cluster string) error {
+	l, err := layout(p)
+	if err != nil {
+		return err
+	}
+	if err := process.ClaimedBy(l, cluster); err != nil {
+		return fmt.Errorf("%s: %w", p.Name, err)
+	}
+	return nil
 }
 
 // Adopt implements host.Host.
@@ -60,8 +78,17 @@ const stopStagger = 2 * time.Second
 // Stop implements host.Host. Members are stopped one after the other, for a
 // leader that is stopped together with its followers waits seven seconds for one
 // of them to take over (etcdserver TryTransferLeadershipOnShutdown); one that
-// takes long does not hold up the rest.
-func (d *Driver) Stop(ctx context.Context, places []planner.Place) error {
+// takes long does not hold up the rest. None is stopped where one belongs to
+// another cluster.
+func (d *Driver) Stop(ctx context.Context, cluster string, places []planner.Place) error {
+	for _, p := range places {
+		if cluster == "" {
+			continue
+		}
+		if err := claimedBy(p, cluster); err != nil {
+			return err
+		}
+	}
 	ended := make([]chan struct{}, len(places))
 	for i := range ended {
 		ended[i] = make(chan struct{})

@@ -27,14 +27,20 @@ func (s *supervisor) mayStart() error {
 	if err != nil && !absent(err) {
 		return err
 	}
-	never := err != nil
-	if c.Bootstrap && s.nothingYet() && (never || ran.Untouched(c.DataDir)) {
+	unmarked := err != nil
+	markers, err := Markers(s.layout)
+	if err != nil {
+		return err
+	}
+	// Its own marker has moved where a restore is being staged for the place.
+	never := (unmarked || ran.Untouched(c.DataDir)) && !RanUnder(c.Token, markers)
+	if c.Bootstrap && s.nothingYet() && never {
 		return s.sealAndMark()
 	}
 	if err := s.checkIdentity(never); err != nil {
 		return err
 	}
-	if never || ran.Token != c.Token {
+	if unmarked || ran.Token != c.Token {
 		return writeJSON(s.layout.Ran(), Ran{Token: c.Token, Name: c.Name, When: timestamp()})
 	}
 	return nil

@@ -15,7 +15,10 @@ import (
 
 // Config is what the supervisor of one member runs. It lies at Layout.Service.
 type Config struct {
-	Name    string `json:"name"`
+	Name string `json:"name"`
+	// Cluster is the name of the cluster whose file installed the service: no
+	// other file may start or stop it.
+	Cluster string `json:"cluster"`
 	DataDir string `json:"data_dir"`          // absolute
 	WALDir  string `json:"wal_dir,omitempty"` // absolute; "" for the one in DataDir
 	// Binary is the user's etcd, absolute; "" is the one inside requorum.
@@ -85,6 +88,16 @@ func (c Config) check(l host.Layout) error {
 func ReadConfig(l host.Layout) (Config, error) {
 	var c Config
 	return c, readJSON(l.Service(), &c)
+}
+
+// ClaimedBy returns an error where another cluster's file installed the service
+// at l. A service of before there was this claim is anybody's.
+func ClaimedBy(l host.Layout, cluster string) error {
+	c, err := ReadConfig(l)
+	if err != nil || c.Cluster == "" || c.Cluster == cluster {
+		return nil
+	}
+	return fmt.Errorf("the service of %s belongs to cluster %q, not to %q: another file has this data directory; nothing was changed. If the cluster was only renamed, change its name in %s", l.DataDir, c.Cluster, cluster, l.Service())
 }
 
 // readConfigAt finds the service by its base, and the layout with it.

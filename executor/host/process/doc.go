@@ -18,7 +18,10 @@
 //   - etcd does not depend on it: its own session, no parent-death signal, no
 //     pipe. If the supervisor dies, etcd runs on; the next supervisor watches
 //     the running process by its pidfd and restarts nothing.
-//   - A pid is believed only with its start time and the boot it belongs to.
+//   - A pid is believed only with its start time and the boot it belongs to, and
+//     with a command line that names this very folder or data directory: a copied
+//     folder holds the record of the original's processes.
+//   - A service belongs to the cluster whose file installed it.
 //   - After a crash etcd is started again with growing pauses (100 ms to 10 s).
 //   - No environment variable reaches etcd that would change its settings.
 //

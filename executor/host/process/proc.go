@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,6 +115,17 @@ func (p procID) wait(ctx context.Context) error {
 func cmdline(pid int) []string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
+}
+
+// supervising is the command line of the supervisor of l; agent is the private
+// copy of requorum.
+func supervising(agent string, l host.Layout) []string {
+	return []string{agent, "agent", "supervise", l.Base()}
+}
+
+// supervises reports whether args are the command line of a supervisor of l.
+func supervises(args []string, l host.Layout) bool {
+	return filepath.Dir(args[0]) == l.Bin() && slices.Equal(args, supervising(args[0], l))
 }
 
 // hasDataDir reports whether etcd's arguments name the data directory.

@@ -2,6 +2,9 @@ package process
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +37,41 @@ type Seal struct {
 func ReadRan(l host.Layout) (Ran, error) {
 	var r Ran
 	return r, readJSON(l.Ran(), &r)
+}
+
+// Marker is a marker as it lies on disk.
+type Marker struct {
+	Path string
+	Ran
+	Err error // where it can't be read; nothing else is known of it then
+}
+
+// Markers gives the marker and the earlier ones that moved aside for another
+// token (Ran.* beside it), but for those of which it is proven that their etcd
+// wrote nothing.
+func Markers(l host.Layout) ([]Marker, error) {
+	entries, err := os.ReadDir(l.Base())
+	if err != nil && !absent(err) {
+		return nil, err
+	}
+	var out []Marker
+	for _, e := range entries {
+		path := filepath.Join(l.Base(), e.Name())
+		if path != l.Ran() && !strings.HasPrefix(path, l.Ran()+".") {
+			continue
+		}
+		m := Marker{Path: path}
+		if m.Err = readJSON(path, &m.Ran); m.Err != nil || !m.Untouched(l.DataDir) {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+// RanUnder reports whether an etcd of that token, or one that is not known, may
+// have written something.
+func RanUnder(token string, ms []Marker) bool {
+	return slices.ContainsFunc(ms, func(m Marker) bool { return m.Err != nil || m.Token == token })
 }
 
 // Untouched reports whether it is proven that etcd wrote nothing to dataDir

@@ -39,6 +39,9 @@ func Start(ctx context.Context, self string, cfg Config, l host.Layout) (Outcome
 	if err := cfg.check(l); err != nil {
 		return "", err
 	}
+	if err := ClaimedBy(l, cfg.Cluster); err != nil {
+		return "", err
+	}
 	if _, err := host.MkdirAll(l.Base()); err != nil {
 		return "", err
 	}
@@ -88,11 +91,14 @@ func privateSelf(self string, l host.Layout) (string, error) {
 // ensure has one supervisor running.
 func ensure(ctx context.Context, agent string, cfg Config, l host.Layout) (Outcome, error) {
 	st, _ := readState(l)
-	if st.Supervisor.alive() && st.State != planner.ServiceFailed && st.State != planner.ServiceStopped {
+	supervised := st.supervised(l)
+	if supervised && st.State != planner.ServiceFailed && st.State != planner.ServiceStopped {
 		return compare(st, cfg), nil
 	}
-	if err := st.Supervisor.wait(ctx); err != nil { // it is about to end
-		return "", fmt.Errorf("%s: the supervisor (pid %d) has not ended yet: %w", cfg.Name, st.Supervisor.PID, err)
+	if supervised { // it is about to end
+		if err := st.Supervisor.wait(ctx); err != nil {
+			return "", fmt.Errorf("%s: the supervisor (pid %d) has not ended yet: %w", cfg.Name, st.Supervisor.PID, err)
+		}
 	}
 	_, adopting := runningChild(l, st)
 	if err := spawn(ctx, agent, l); err != nil {
@@ -120,7 +126,7 @@ func Adopt(ctx context.Context, self string, l host.Layout) error {
 	if err != nil && !absent(err) {
 		return err
 	}
-	if st.Supervisor.alive() {
+	if st.supervised(l) {
 		return nil
 	}
 	if _, ok := runningChild(l, st); !ok {
@@ -140,37 +146,43 @@ func spawn(ctx context.Context, agent string, l host.Layout) error {
 		return err
 	}
 	defer log.Close()
-	cmd, err := launch([]string{agent, "agent", "supervise", l.Base()}, l, log)
+	cmd, err := launch(supervising(agent, l), l, log)
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
 	id, _, _ := lookup(cmd.Process.Pid) // it is there until it is waited for
-	ended := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() { // reaped for as long as this program lives; afterwards by init
-		_ = cmd.Wait()
-		close(ended)
+		ended <- cmd.Wait()
 	}()
 	return takeover(ctx, id, ended, l)
 }
 
 // takeover waits for the supervisor's report: its own, or that of another one
-// that was faster.
-func takeover(ctx context.Context, id procID, ended <-chan struct{}, l host.Layout) error {
-	gone := false
+// that was faster: ours ends without an error then, maybe before the other one
+// has reported.
+func takeover(ctx context.Context, id procID, ended <-chan error, l host.Layout) error {
+	var giveUp time.Time
 	for {
 		st, err := readState(l)
 		if err != nil && !absent(err) && !errors.Is(err, os.ErrPermission) {
 			return err
 		}
-		if done, err := tookOver(st, id); done {
+		if done, err := tookOver(st, id, l); done {
+			if st.State == planner.ServiceFailed {
+				_ = st.Supervisor.wait(ctx) // it is ending
+			}
 			return err
 		}
-		if gone && !st.Supervisor.alive() {
-			return fmt.Errorf("the supervisor ended at once: %s (log: %s)", orElse(dyingWords(l.Log()), "without a word"), l.Log())
+		if !giveUp.IsZero() && time.Now().After(giveUp) && !st.supervised(l) {
+			return fmt.Errorf("the supervisor ended at once: %s (log: %s)", orElse(dyingWords(l.Log()), "without a word, as where another one holds "+l.SupervisorLock()), l.Log())
 		}
 		select {
-		case <-ended:
-			gone, ended = true, nil // its last words may just have been written
+		case err := <-ended:
+			giveUp, ended = time.Now(), nil // its report may just have been written
+			if err == nil {
+				giveUp = giveUp.Add(reportTime)
+			}
 		case <-ctx.Done():
 			return fmt.Errorf("the supervisor (pid %d) was started and has not reported yet: %w", id.PID, ctx.Err())
 		case <-time.After(poll):
@@ -178,8 +190,8 @@ func takeover(ctx context.Context, id procID, ended <-chan struct{}, l host.Layo
 	}
 }
 
-func tookOver(st state, id procID) (bool, error) {
-	if st.Supervisor != id && !st.Supervisor.alive() {
+func tookOver(st state, id procID, l host.Layout) (bool, error) {
+	if st.Supervisor != id && !st.supervised(l) {
 		return false, nil
 	}
 	switch st.State {

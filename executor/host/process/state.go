@@ -1,6 +1,7 @@
 package process
 
 import (
+	"io/fs"
 	"os"
 	"time"
 
@@ -35,6 +36,15 @@ func readState(l host.Layout) (state, error) {
 	return s, readJSON(l.SupervisorState(), &s)
 }
 
+// supervised reports whether the supervisor on record lives, and is the one of
+// this very folder: a folder that was copied while its member ran holds the
+// record of the original's.
+func (s state) supervised(l host.Layout) bool {
+	args := cmdline(s.Supervisor.PID)
+	ending := len(args) == 1 && args[0] == "" // the kernel has taken its memory already
+	return s.Supervisor.alive() && (ending || supervises(args, l))
+}
+
 func timestamp() string { return time.Now().UTC().Format(time.RFC3339) }
 
 // Status says how the member's service stands. It only reads.
@@ -43,15 +53,22 @@ func Status(l host.Layout) planner.Service {
 	if err != nil {
 		return noService(l, err)
 	}
+	if cfg.DataDir != l.DataDir {
+		out := noService(l, fs.ErrNotExist)
+		out.Cluster = cfg.Cluster
+		out.LastError = "never started here: its files were copied or moved from " + cfg.DataDir
+		return out
+	}
 	st, _ := readState(l)
 	out := planner.Service{
-		State: planner.ServiceStopped, Restarts: st.Restarts, Since: st.Since,
+		Cluster: cfg.Cluster,
+		State:   planner.ServiceStopped, Restarts: st.Restarts, Since: st.Since,
 		LastError: st.LastError, Binary: cfg.Binary, Args: cfg.Args, Log: l.Log(),
 	}
 	if out.Binary == "" {
 		out.Binary = "requorum"
 	}
-	if st.Supervisor.alive() {
+	if st.supervised(l) {
 		out.SupervisorPID = st.Supervisor.PID
 	}
 	if child, ok := runningChild(l, st); ok {

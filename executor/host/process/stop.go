@@ -12,6 +12,9 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
+// reportTime is how long a new supervisor may take to report, generously.
+const reportTime = 5 * time.Second
+
 // Stop ends the supervisor and its etcd, and returns when both have ended. Data
 // stays as it is. It is nil where nothing runs. Where the supervisor is dead, it
 // stops etcd itself. When ctx ends first, what was begun goes on: the error says
@@ -20,12 +23,12 @@ func Stop(ctx context.Context, l host.Layout) error {
 	if !l.Exists() {
 		return nil
 	}
-	for {
+	for began := time.Now(); ; {
 		st, err := readState(l)
 		if err != nil && !absent(err) {
 			return err
 		}
-		if st.Supervisor.alive() {
+		if st.supervised(l) {
 			if err := stopSupervisor(ctx, st.Supervisor); err != nil {
 				return err
 			}
@@ -39,7 +42,10 @@ func Stop(ctx context.Context, l host.Layout) error {
 			defer lock.Close() // of nil, it is an error that means nothing
 			return stopOrphan(ctx, l, st)
 		}
-		// A supervisor that has not reported yet.
+		// A supervisor that has not reported yet, or one of another path.
+		if time.Since(began) > reportTime && st.Supervisor.alive() {
+			return fmt.Errorf("a supervisor holds %s, and it is not one of this path (process %d, %q, is on record): was the folder moved while its member ran? Stop it under the path that it was started for", l.SupervisorLock(), st.Supervisor.PID, cmdline(st.Supervisor.PID))
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("a supervisor of %s is just starting: %w", l.DataDir, ctx.Err())
