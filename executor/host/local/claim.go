@@ -30,6 +30,11 @@ func (d *Driver) Claim(ctx context.Context, a planner.Claim) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%s: not claimed: %w", m.Name, err)
 		}
+		// One that a killed apply has just spawned would begin under the identity
+		// that this claim replaces.
+		if pid := process.Supervisor(l); pid != 0 {
+			return fmt.Errorf("%s: not claimed: a supervisor (pid %d) is at work on %s: plan again", m.Name, pid, l.DataDir)
+		}
 		if err := claimable(l, &m.Provenance); err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}

@@ -169,3 +169,19 @@ func find(l host.Layout) (p procID, ours, found bool) {
 	}
 	return p, ours, found
 }
+
+// Supervisor gives the pid of a supervisor of l that is at work, or 0. It looks at
+// the processes themselves, so that one which has not reported yet is found too.
+func Supervisor(l host.Layout) int {
+	dirs, _ := os.ReadDir("/proc")
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil || !supervises(cmdline(pid), l) {
+			continue
+		}
+		if _, ended, err := lookup(pid); err == nil && !ended {
+			return pid
+		}
+	}
+	return 0
+}
