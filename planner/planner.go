@@ -109,8 +109,8 @@ func (b *builder) routeWithoutQuorum() *Plan {
 	switch {
 	case survivors && len(b.intact()) >= majority(b.listedVoters()):
 		return b.startFromDisks()
-	case survivors && b.list == nil && b.starting():
-		return b.await()
+	case survivors && b.list == nil && count(b.members, condRunning) > 0:
+		return b.awaitOrRefuse()
 	case !survivors && count(b.members, condRunning, condServing) > 0:
 		return b.startFromDisks()
 	case survivors:

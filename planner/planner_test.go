@@ -384,6 +384,17 @@ func TestStartedRestoreWithAnotherSnapshotIsRefused(t *testing.T) {
 	}
 }
 
+// TestFrozen: members that run and whose lists can't be had are no lost quorum.
+func TestFrozen(t *testing.T) {
+	for _, ks := range [][]kind{{stuck, stuck, stuck}, {stuck, down, down}} {
+		in := input(threeMembers(), ks...)
+		edit(&in, "m1", func(o *MemberObservation) { o.Data.Value.Members = nil; o.Data.Value.LastIndex++ })
+		if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeDeadWithAlive {
+			t.Errorf("%v: route %q, %+v", ks, p.Route, p.Refusal)
+		}
+	}
+}
+
 func TestBump(t *testing.T) {
 	c := withSnapshot(threeMembers())
 	p := New(input(c, fresh, fresh, fresh))

@@ -41,11 +41,8 @@ func (b *builder) start(differences []string) *Plan {
 // directories are a majority: nothing acknowledged is lost (S1).
 func (b *builder) startFromDisks() *Plan {
 	down := with(b.members, condDown)
-	if len(down) == 0 && b.starting() {
-		return b.await()
-	}
 	if len(down) == 0 {
-		return b.refuse(b.refuseNoReply())
+		return b.awaitOrRefuse()
 	}
 	for _, check := range []func() *Refusal{b.checkSameMembership, func() *Refusal { return b.checkStartable(down) }} {
 		if r := check(); r != nil {
@@ -97,6 +94,15 @@ func (b *builder) starting() bool {
 		}
 	}
 	return len(running) > 0
+}
+
+// awaitOrRefuse is for members that run and don't answer, where there is nothing
+// to start: young ones are waited for.
+func (b *builder) awaitOrRefuse() *Plan {
+	if b.starting() {
+		return b.await()
+	}
+	return b.refuse(b.refuseNoReply())
 }
 
 // await is the plan of members that were started and do not answer yet.

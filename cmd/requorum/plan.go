@@ -22,11 +22,7 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 0 nothing to do, 2 changes.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := open(cmd, o, pathOf(args))
-			if err != nil {
-				return err
-			}
-			in, err := s.observe(cmd.Context())
+			in, err := look(cmd, o, args)
 			if err != nil {
 				return err
 			}

@@ -68,6 +68,16 @@ func open(cmd *cobra.Command, o *options, path string) (*session, error) {
 	return s, nil
 }
 
+// look reads the file and looks at everything it names: all that a verb needs
+// which changes nothing.
+func look(cmd *cobra.Command, o *options, args []string) (planner.Input, error) {
+	s, err := open(cmd, o, pathOf(args))
+	if err != nil {
+		return planner.Input{}, err
+	}
+	return s.observe(cmd.Context())
+}
+
 // loadCluster reads the file and prints what is to be said about it to stderr.
 func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, error) {
 	r := load.Load(path, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv})

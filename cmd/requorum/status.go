@@ -22,11 +22,7 @@ cluster is healthy and as the file says.
 Exit codes: 0 healthy and as the file says, 2 not, 1 unknown.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := open(cmd, o, pathOf(args))
-			if err != nil {
-				return err
-			}
-			in, err := s.observe(cmd.Context())
+			in, err := look(cmd, o, args)
 			if err != nil {
 				return err
 			}
