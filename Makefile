@@ -13,7 +13,7 @@ build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/requorum
 
 test: build ## all tests, on real etcd
-	REQUORUM_BIN=$(BIN) $(TOOL) gotestsum --format pkgname-and-test-fails --hide-summary=skipped -- -count=1 -timeout 20m ./...
+	REQUORUM_BIN=$(BIN) $(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m ./...
 
 demo: build ## a cluster is lost and restored before your eyes
 	$(GO) run ./tests/demo -requorum $(BIN)
