@@ -109,7 +109,10 @@ func (b *builder) routeWithoutQuorum() *Plan {
 	switch {
 	case survivors && len(b.intact()) >= majority(b.listedVoters()):
 		return b.startFromDisks()
-	case survivors && b.list == nil && count(b.members, condRunning) > 0:
+	case survivors && b.list == nil && count(b.members, condRunning) > 0,
+		survivors && len(union(b.intact(), with(b.members, condRunning))) >= majority(b.listedVoters()):
+		// What runs and says nothing may be just starting, or frozen: no quorum
+		// is known to be gone.
 		return b.awaitOrRefuse()
 	case !survivors && count(b.members, condRunning, condServing) > 0:
 		return b.startFromDisks()

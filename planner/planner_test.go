@@ -395,6 +395,46 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
+// TestSeenWhileStarting: two members were looked at a moment too early, when their
+// processes ran and their directories were still empty.
+func TestSeenWhileStarting(t *testing.T) {
+	in := input(threeMembers(), begun, serving, begun)
+	for _, n := range []string{"m1", "m3"} {
+		edit(&in, n, func(o *MemberObservation) {
+			o.Data = Known(DataDir{Path: o.Data.Value.Path, State: DirEmpty})
+		})
+	}
+	if p := New(in); p.Route != RouteStart || stepKinds(p) != "verify" {
+		t.Errorf("route %q, steps %q, %+v", p.Route, stepKinds(p), p.Refusal)
+	}
+}
+
+// TestFirstOfABootstrapIsStarting: apply was killed when one supervisor was at
+// work and had not written anything yet. The others have to be started beside it.
+func TestFirstOfABootstrapIsStarting(t *testing.T) {
+	c := threeMembers()
+	in := input(c, fresh, fresh, begun)
+	for _, m := range c.Members {
+		edit(&in, m.Name, func(o *MemberObservation) {
+			o.Data = Known(DataDir{Path: m.DataDir, State: DirEmpty, EverRan: m.Name == "m3", Provenance: &Provenance{
+				Kind: ProvenanceBootstrap, Token: oldToken, InitialCluster: c.InitialCluster(),
+				ClusterID: ClusterID(c.Members, oldToken), MemberID: MemberID(m.PeerURLs, oldToken),
+			}})
+		})
+	}
+	p := New(in)
+	if p.Route != RouteBootstrap || stepKinds(p) != "start verify" {
+		t.Fatalf("route %q, steps %q, %+v", p.Route, stepKinds(p), p.Refusal)
+	}
+	a := p.Steps[0].Action.(Start)
+	if !slices.Equal(a.Targets(), []string{"m1", "m2"}) || a.Members[0].ClusterID != ClusterID(c.Members, oldToken) || !a.Members[0].Bootstrap {
+		t.Errorf("%+v", a)
+	}
+	if want := (Quorum{Voters: 3, Healthy: 3}); p.Steps[0].After != want || len(p.Steps[1].Target) != 3 {
+		t.Errorf("quorum %+v, verified %v", p.Steps[0].After, p.Steps[1].Target)
+	}
+}
+
 func TestBump(t *testing.T) {
 	c := withSnapshot(threeMembers())
 	p := New(input(c, fresh, fresh, fresh))

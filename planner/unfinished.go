@@ -49,7 +49,7 @@ func (b *builder) begunToken() (token string, ran bool) {
 			continue
 		}
 		switch {
-		case m.ran():
+		case m.ran(), m.cond == condRunning: // which may write at any moment
 			return p.Token, true
 		case m.hasData() || m.data().Staged == p.Token:
 			begun[p.Token] = true
@@ -66,7 +66,7 @@ func (b *builder) begunToken() (token string, ran bool) {
 // what it had under it.
 func (m *member) under(token string) bool {
 	p := m.provenance()
-	return p != nil && p.Token == token && (m.hasData() || !m.data().EverRan)
+	return p != nil && p.Token == token && (m.hasData() || !m.data().EverRan || m.cond == condRunning)
 }
 
 // ran reports whether the member has data that etcd has run on.
@@ -177,11 +177,12 @@ func (b *builder) published(m *member, token string) bool {
 }
 
 // participants are the members that a begun identity goes on with: those that
-// have its data, and those that get it now.
+// have its data or are about to, and those that get it now.
 func (b *builder) participants(token string, get []*member) []*member {
 	var out []*member
 	for _, m := range initial(b.members) {
-		if m.hasData() && m.data().Problem == "" && m.under(token) || contains(get, m) {
+		has := m.hasData() && m.data().Problem == "" || m.cond == condRunning
+		if has && m.under(token) || contains(get, m) {
 			out = append(out, m)
 		}
 	}
