@@ -40,7 +40,7 @@ func (b *builder) bootstrapSteps(token string, ms []*member, claim bool) {
 		b.claimStep(token, ms)
 	}
 	id := ClusterID(b.cluster.Members, token)
-	b.plan.ClusterID = id
+	b.plan.NewClusterID = id
 	a := Start{Voters: b.cluster.Voters()}
 	for _, m := range ms {
 		state := "new"

@@ -81,13 +81,42 @@ func (b *builder) runningDifferences(m *member) []string {
 	if !s.Known() || s.Value.State != ServiceRunning {
 		return out
 	}
-	if have, want := settled(s.Value.Args), settled(etcdArgs(b.cluster, m.spec, "", "")); !slices.Equal(have, want) {
-		out = append(out, fmt.Sprintf("%s runs with other settings: %s", m.spec.Name, argDiff(have, want)))
+	if diff := b.settingsDiffer(m); diff != "" {
+		out = append(out, diff)
 	}
 	if runs, want := s.Value.Binary, ownBinary(b.cluster.Etcd.Binary); runs != want {
 		out = append(out, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))
 	}
 	return out
+}
+
+// settingsDiffer says how the arguments of the member's process differ from
+// those that the file leads to; "" where they don't, or aren't known.
+func (b *builder) settingsDiffer(m *member) string {
+	args := m.seen.Service.Value.Args
+	have, want := settled(args), settled(etcdArgs(b.cluster, m.spec, "", ""))
+	if len(args) == 0 || slices.Equal(have, want) {
+		return ""
+	}
+	return fmt.Sprintf("%s runs with other settings than the file's: %s", m.spec.Name, argDiff(have, want))
+}
+
+// checkSettings refuses members that run, with other settings than the file's,
+// and so do not answer where the file says: waiting for them would be in vain.
+func (b *builder) checkSettings() *Refusal {
+	var diffs []string
+	for _, m := range with(b.members, condRunning) {
+		if s := m.seen.Service; !s.Known() || s.Value.State != ServiceRunning {
+			continue
+		}
+		if diff := b.settingsDiffer(m); diff != "" {
+			diffs = append(diffs, diff)
+		}
+	}
+	if len(diffs) == 0 {
+		return nil
+	}
+	return b.refuseReconfigure(diffs)
 }
 
 // ownBinary is how a service reports the binary of the file.
@@ -115,21 +144,23 @@ func argDiff(have, want []string) string {
 	var out []string
 	for _, a := range want {
 		if !slices.Contains(have, a) {
-			out = append(out, "+"+a)
+			out = append(out, "+ "+a)
 		}
 	}
 	for _, a := range have {
 		if !slices.Contains(want, a) {
-			out = append(out, "-"+a)
+			out = append(out, "- "+a)
 		}
 	}
-	return strings.Join(out, " ")
+	return strings.Join(out, ", ")
 }
 
 func (b *builder) refuseReconfigure(differences []string) *Refusal {
 	return refusal(CodeRouteReconfigure, b.cluster.Pos, "the cluster lives and differs from the file: it would have to be reconfigured",
 		strings.Join(differences, "; ")+".",
-		"Changing a live cluster comes with a later version: make the change with etcdctl member, or put the file back as it was.")
+		"If you edited the file (or left out a --var): put it back as it was.",
+		"Settings and client URLs: requorum stop, then requorum apply, starts the members with the file's; nobody is served in between.",
+		"Members: changing them comes with a later version. By hand: etcdctl member update, remove or add; one that was added is started once on an empty directory with --initial-cluster-state=existing.")
 }
 
 func (b *builder) refuseRecover() *Refusal {

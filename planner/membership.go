@@ -133,17 +133,36 @@ func (b *builder) checkSameMembership() *Refusal {
 				fmt.Sprintf("The log of %s ends with a change that is not known to be agreed on, so which disks are a majority depends on it.", m.spec.Name),
 				"Bring every member's disk back if you can, and start the members by hand as they were: etcd decides then.")
 		}
-		if n := differing(m.list(), b.list); m.list() != nil && n > 1 {
+	}
+	if r := b.checkOwnLists(); r != nil {
+		return r
+	}
+	return b.checkListedAsInFile()
+}
+
+// checkOwnLists refuses disks whose own membership is so unlike the one that
+// counts that they might form a quorum beside it. A laggard beside a living
+// quorum may have missed several changes; without one, lists that differ by more
+// than one voter are of no one history that could be relied on.
+func (b *builder) checkOwnLists() *Refusal {
+	for _, m := range b.intact() {
+		n := differing(m.list(), b.list)
+		if m.list() != nil && (n > 1 && !b.quorum.Has() || n > 0 && b.alone(m.list())) {
 			return refusal(CodeSplitCluster, m.spec.Pos, "the disks disagree on who is in the cluster",
 				fmt.Sprintf("%s knows the members %s; the newest log has %s. Started together they might form two clusters (a member was started with --force-new-cluster, perhaps).", m.spec.Name, listText(m.list()), listText(b.list)),
 				"Copy every disk before you try anything.",
 				"Find out which member has the data that counts; the others' directories must not be started beside it.")
 		}
 	}
+	return nil
+}
+
+func (b *builder) checkListedAsInFile() *Refusal {
 	for _, l := range b.list {
 		f := b.ofFile(l)
 		if f == nil {
-			return b.refuseReconfigure([]string{listText([]ListedMember{l}) + " is a member and not in the file"})
+			b.note(NoteRemaining, b.cluster.Pos, "%s is a member and not in the file; with a quorum back, planning again will deal with it", listText([]ListedMember{l}))
+			continue
 		}
 		if !sameURLs(l.PeerURLs, f.spec.PeerURLs) {
 			return b.refuseReconfigure([]string{fmt.Sprintf("%s has the peer URLs %s on disk and %s in the file", f.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(f.spec.PeerURLs, ","))})
@@ -153,6 +172,24 @@ func (b *builder) checkSameMembership() *Refusal {
 		}
 	}
 	return nil
+}
+
+// alone reports whether the members that know this list are a majority of it:
+// started, they would be a quorum of their own, beside the newest log's.
+func (b *builder) alone(list []ListedMember) bool {
+	n, voters := 0, 0
+	for _, l := range list {
+		if l.Learner {
+			continue
+		}
+		voters++
+		for _, m := range b.intact() {
+			if m.id() == l.ID && differing(m.list(), list) == 0 {
+				n++
+			}
+		}
+	}
+	return n >= majority(voters)
 }
 
 // differing counts the voters that are in one list only.

@@ -20,7 +20,7 @@ func (b *builder) noteLive() {
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
 			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum: nothing here starts it again after a crash", m.spec.Name)
 		case s.Known() && s.Value.Restarts > 0:
-			b.note(NoteRestarts, m.spec.Pos, "%s was restarted %d times: %s", m.spec.Name, s.Value.Restarts, s.Value.LastError)
+			b.note(NoteRestarts, m.spec.Pos, "%s died and was started again (%d so far): %s", m.spec.Name, s.Value.Restarts, s.Value.LastError)
 		}
 	}
 	b.noteVoters()

@@ -47,10 +47,12 @@ type Input struct {
 type Plan struct {
 	Format  string `json:"requorum_plan"` // FormatVersion
 	Cluster string `json:"cluster"`
-	// ClusterID is the cluster's, in hex: the one that was seen, or the one that
-	// the steps give it; "" where there is neither.
+	// ClusterID is the ID of the cluster that was seen, in hex; "" for none.
 	ClusterID string `json:"cluster_id,omitempty"`
-	Route     Route  `json:"route,omitempty"`
+	// NewClusterID is the ID that the steps give to a new cluster; "" where they
+	// begin none.
+	NewClusterID string `json:"new_cluster_id,omitempty"`
+	Route        Route  `json:"route,omitempty"`
 	// Headline says in one sentence what was found and what follows from it.
 	Headline string       `json:"headline"`
 	Members  []MemberLine `json:"members"`
@@ -63,8 +65,6 @@ type Plan struct {
 	Notices  []Notice             `json:"notices,omitempty"`
 	Refusal  *Refusal             `json:"refusal,omitempty"`
 	Snapshot *SnapshotObservation `json:"snapshot,omitempty"`
-
-	seenID string
 }
 
 // MemberLine is a member of the file as the plan's first table shows it.
@@ -126,9 +126,13 @@ type Loss struct {
 	Text string   `json:"text"`
 }
 
-// SeenID is the ID of the cluster that was seen, in hex: it serves, or its data
-// has been in use; "" for none.
-func (p *Plan) SeenID() string { return p.seenID }
+// ID is the ID of the cluster as the plan leaves it, in hex.
+func (p *Plan) ID() string {
+	if p.NewClusterID != "" {
+		return p.NewClusterID
+	}
+	return p.ClusterID
+}
 
 // Changes reports whether the plan would do anything.
 func (p *Plan) Changes() bool { return len(p.Steps) > 0 }

@@ -13,7 +13,7 @@ import (
 func New(in Input) *Plan {
 	b := newBuilder(in)
 	for _, check := range []func() *Refusal{
-		b.checkSupported, b.checkIdentity, b.checkData, b.checkDisagreement,
+		b.checkSupported, b.checkIdentity, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
 			return b.refuse(r)
@@ -55,9 +55,8 @@ func newBuilder(in Input) *builder {
 	b.quorum = b.liveQuorum()
 	b.plan.Before = b.quorum
 	b.plan.Loss = Loss{Kind: LossNone}
-	b.plan.ClusterID = b.liveID()
 	if seen := b.sightings(); len(seen) > 0 {
-		b.plan.seenID = seen[0].id
+		b.plan.ClusterID = seen[0].id
 	}
 	return b
 }
@@ -174,20 +173,6 @@ func (b *builder) liveMembers() []ListedMember {
 		}
 	}
 	return nil
-}
-
-func (b *builder) liveID() string {
-	for _, m := range b.members {
-		if m.cond == condServing && m.seen.Client.ClusterID != "" {
-			return m.seen.Client.ClusterID
-		}
-	}
-	for _, m := range b.members {
-		if m.hasData() {
-			return m.data().ClusterID
-		}
-	}
-	return ""
 }
 
 func majority(n int) int { return Quorum{Voters: n}.Size() }

@@ -70,7 +70,7 @@ func (b *builder) bump() int64 {
 // is finished.
 func (b *builder) restoreSteps(token string, stage, install []*member) {
 	id := ClusterID(b.cluster.Members, token)
-	b.plan.ClusterID = id
+	b.plan.NewClusterID = id
 	revision, keys := b.restored(token)
 	if len(stage) > 0 {
 		b.stageStep(token, stage)

@@ -21,6 +21,9 @@ func (b *builder) inSync() *Plan {
 // with good data. differences wait for the plan after it.
 func (b *builder) start(differences []string) *Plan {
 	down := with(b.members, condDown)
+	if r := b.checkOwnLists(); r != nil {
+		return b.refuse(r)
+	}
 	if r := b.checkStartable(down); r != nil {
 		return b.refuse(r)
 	}

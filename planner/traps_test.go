@@ -322,3 +322,75 @@ func TestTrapFinishChecksTheBinary(t *testing.T) {
 		t.Errorf("the file wants etcd 3.5, 3.7.3 would be started: route %s", p.Route)
 	}
 }
+
+// Two voters, m1's directory an old copy that was started with
+// --force-new-cluster (or an old copy from before m2 was added): m1's own list is
+// {m1}, the newest log (m2's) has {m1, m2}. Started, m1 is a quorum of itself and
+// serves without what m2 alone holds. One voter's difference is enough where
+// those who hold the other list are a majority of it.
+func TestTrapAMajorityOfItsOwnList(t *testing.T) {
+	c := threeMembers()
+	c.Members = c.Members[:2]
+	in := input(c, down, down)
+	data(&in, "m1", func(d *DataDir) { d.Members = d.Members[:1]; d.LastTerm, d.LastIndex = 3, 60 })
+	data(&in, "m2", func(d *DataDir) { d.Members = d.Members[:2]; d.LastTerm, d.LastIndex = 5, 215 })
+	if p := New(in); p.Refusal == nil {
+		t.Errorf("m1 would serve alone, without m2's writes: %s: %s", p.Headline, p.Loss.Text)
+	}
+}
+
+// A stopped cluster whose disks are a majority is started, although its member
+// list has one more, never started, that the file lacks (somebody ran member add,
+// then the power went): "the cluster lives" is not so, and member remove can't be
+// run on a cluster that is down. With quorum, start() gives the same difference
+// as a note.
+func TestTrapStoppedWithAnUnlistedLearner(t *testing.T) {
+	in := input(threeMembers(), down, down, down)
+	for _, n := range []string{"m1", "m2", "m3"} {
+		data(&in, n, func(d *DataDir) {
+			d.Members = append(append([]ListedMember{}, d.Members...), ListedMember{
+				ID: "abc", PeerURLs: []string{"http://127.0.0.1:2999"}, Learner: true,
+			})
+		})
+	}
+	if p := New(in); p.Refusal != nil {
+		t.Errorf("three of three voters' disks are intact, and it is refused: %s: %s", p.Refusal.Title, p.Refusal.Detail)
+	}
+}
+
+// The same beside a living quorum: m1, down, was started once with
+// --force-new-cluster by hand. Its member ID is still in the live list, its own
+// list is {m1} alone: started, it serves and acknowledges writes as a second
+// cluster of the same ID. start() has to compare the disk's list too.
+func TestTrapForcedMemberBesideQuorumIsNotStarted(t *testing.T) {
+	in := input(threeMembers(), down, serving, serving)
+	data(&in, "m1", func(d *DataDir) { d.Members = d.Members[:1] })
+	if p := New(in); plannedStart(p, "m1") {
+		t.Errorf("m1 knows itself alone and would serve alone: %s: %s", p.Headline, p.Loss.Text)
+	}
+}
+
+// Two disks rolled back to the days of two members outvote the newest log.
+func TestTrapTwoRolledBackDisksAreAMajorityOfTheirOwn(t *testing.T) {
+	in := input(threeMembers(), down, down, down)
+	for _, n := range []string{"m1", "m2"} {
+		data(&in, n, func(d *DataDir) { d.Members = d.Members[:2]; d.LastIndex = 100 })
+	}
+	data(&in, "m3", func(d *DataDir) { d.LastTerm, d.LastIndex = 5, 5000 })
+	if p := New(in); p.Refusal == nil {
+		t.Errorf("m1 and m2 would serve without m3's writes: %s: %s", p.Headline, p.Loss.Text)
+	}
+}
+
+// A laggard that missed two changes of membership is started beside a living
+// quorum: those who know its list are no majority of it.
+func TestTrapLaggardBesideQuorumIsStarted(t *testing.T) {
+	in := input(threeMembers(), down, serving, serving)
+	data(&in, "m1", func(d *DataDir) {
+		d.Members = slices.Clone(d.Members)
+		d.Members[1].ID, d.Members[2].ID = "a1", "a2"
+	})
+	if p := New(in); !plannedStart(p, "m1") {
+		t.Errorf("%s: %+v", p.Headline, p.Refusal)
+	}
+}

@@ -203,7 +203,6 @@ func (b *builder) finish(token string) *Plan {
 			kind = p.Kind
 		}
 	}
-	b.plan.ClusterID = ClusterID(b.cluster.Members, token)
 	b.pass(RouteInSync, "a %s was begun and not finished", kind)
 	b.pass(RouteStart, "not every member has its data")
 	if kind == ProvenanceRestore {

@@ -33,12 +33,12 @@ func newApply(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply [PATH]",
 		Short: "Show the plan, ask, and carry it out",
-		Long: `Locks the members' places, plans as plan does, asks, and carries the plan out one
-step after the other. Takes only "yes" for a yes. It stops at the first failure;
-planning again gives the rest of the way.
+		Long: `Locks the members' places, plans as plan does, asks, and carries the plan out,
+one step after the other. Takes only "yes" for a yes. It stops at the first
+failure; planning again gives the rest of the way.
 
-The plan says which consents it needs; the prompt grants none. For --accept there
-are:
+The plan says which consents it needs; the prompt grants none. For --accept
+there are:
   ` + strings.Join(planner.Consents(), "\n  ") + `
 
 Exit codes: 0 done, 1 error before anything changed, 3 declined, 4 the cluster
@@ -55,7 +55,8 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 	}
 	addVars(cmd, o)
 	c.flags(cmd)
-	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give consents by name, `NAMES` with commas between (repeatable)")
+	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give consents by name: `NAME,NAME…` (repeatable)")
+	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions(planner.Consents(), cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 	return cmd
 }
 
@@ -63,6 +64,7 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 // show, ask, look again, carry out.
 func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(planner.Input) *planner.Plan) (err error) {
 	ctx := cmd.Context()
+	acting.Store(true)
 	given, err := planner.ParseConsents(c.accept)
 	if err != nil {
 		return err
@@ -122,7 +124,10 @@ func settled(p *planner.Plan, given map[planner.Consent]bool) (bool, error) {
 // ask takes a yes or exits with 3. Whoever asks waits, and the world moves on
 // meanwhile: so it looks again, and exits with 4 where the plan is another one.
 func (s *session) ask(ctx context.Context, cmd *cobra.Command, verb string, p *planner.Plan, plan func(planner.Input) *planner.Plan) error {
-	if !confirm(ctx, cmd.InOrStdin(), question(verb, s.cluster.Name)) {
+	switch confirm(ctx, cmd.InOrStdin(), question(verb, s.cluster.Name)) {
+	case answerNone:
+		return exitWith(exitDeclined, errors.New("nothing was changed: there was no answer; where nobody can give one, use --auto-approve"))
+	case answerNo:
 		return exitWith(exitDeclined, errors.New("declined; nothing was changed"))
 	}
 	in, err := s.observe(ctx)
@@ -176,7 +181,7 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 // that their absence is one day known for a loss (S6). Only what was seen is
 // noted: an identity that a plan is about to give may never come to be.
 func (s *session) remember(p *planner.Plan) {
-	id := p.SeenID()
+	id := p.ClusterID
 	if p.Refusal != nil || id == "" {
 		return
 	}
@@ -229,9 +234,9 @@ func doneText(p *planner.Plan) string {
 		}
 		return strings.Join(all, ", ") + " stopped; all data is kept"
 	case last.Kind == planner.Verify{}.Kind() && len(last.Target) == 1:
-		return fmt.Sprintf("%s serves cluster %s", last.Target[0], p.ClusterID)
+		return fmt.Sprintf("%s serves cluster %s", last.Target[0], p.ID())
 	case last.Kind == planner.Verify{}.Kind():
-		return fmt.Sprintf("%s serve cluster %s with equal data.\n  Quorum %s", strings.Join(last.Target, ", "), p.ClusterID, render.Quorum(last.After))
+		return fmt.Sprintf("%s serve cluster %s with equal data.\n  Quorum %s", strings.Join(last.Target, ", "), p.ID(), render.Quorum(last.After))
 	}
 	return last.Title + " " + strings.Join(last.Target, ", ")
 }
@@ -250,6 +255,6 @@ func (s *session) stoppedAt(err error, p *planner.Plan, path string) error {
 	if now := s.lookAgain(); now != nil {
 		fmt.Fprintf(os.Stderr, "  The cluster now: %s.\n", now.Headline)
 	}
-	fmt.Fprintf(os.Stderr, "  No data was removed. Run requorum plan: it gives the rest of the way from here.\n  Journal: %s\n", path)
+	fmt.Fprintf(os.Stderr, "  No data was removed. requorum plan gives the rest of the way from here.\n  Journal: %s\n", path)
 	return exitWith(code, nil)
 }

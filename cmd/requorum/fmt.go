@@ -20,6 +20,7 @@ import (
 type formatter struct {
 	check, diff, recursive bool
 	changed                int
+	failed                 []error // of single files
 }
 
 func newFmt() *cobra.Command {
@@ -44,17 +45,18 @@ Exit codes: 0, or 1 for an error, and with --check where a file would change.`,
 	return cmd
 }
 
+// run formats all paths, also after one of them failed.
 func (f *formatter) run(in io.Reader, paths []string) error {
+	var errs []error
 	for _, path := range paths {
-		var err error
 		if path == "-" {
-			err = f.stream(in)
+			errs = append(errs, f.stream(in))
 		} else {
-			err = f.path(path)
+			errs = append(errs, f.path(path))
 		}
-		if err != nil {
-			return err
-		}
+	}
+	if err := errors.Join(append(errs, f.failed...)...); err != nil {
+		return err
 	}
 	if f.check && f.changed > 0 {
 		return exitWith(exitError, nil)
@@ -83,10 +85,12 @@ func (f *formatter) stream(in io.Reader) error {
 
 func (f *formatter) path(path string) error {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no file or folder %q", path)
+	case err != nil:
 		return err
-	}
-	if !info.IsDir() {
+	case !info.IsDir():
 		return f.file(path)
 	}
 	return filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
@@ -96,13 +100,18 @@ func (f *formatter) path(path string) error {
 		case d.IsDir() && p != path && (!f.recursive || strings.HasPrefix(d.Name(), ".")):
 			return fs.SkipDir
 		case !d.IsDir() && strings.HasSuffix(p, ".hcl"):
-			return f.file(p)
+			if err := f.file(p); err != nil {
+				f.failed = append(f.failed, err)
+			}
 		}
 		return nil
 	})
 }
 
 func (f *formatter) file(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
 	src, err := os.ReadFile(path)
 	if err != nil {
 		return err

@@ -18,10 +18,16 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+	"time"
 
+	"github.com/mitchellh/go-wordwrap"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 )
+
+// interruptGrace is for a verb that only looks to end by itself.
+const interruptGrace = time.Second
 
 // The exit codes.
 const (
@@ -77,13 +83,17 @@ func run() int {
 		code = e.code
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(os.Stderr, "requorum: "+text)
+		fmt.Fprintln(os.Stderr, wordwrap.WrapString("requorum: "+text, uint(widthOf(os.Stderr))))
 	}
 	return code
 }
 
+// acting is whether the verb changes things and so has to end at a safe point.
+var acting atomic.Bool
+
 // interruptible gives a context that the first SIGINT or SIGTERM ends; the
-// second ends the program at once.
+// second ends the program at once, and so does the first where nothing can be
+// left half done.
 func interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -91,6 +101,10 @@ func interruptible() (context.Context, context.CancelFunc) {
 	go func() {
 		<-signals
 		cancel()
+		if !acting.Load() {
+			time.Sleep(interruptGrace)
+			os.Exit(exitError)
+		}
 		<-signals
 		os.Exit(exitPartWay) // in the midst of a step, perhaps
 	}()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"github.com/fatih/color"
@@ -38,6 +39,14 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 		newEtcd(), newAgent(), newVersion(),
 	)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.RunE = func(*cobra.Command, []string) error {
+				return errors.New("completion: name your shell: bash, zsh, fish or powershell")
+			}
+		}
+	}
 	return root
 }
 

@@ -16,8 +16,8 @@ func newStatus(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [PATH]",
 		Short: "Show how the cluster stands, and change nothing",
-		Long: `Shows each member: its role, version, revision, process and disk, and whether the
-cluster is healthy and as the file says.
+		Long: `Shows each member: its role, version, revision, process and disk, and whether
+the cluster is healthy and as the file says.
 
 Exit codes: 0 healthy and as the file says, 2 not, 1 unknown.`,
 		Args: cobra.MaximumNArgs(1),

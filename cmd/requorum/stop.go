@@ -15,10 +15,12 @@ func newStop(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop [PATH]",
 		Short: "Stop the members' services and keep all data",
-		Long: `Stops the services of all members, or of those named with --member, after asking.
-Data stays where it is; requorum apply starts them again.
+		Long: `Stops the services of all members, or of those named with --member, after
+asking. Data stays where it is; requorum apply starts them again.
 
-Exit codes: as apply.`,
+Exit codes: 0 done, 1 error before anything changed, 3 declined, 4 the cluster
+changed while you were asked, 5 locked by somebody else, 6 refused, 7 stopped
+part-way by a failure, 8 interrupted at a safe point.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := open(cmd, o, pathOf(args))
@@ -35,7 +37,7 @@ Exit codes: as apply.`,
 	}
 	addVars(cmd, o)
 	c.flags(cmd)
-	cmd.Flags().StringArrayVar(&only, "member", nil, "only this member (repeatable)")
+	cmd.Flags().StringArrayVar(&only, "member", nil, "only member `NAME` (repeatable)")
 	return cmd
 }
 

@@ -45,9 +45,18 @@ func widthOf(f *os.File) int {
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// confirm asks on stderr and reads one line from in. Only "yes" is a yes; the
-// end of input and an interrupt are a no.
-func confirm(ctx context.Context, in io.Reader, question string) bool {
+// answer is what came of a question.
+type answer int
+
+const (
+	answerNo answer = iota
+	answerYes
+	answerNone // the input ended
+)
+
+// confirm asks on stderr and reads one line from in. Only "yes" is a yes; an
+// interrupt is a no.
+func confirm(ctx context.Context, in io.Reader, question string) answer {
 	fmt.Fprintf(os.Stderr, "\n%s\n  Only 'yes' will be accepted: ", question)
 	line := make(chan string, 1)
 	go func() {
@@ -57,13 +66,16 @@ func confirm(ctx context.Context, in io.Reader, question string) bool {
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(os.Stderr)
-		return false
+		return answerNo
 	case s := <-line:
 		if !strings.HasSuffix(s, "\n") {
 			fmt.Fprintln(os.Stderr)
-			return false
+			return answerNone
 		}
-		return strings.TrimRight(s, "\r\n") == "yes"
+		if strings.TrimRight(s, "\r\n") == "yes" {
+			return answerYes
+		}
+		return answerNo
 	}
 }
 

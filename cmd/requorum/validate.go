@@ -15,7 +15,8 @@ func newValidate(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate [PATH]",
 		Short: "Check a file, without any cluster",
-		Long: `Reads the file and reports all that is wrong with it at once, with file and line.
+		Long: `Reads the file and reports all that is wrong with it at once, with file and
+line.
 
 Exit codes: 0 valid, 1 not.`,
 		Args: cobra.MaximumNArgs(1),
@@ -27,7 +28,11 @@ Exit codes: 0 valid, 1 not.`,
 			if err != nil {
 				return err
 			}
-			fmt.Printf("%s Cluster %s, %d members.\n", style().Good("Valid."), c.Name, len(c.Members))
+			members := "1 member"
+			if n := len(c.Members); n != 1 {
+				members = fmt.Sprintf("%d members", n)
+			}
+			fmt.Printf("%s Cluster %s, %s.\n", style().Good("Valid."), c.Name, members)
 			return nil
 		},
 	}

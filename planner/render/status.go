@@ -114,13 +114,13 @@ func upFor(seconds int) string {
 	d := time.Duration(seconds) * time.Second
 	switch {
 	case d >= 48*time.Hour:
-		return fmt.Sprintf("%d d", int(d.Hours())/24)
+		return fmt.Sprintf("%d\u00a0d", int(d.Hours())/24)
 	case d >= 2*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
+		return fmt.Sprintf("%d\u00a0h", int(d.Hours()))
 	case d >= 2*time.Minute:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
+		return fmt.Sprintf("%d\u00a0min", int(d.Minutes()))
 	}
-	return fmt.Sprintf("%d s", seconds)
+	return fmt.Sprintf("%d\u00a0s", seconds)
 }
 
 func process(o planner.MemberObservation) string {

@@ -6,9 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"bytes"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/json"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Limits on what is parsed. hcl's parser and evaluator recurse with the nesting
@@ -88,6 +91,12 @@ func (l *loader) parse(names []string) []*hcl.File {
 }
 
 func (l *loader) parseFile(name string) *hcl.File {
+	// Opening a pipe waits for its other end, for ever perhaps. A shell's <(…) is
+	// one that has its other end already.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !strings.HasPrefix(name, "/dev/fd/") {
+		l.plainError("Not a file", fmt.Sprintf("%s is not a regular file (%s).", name, info.Mode().Type()))
+		return nil
+	}
 	src, err := os.ReadFile(name)
 	if err != nil {
 		l.plainError("File not readable", fmt.Sprintf("%s can't be read: %s.", name, reason(err)))
@@ -117,6 +126,8 @@ func checkLimits(src []byte, name string) hcl.Diagnostics {
 	switch {
 	case len(src) > maxFileSize:
 		problem = fmt.Sprintf("%s has %d bytes; a configuration file may have %d.", name, len(src), maxFileSize)
+	case !isText(src):
+		problem = fmt.Sprintf("%s is not text: it has bytes that no UTF-8 text has.", name)
 	case nesting(src) > maxNesting:
 		problem = fmt.Sprintf("%s nests its brackets or operators more than %d deep.", name, maxNesting)
 	default:
@@ -124,6 +135,14 @@ func checkLimits(src []byte, name string) hcl.Diagnostics {
 	}
 	return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Not a configuration", Detail: problem,
 		Subject: &hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}}}
+}
+
+// isText tells text from anything else: valid UTF-8 without control characters
+// but white space. Only text is ever shown in a diagnostic.
+func isText(src []byte) bool {
+	return utf8.Valid(src) && !bytes.ContainsFunc(src, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
+	})
 }
 
 // nesting is an upper bound of how deep src nests: open brackets, operators in
