@@ -347,31 +347,53 @@ func (b *builder) checkPlaces(ms []*member) *Refusal {
 		if r := b.checkBinary(m); r != nil {
 			return r
 		}
-		if r := b.checkRoom(m); r != nil {
-			return r
+	}
+	return b.checkRoom(ms)
+}
+
+// What a member takes beside its database, in bytes: the log that etcd
+// preallocates, and the private copy of the binary that members on one file
+// system share.
+const (
+	walSize    = 64 << 20
+	binarySize = 64 << 20
+)
+
+// checkRoom refuses file systems that can't hold what is to be put there (S20),
+// with a tenth to spare: a member whose disk fills at its first start has written
+// something, and can't simply be begun again.
+func (b *builder) checkRoom(ms []*member) *Refusal {
+	need := map[string]int64{}
+	for _, m := range ms {
+		if m.hasData() {
+			continue
+		}
+		at := m.fileSystem()
+		if need[at] == 0 {
+			need[at] = binarySize
+		}
+		need[at] += walSize
+		if s := b.obs.Snapshot; s != nil {
+			need[at] += s.Size
+		}
+	}
+	for _, m := range ms {
+		n := need[m.fileSystem()]
+		n += n / 10
+		if free := m.seen.FreeBytes; free.Known() && free.Value < n {
+			return refusal(CodeNoRoom, m.spec.Pos, "there is no room for "+m.spec.Name,
+				fmt.Sprintf("The file system of %s has %d MiB free; %d MiB are needed for all that goes there (databases, 64 MiB of log for each member, a copy of the binary, and a tenth).", m.spec.DataDir, free.Value>>20, n>>20),
+				"Make room there, or choose another data_dir.")
 		}
 	}
 	return nil
 }
 
-// walSize is what etcd preallocates for a new log, in bytes.
-const walSize = 64 << 20
-
-// checkRoom refuses a file system that can't hold what is to be put there (S20),
-// with a tenth to spare. Members that share one are added up by their host,
-// before it writes a byte.
-func (b *builder) checkRoom(m *member) *Refusal {
-	need := int64(walSize)
-	if s := b.obs.Snapshot; s != nil {
-		need += s.Size
+func (m *member) fileSystem() string {
+	if m.seen.FileSystem == "" {
+		return m.spec.DataDir
 	}
-	need += need / 10
-	if free := m.seen.FreeBytes; free.Known() && free.Value < need {
-		return refusal(CodeNoRoom, m.spec.Pos, "there is no room for "+m.spec.Name,
-			fmt.Sprintf("The file system of %s has %d MiB free; %d MiB are needed (the database, 64 MiB of log, and a tenth).", m.spec.DataDir, free.Value>>20, need>>20),
-			"Make room there, or choose another data_dir.")
-	}
-	return nil
+	return m.seen.FileSystem
 }
 
 func (b *builder) checkBinary(m *member) *Refusal {

@@ -226,5 +226,6 @@ func (b *builder) refuseRemoved() *Refusal {
 	return refusal(CodeRemovedMember, with(b.members, condRemoved)[0].spec.Pos, "a data directory is that of a member that was removed",
 		fmt.Sprintf("%s; the members are %s. It must not be started: it would crash, or form a second cluster with others of its kind.", strings.Join(parts, "; "), listText(b.list)),
 		"If a member was started with --force-new-cluster: find out which side has the data that counts, before anything else.",
+		"If it was removed on purpose: take it out of the file.",
 		"Otherwise the member has to be added anew, on an empty directory; that comes with a later version, by hand it is etcdctl member add.")
 }

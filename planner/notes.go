@@ -15,8 +15,13 @@ func (b *builder) noteLive() {
 		for _, a := range m.seen.Client.Alarms {
 			b.note(NoteAlarm, m.spec.Pos, "%s has an alarm: %s", m.spec.Name, a)
 		}
+		if d := m.seen.Data; !d.Known() {
+			b.note(CodeDataUnknown, m.spec.Pos, "%s's data directory was not looked at: %s", m.spec.Name, d.Why)
+		}
 		s := m.seen.Service
 		switch {
+		case !s.Known():
+			b.note(NoteNotSupervised, m.spec.Pos, "it is not known whether anything starts %s again after a crash: %s", m.spec.Name, s.Why)
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
 			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum: nothing here starts it again after a crash", m.spec.Name)
 		case s.Known() && s.Value.Restarts > 0:

@@ -30,6 +30,8 @@ type MemberObservation struct {
 	PortsTaken []string `json:"ports_taken,omitempty"`
 	// FreeBytes is the room on the data directory's file system.
 	FreeBytes Fact[int64] `json:"free_bytes"`
+	// FileSystem tells file systems apart; "" if unknown.
+	FileSystem string `json:"file_system,omitempty"`
 }
 
 // Reach is the outcome of asking an address, as finely as it can be told.

@@ -82,6 +82,9 @@ func run() int {
 	if errors.As(err, &e) {
 		code = e.code
 	}
+	if code == exitError && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted; nothing was changed")
+	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(os.Stderr, wordwrap.WrapString("requorum: "+text, uint(widthOf(os.Stderr))))
 	}

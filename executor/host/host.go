@@ -57,6 +57,8 @@ type Facts struct {
 	Data      planner.Fact[planner.DataDir]
 	Service   planner.Fact[planner.Service]
 	FreeBytes planner.Fact[int64]
+	// FileSystem tells file systems apart; "" if unknown.
+	FileSystem string
 }
 
 // Holder says who holds a lock.

@@ -112,7 +112,7 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.Facts) {
 	for _, m := range o.Cluster.Members {
 		seen, f := obs.Members[m.Name], facts[m.Name]
-		seen.Data, seen.Service, seen.FreeBytes = f.Data, f.Service, f.FreeBytes
+		seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem = f.Data, f.Service, f.FreeBytes, f.FileSystem
 		if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
 			if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {
 				seen.Service.Value.UpSeconds = int(time.Since(since).Seconds())

@@ -43,9 +43,28 @@ func (l *loader) path(name string, t text, here bool) string {
 	return filepath.Join(l.dir, t.string)
 }
 
+// oneSpelling is dir with the links above it resolved, so that a directory has one
+// name whichever way it was reached. dir itself may be a link that the user keeps
+// his data behind, and stays as it is; what does not exist yet can't be one.
+func oneSpelling(dir string) string {
+	rest := filepath.Base(dir)
+	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
+		if real, err := filepath.EvalSymlinks(up); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if up == filepath.Dir(up) {
+			return dir
+		}
+		rest = filepath.Join(filepath.Base(up), rest)
+	}
+}
+
 // memberDir is path for a directory that is one member's alone.
 func (l *loader) memberDir(name string, t text, here bool) string {
 	dir := l.path(name, t, here)
+	if here && dir != "" {
+		dir = oneSpelling(dir)
+	}
 	switch {
 	case dir == "":
 		return ""

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,19 +52,34 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 	if err != nil {
 		return unknownFacts(err.Error())
 	}
-	f := host.Facts{Data: etcd.ReadDataDir(l.DataDir, l.WALDir), FreeBytes: freeBytes(l.DataDir)}
+	f := host.Facts{Data: etcd.ReadDataDir(l.DataDir, l.WALDir), FreeBytes: freeBytes(l.DataDir), FileSystem: fileSystem(l.DataDir)}
 	if _, err := os.ReadDir(l.Base()); err != nil && !notExist(err) {
 		f.Data = planner.Unknown[planner.DataDir](err.Error())
 		f.Service = planner.Unknown[planner.Service](err.Error())
 		return f
 	}
-	f.Service = planner.Known(process.Status(l))
+	f.Service = service(l)
 	if f.Data.Known() {
 		if err := d.addRecords(l, &f.Data.Value); err != nil {
 			f.Data = planner.Unknown[planner.DataDir](err.Error())
 		}
 	}
 	return f
+}
+
+// service is unknown, not absent, where its records can't be read: somebody else
+// runs it.
+func service(l host.Layout) planner.Fact[planner.Service] {
+	for _, path := range []string{l.Service(), l.SupervisorState()} {
+		f, err := os.Open(path)
+		if errors.Is(err, os.ErrPermission) {
+			return planner.Unknown[planner.Service](err.Error())
+		}
+		if err == nil {
+			f.Close()
+		}
+	}
+	return planner.Known(process.Status(l))
 }
 
 // addRecords adds what requorum has written down about the place.
@@ -114,6 +130,15 @@ func freeBytes(path string) planner.Fact[int64] {
 		return planner.Unknown[int64](fmt.Sprintf("%s: %v", path, err))
 	}
 	return planner.Known(int64(st.Bavail) * st.Bsize)
+}
+
+// fileSystem names the file system that path is, or would be, on.
+func fileSystem(path string) string {
+	var st unix.Stat_t
+	if unix.Stat(nearest(path), &st) != nil {
+		return ""
+	}
+	return fmt.Sprintf("dev %d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
 }
 
 // nearest is path, or the nearest folder above it that exists.
