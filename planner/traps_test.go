@@ -382,6 +382,29 @@ func TestTrapTwoRolledBackDisksAreAMajorityOfTheirOwn(t *testing.T) {
 	}
 }
 
+// A directory that is there and can't be read, in a place that was claimed, is not
+// vacant: nothing is staged over it.
+func TestTrapUnreadableLogIsNotVacant(t *testing.T) {
+	in := input(withSnapshot(threeMembers()), serving, serving, claimed)
+	prov := *in.Observation.Members["m3"].Data.Value.Provenance
+	for _, n := range []string{"m1", "m2"} {
+		edit(&in, n, func(o *MemberObservation) {
+			p := prov
+			p.MemberID = o.Data.Value.MemberID
+			o.Data.Value.Provenance, o.Data.Value.ProvenanceAgrees = &p, true
+			o.Client.Members = Known(unpublished(o.Client.Members.Value))
+			o.Data.Value.Members = unpublished(o.Data.Value.Members)
+		})
+	}
+	if k := stepKinds(New(in)); !strings.Contains(k, "restore") {
+		t.Fatalf("the restore that was begun is finished where the place is vacant, got %q", k)
+	}
+	data(&in, "m3", func(d *DataDir) { d.State, d.Problem = DirPresent, "walpb: crc mismatch" })
+	if p := New(in); p.Changes() {
+		t.Errorf("m3's directory is damaged, and the plan is %s: %s", p.Headline, stepKinds(p))
+	}
+}
+
 // A laggard that missed two changes of membership is started beside a living
 // quorum: those who know its list are no majority of it.
 func TestTrapLaggardBesideQuorumIsStarted(t *testing.T) {

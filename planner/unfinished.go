@@ -82,7 +82,7 @@ func (m *member) incomplete(token string) bool {
 
 func (b *builder) anyIncomplete(token string) bool {
 	for _, m := range b.members {
-		if m.incomplete(token) && (m.hasData() || !b.published(m, token)) {
+		if m.incomplete(token) && (m.hasData() || m.vacant() && !b.published(m, token)) {
 			return true
 		}
 	}
@@ -157,7 +157,14 @@ func (b *builder) toInstall(token string) []*member {
 // member ran, only one that was claimed then and never ran itself may: any other
 // may have held acknowledged writes and lost them.
 func (b *builder) joins(m *member, token string, ran bool) bool {
-	return !m.hasData() && (!ran || m.under(token) && !b.published(m, token))
+	return m.vacant() && (!ran || m.under(token) && !b.published(m, token))
+}
+
+// vacant reports whether nothing lies at the member's place. A directory whose
+// log can't be read has no identity either, and is not vacant.
+func (m *member) vacant() bool {
+	d := m.seen.Data
+	return d.Known() && (d.Value.State == DirAbsent || d.Value.State == DirEmpty)
 }
 
 // published reports whether the member's ID under token is known to have served:

@@ -217,10 +217,13 @@ func (s *session) lookAgain() *planner.Plan {
 
 // finished says how the cluster stands after a plan was carried out.
 func (s *session) finished(p *planner.Plan, verb string) error {
-	if verb == "apply" {
-		s.lookAgain()
-	}
 	fmt.Printf("\n%s %s.\n", color.GreenString("Done:"), doneText(p))
+	if verb != "apply" {
+		return nil
+	}
+	if now := s.lookAgain(); now != nil && now.Route != planner.RouteInSync {
+		fmt.Printf("  Not yet as the file says: %s.\n", now.Headline)
+	}
 	return nil
 }
 
