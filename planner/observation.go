@@ -12,9 +12,23 @@ type Observation struct {
 	// KV is the comparison of the members' key spaces; unknown where it was not
 	// made, with the reason.
 	KV Fact[KVComparison] `json:"kv"`
+	// Others are the members of the cluster's own list (of the newest disk's, where
+	// none serves) that neither an address nor a directory of the file leads to.
+	Others []OtherMember `json:"others,omitempty"`
+	// JournalMembers are the members of the file that was last applied to these
+	// data directories from here; nil where the journal does not say.
+	JournalMembers []string `json:"journal_members,omitempty"`
 	// JournalClusterID is the last cluster ID that this machine's journal has
 	// for these data directories, in hex; "" where it has none.
 	JournalClusterID string `json:"journal_cluster_id,omitempty"`
+}
+
+// OtherMember is a member that the cluster has and the file does not, as it is
+// listed, and as it answers at its listed addresses.
+type OtherMember struct {
+	ListedMember
+	Client Endpoint     `json:"client"`
+	Peer   PeerEndpoint `json:"peer"`
 }
 
 // MemberObservation is what was seen of one member of the file.
@@ -32,6 +46,8 @@ type MemberObservation struct {
 	FreeBytes Fact[int64] `json:"free_bytes"`
 	// FileSystem tells file systems apart; "" if unknown.
 	FileSystem string `json:"file_system,omitempty"`
+	// Base is the folder of what requorum keeps about the member, absolute.
+	Base string `json:"base,omitempty"`
 }
 
 // Reach is the outcome of asking an address, as finely as it can be told.
@@ -57,6 +73,9 @@ type Endpoint struct {
 	URL    string `json:"url"`
 	Reach  Reach  `json:"reach"`
 	Detail string `json:"detail,omitempty"` // the error as it was
+	// Advertised is true where the file's addresses do not answer and URL is one
+	// that the cluster's list has for this member.
+	Advertised bool `json:"advertised,omitempty"`
 
 	ClusterID string `json:"cluster_id,omitempty"` // hex, unpadded
 	MemberID  string `json:"member_id,omitempty"`
@@ -103,6 +122,7 @@ const (
 	DirEmpty   DirState = "empty"   // it exists without a member in it
 	DirPresent DirState = "present" // it has a member/ folder
 	DirNotDir  DirState = "no directory"
+	DirFenced  DirState = "fenced" // requorum put a plain file there and keeps the data aside (S18)
 )
 
 // DataDir is a data directory as read offline and read-only.
@@ -128,6 +148,18 @@ type DataDir struct {
 	ClusterVersion string         `json:"cluster_version,omitempty"`
 	DBSize         int64          `json:"db_size,omitempty"`
 	Members        []ListedMember `json:"members,omitempty"` // as applied to the db
+	// Removed are the IDs, in hex, that its db has as removed for good.
+	Removed []string `json:"removed,omitempty"`
+	// Log tells how the log compares with others (S7); nil where it was not read.
+	Log *Log `json:"log,omitempty"`
+	// Tail is what the log holds after both Commit and ConsistentIndex: entries
+	// that this disk alone does not prove to be agreed on (S9). TailMore counts
+	// those that were left out of it: at its end, the risky ones last.
+	Tail     []TailEntry `json:"tail,omitempty"`
+	TailMore int         `json:"tail_more,omitempty"`
+	// Fenced is what lies behind the fence where State is DirFenced: the data as
+	// it was when the member was stopped.
+	Fenced *DataDir `json:"fenced,omitempty"`
 	// UncommittedMembership is true where the log's tail after the commit has a
 	// membership change.
 	UncommittedMembership bool `json:"uncommitted_membership,omitempty"`
@@ -150,10 +182,55 @@ type DataDir struct {
 	Evidence []string `json:"evidence,omitempty"`
 }
 
+// Log is the course of a raft log, as far as its files reach back.
+type Log struct {
+	First uint64    `json:"first"` // index of the oldest entry
+	Terms []TermRun `json:"terms"` // ascending
+	// Sums has a checksum of each entry's term, type and data from SumsFirst on,
+	// without gaps, up to the log's end: logs of one history have equal ones where
+	// both are committed. Old entries of a long log are left out.
+	SumsFirst uint64   `json:"sums_first"`
+	Sums      []uint32 `json:"-"`
+	// Forced is the index of the last entry by which --force-new-cluster removed a
+	// member, 0 where the log has none: a history of its own begins there.
+	Forced uint64 `json:"forced,omitempty"`
+}
+
+// TermRun says from which index on the entries are of a term.
+type TermRun struct {
+	Term  uint64 `json:"term"`
+	First uint64 `json:"first"`
+}
+
+// The kinds of a log's entries. Those with TailEntry.Risky undo or change what was
+// there before; keeping them after all may do harm, and so may dropping them.
+const (
+	EntryPut        = "put"
+	EntryDelete     = "delete"
+	EntryTxn        = "txn"
+	EntryCompact    = "compact"
+	EntryLease      = "lease-grant"
+	EntryRevoke     = "lease-revoke"
+	EntryAuth       = "auth"
+	EntryAlarm      = "alarm"
+	EntryMembership = "membership"
+	EntryInternal   = "internal" // checkpoints, attributes, empty ones of a new leader
+)
+
+// TailEntry is one entry of a log that is not proven to be agreed on.
+type TailEntry struct {
+	Index uint64 `json:"index"`
+	Term  uint64 `json:"term"`
+	Kind  string `json:"kind"`
+	Key   string `json:"key,omitempty"` // quoted where it is not printable; "a..b" for a range
+	Text  string `json:"text,omitempty"`
+	Risky bool   `json:"risky,omitempty"`
+}
+
 // Provenance is the record beside a data directory of where its data came from.
 // It is written, with its token, before the first byte is staged.
 type Provenance struct {
-	Kind           string `json:"kind"` // "restore" or "bootstrap"
+	Kind           string `json:"kind"` // one of the kinds below
 	Token          string `json:"token"`
 	InitialCluster string `json:"initial_cluster"`
 	Name           string `json:"name"`
@@ -174,6 +251,9 @@ type Provenance struct {
 const (
 	ProvenanceRestore   = "restore"
 	ProvenanceBootstrap = "bootstrap"
+	ProvenanceRecover   = "recover"   // restored from a survivor's disk; Source is the snapshot made of it
+	ProvenanceForceNew  = "force-new" // a survivor's own directory, made a cluster of one
+	ProvenanceJoin      = "join"      // added to a living cluster; Token is JoinToken
 )
 
 // ServiceState is how a member's service stands.
@@ -203,6 +283,29 @@ type Service struct {
 	Log       string   `json:"log,omitempty"`
 	// Cluster is the name of the cluster whose file installed the service.
 	Cluster string `json:"cluster,omitempty"`
+	// Carried are the flags, as --name=value, that came along when a running
+	// member was adopted and that requorum goes on giving it.
+	Carried []string `json:"carried,omitempty"`
+	// Foreign is a process on the data directory that requorum did not start; nil
+	// for none.
+	Foreign *Foreign `json:"foreign,omitempty"`
+}
+
+// Foreign is an etcd that somebody else started on a member's data directory.
+type Foreign struct {
+	PID   int      `json:"pid"`
+	Start uint64   `json:"start"` // since boot, in clock ticks: tells it from another of that pid
+	Exe   string   `json:"exe"`
+	Args  []string `json:"args"` // without the program
+	// Settings are its flags by name, wherever they come from (command line,
+	// environment, configuration file), relative paths made absolute, and etcd's
+	// defaults for the flags that requorum owns. Problem says why they can't be
+	// told; they are nil then.
+	Settings map[string]string `json:"settings,omitempty"`
+	Problem  string            `json:"problem,omitempty"`
+	// Keeper is who would start it again if it ended ("the systemd unit
+	// etcd.service", "supervisord (pid 7)"); "" for nobody that could be found.
+	Keeper string `json:"keeper,omitempty"`
 }
 
 // Binary is an etcd executable.

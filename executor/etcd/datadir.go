@@ -22,7 +22,7 @@ import (
 //
 // Of a directory that is held only the WAL is read: the db is being written, and
 // a moving end of the WAL is not a problem. The fields that come from the db
-// stay empty then, but for its size.
+// stay empty then, but for its size, and the Tail is what follows the Commit.
 //
 // What can't be read (permissions, I/O errors) gives an unknown fact, never an
 // absent directory. A broken directory is a known fact with a Problem, in etcd's
@@ -166,8 +166,10 @@ func readMember(d *planner.DataDir, p dirPaths, log walLog) error {
 		return err
 	}
 	d.ClusterID, d.MemberID = log.clusterID, log.memberID
-	d.LastTerm, d.LastIndex, d.Commit = log.endTerm(), log.endIndex(), log.commit
-	d.UncommittedMembership = log.uncommittedMembership()
+	if log.exists {
+		d.LastTerm, d.LastIndex, d.Commit = log.endTerm(), log.endIndex(), log.commit
+		d.Log = log.log()
+	}
 	if info, err := os.Stat(p.db); err == nil {
 		d.DBSize = info.Size()
 	}
@@ -175,22 +177,37 @@ func readMember(d *planner.DataDir, p dirPaths, log walLog) error {
 		if !log.tornOnly {
 			d.Problem = log.problem
 		}
-		return nil
+		return fillTail(d, p, log)
 	}
 	db, err := readDB(p, log)
 	if err != nil {
 		return err
 	}
 	// Somebody may have started etcd while we read: then it was moving.
-	if d.HeldBy, err = heldBy(p); err != nil || d.HeldBy != 0 {
+	if d.HeldBy, err = heldBy(p); err != nil {
 		return err
+	}
+	if d.HeldBy != 0 {
+		return fillTail(d, p, log)
 	}
 	if !log.exists && log.problem == "" && db.untouched() && len(snapFiles(p, ".snap")) == 0 {
 		d.State, d.DBSize = planner.DirEmpty, 0
 		return nil
 	}
 	fillDB(d, p, log, db)
-	return nil
+	return fillTail(d, p, log)
+}
+
+// fillTail enters what the log has beyond what is proven. What the db has
+// applied was committed.
+func fillTail(d *planner.DataDir, p dirPaths, log walLog) (err error) {
+	if !log.exists {
+		return nil
+	}
+	floor := max(d.Commit, d.ConsistentIndex)
+	d.UncommittedMembership = log.uncommittedMembership(floor)
+	d.Tail, d.TailMore, err = readTail(p.wal, &log, floor)
+	return err
 }
 
 // fillDB enters what the db says, and what is wrong between it and the log.
@@ -201,9 +218,9 @@ func fillDB(d *planner.DataDir, p dirPaths, log walLog, db dbContent) {
 		d.DBSize = db.size
 	}
 	if db.problem == "" && log.problem == "" {
-		d.Members = listMembers(p, log, db)
+		d.Members, d.Removed = listMembers(p, log, db)
 	}
-	d.Problem = firstOf(walMissing(p, log), log.problem, db.problem, mismatch(p, log, db))
+	d.Problem = firstOf(walMissing(p, log), log.problem, db.problem, mismatch(p, log, db), votersGone(p, log, db))
 }
 
 func firstOf(list ...string) string {
@@ -225,16 +242,32 @@ func walMissing(p dirPaths, log walLog) string {
 func mismatch(p dirPaths, log walLog, db dbContent) string {
 	snapshot := log.lastSnapshot().index
 	switch {
+	case (!db.exists || db.size == 0) && snapshot == 0 && log.first == 1:
+		return "" // etcd makes it anew from the log, which has everything
 	case !db.exists:
 		return fmt.Sprintf("failed to find database snapshot file (%s does not exist)", p.db)
+	case db.consistentIndex == 0 && snapshot > 0 && db.untouched():
+		return fmt.Sprintf("failed to find database snapshot file: %s is empty, as a start without a db leaves it", p.db)
 	case db.consistentIndex < snapshot:
 		return fmt.Sprintf("failed to find database snapshot file: the db (consistent_index %d) is older than the WAL's snapshot (index %d)",
 			db.consistentIndex, snapshot)
 	case db.consistentIndex > log.endIndex():
 		return fmt.Sprintf("the log ends at index %d, before the db's consistent_index %d: this is not the WAL of this db, or its end is lost",
 			log.endIndex(), db.consistentIndex)
+	case otherMember(log, db):
+		return fmt.Sprintf("the log is of member %s, of which the db knows nothing: this is not the WAL of this db", log.memberID)
+	case otherTerm(log, db):
+		return fmt.Sprintf("the log has term %d at index %d, the db term %d: this is not the WAL of this db",
+			log.termAt(db.consistentIndex), db.consistentIndex, db.term)
 	case log.first > snapshot+1:
 		return fmt.Sprintf("wal: file not found which matches the snapshot index '%d': the log begins at %d", snapshot, log.first)
 	}
 	return ""
+}
+
+// otherTerm is whether the log has another entry than the one that the db
+// applied last. Where etcd did not know a term, it left an older one in place.
+func otherTerm(log walLog, db dbContent) bool {
+	has := log.termAt(db.consistentIndex)
+	return has != 0 && db.term > has
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 
@@ -22,10 +23,12 @@ type dbContent struct {
 
 	size            int64
 	consistentIndex uint64
-	revision        int64 // as etcd would start with it
+	term            uint64 // of that index, 0 where it is not noted (before 3.5)
+	revision        int64  // as etcd would start with it
 	storageVersion  string
 	clusterVersion  string
 	members         []*membership.Member
+	removed         []uint64
 }
 
 // untouched is what etcd leaves when a first start ended before its WAL was
@@ -114,6 +117,17 @@ func (c *dbContent) read(f *os.File) error {
 		return err
 	}
 	c.clusterVersion = string(version)
+	err = b.ForEach(context.Background(), "members_removed", func(_ string, k, _ []byte) error {
+		id, err := strconv.ParseUint(string(k), 16, 64)
+		if err != nil {
+			return fmt.Errorf("couldn't read members_removed from backend: %w", err)
+		}
+		c.removed = append(c.removed, id)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	return b.ForEach(context.Background(), "members", func(_ string, k, v []byte) error {
 		m := &membership.Member{}
 		if err := json.Unmarshal(v, m); err != nil {
@@ -134,6 +148,11 @@ func (c *dbContent) readMeta(b *boltfile.File) error {
 				return fmt.Errorf("consistent_index has %d bytes", len(v))
 			}
 			c.consistentIndex = binary.BigEndian.Uint64(v)
+		case "term":
+			if len(v) != 8 {
+				return fmt.Errorf("term has %d bytes", len(v))
+			}
+			c.term = binary.BigEndian.Uint64(v)
 		case "storageVersion":
 			c.storageVersion = string(v)
 		case "scheduledCompactRev", "finishedCompactRev":

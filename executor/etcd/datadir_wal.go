@@ -23,7 +23,15 @@ type position struct{ term, index uint64 }
 // change is a membership entry of the log.
 type change struct {
 	index uint64
-	data  []byte // raftpb.ConfChange
+	// raftpb.ConfChange: etcd writes no other kind, and dies of one.
+	data []byte
+}
+
+// walSnapshot is the log's note of a snapshot. Its voters are nil where it does
+// not say (before 3.5).
+type walSnapshot struct {
+	position
+	conf *raftpb.ConfState
 }
 
 // walLog is what one pass over the WAL tells.
@@ -34,18 +42,17 @@ type walLog struct {
 	// etcd writes it.
 	tornOnly bool
 
+	course
 	clusterID, memberID string
-	first               uint64   // index of the first entry, 0 for none
-	last                position // the last entry
-	commit              uint64
-	snapshots           []position
+	term, vote, commit  uint64 // raftpb.HardState
+	snapshots           []walSnapshot
 	changes             []change
 	metadata            []byte
 }
 
 // lastSnapshot is the newest one that is committed (wal.ValidSnapshotEntries).
-func (l *walLog) lastSnapshot() position {
-	var best position
+func (l *walLog) lastSnapshot() walSnapshot {
+	var best walSnapshot
 	for _, s := range l.snapshots {
 		if s.index <= l.commit && s.index >= best.index {
 			best = s
@@ -57,7 +64,7 @@ func (l *walLog) lastSnapshot() position {
 // end is where the log ends: its last entry, or a snapshot that came after it.
 func (l *walLog) end() position {
 	if s := l.lastSnapshot(); s.index > l.last.index {
-		return s
+		return s.position
 	}
 	return l.last
 }
@@ -65,8 +72,9 @@ func (l *walLog) end() position {
 func (l *walLog) endIndex() uint64 { return l.end().index }
 func (l *walLog) endTerm() uint64  { return l.end().term }
 
-func (l *walLog) uncommittedMembership() bool {
-	return len(l.changes) > 0 && l.changes[len(l.changes)-1].index > l.commit
+// uncommittedMembership is whether the log changes the membership after floor.
+func (l *walLog) uncommittedMembership(floor uint64) bool {
+	return len(l.changes) > 0 && l.changes[len(l.changes)-1].index > floor
 }
 
 // snapFiles returns the names in member/snap that contain part, oldest first.
@@ -164,37 +172,20 @@ func (l *walLog) identify() error {
 	return nil
 }
 
-// readFile reads one file of the log; crc is that of the files before it. Each
-// gets a decoder of its own, for only in the last one is a torn record what etcd
-// repairs by itself (wal/repair.go).
+// readFile reads one file of the log; crc is that of the files before it.
 func (l *walLog) readFile(name string, crc uint32, last bool) (uint32, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	var failed readError
-	d := wal.NewDecoder(&faultReader{FileReader: fileutil.NewFileReader(f), err: &failed})
-	d.UpdateCRC(crc)
-	rec := &walpb.Record{}
-	for err = d.Decode(rec); err == nil; err = d.Decode(rec) {
-		if err = l.record(d, rec); err != nil {
-			break
-		}
-	}
+	end, err := scanWAL(name, crc, l.record)
 	switch {
-	case failed.err != nil:
-		return 0, fmt.Errorf("%s: %w", name, failed.err)
-	case errors.Is(err, io.EOF):
-		return d.LastCRC(), nil
-	case errors.Is(err, io.ErrUnexpectedEOF) && last:
-		return d.LastCRC(), nil // torn: etcd cuts it off when it starts
+	case err != nil:
+		return 0, err
+	case end.err == nil, errors.Is(end.err, io.ErrUnexpectedEOF) && last:
+		return end.crc, nil // torn: etcd cuts it off when it starts
 	}
-	words := strings.ReplaceAll(err.Error(), "\u00a0", " ") // protobuf's
+	words := strings.ReplaceAll(end.err.Error(), "\u00a0", " ") // protobuf's
 	if !strings.HasPrefix(words, "wal") {
 		words = "wal: " + words
 	}
-	l.problem, l.tornOnly = fmt.Sprintf("%s (in %s at offset %d)", words, filepath.Base(name), d.LastOffset()), last
+	l.problem, l.tornOnly = fmt.Sprintf("%s (in %s at offset %d)", words, filepath.Base(name), end.offset), last
 	if l.metadata != nil {
 		problem := l.problem
 		if err := l.identify(); err != nil {
@@ -203,6 +194,40 @@ func (l *walLog) readFile(name string, crc uint32, last bool) (uint32, error) {
 		l.problem = problem
 	}
 	return 0, nil
+}
+
+// walEnd is where the records of a file end, and why before the file does.
+type walEnd struct {
+	offset int64
+	crc    uint32
+	err    error
+}
+
+// scanWAL shows the records of one file; the error is one of reading. Each file
+// gets a decoder of its own, for only in the last one is a torn record what etcd
+// repairs by itself (wal/repair.go).
+func scanWAL(name string, crc uint32, each func(wal.Decoder, *walpb.Record) error) (walEnd, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return walEnd{}, err
+	}
+	defer f.Close()
+	var failed readError
+	d := wal.NewDecoder(&faultReader{FileReader: fileutil.NewFileReader(f), err: &failed})
+	d.UpdateCRC(crc)
+	rec := &walpb.Record{}
+	for err = d.Decode(rec); err == nil; err = d.Decode(rec) {
+		if err = each(d, rec); err != nil {
+			break
+		}
+	}
+	if failed.err != nil {
+		return walEnd{}, fmt.Errorf("%s: %w", name, failed.err)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return walEnd{d.LastOffset(), d.LastCRC(), err}, nil
 }
 
 type readError struct{ err error }
@@ -232,11 +257,7 @@ func (l *walLog) record(d wal.Decoder, rec *walpb.Record) error {
 	case wal.EntryType:
 		return l.entry(rec.Data)
 	case wal.StateType:
-		var s raftpb.HardState
-		if err := proto.Unmarshal(rec.Data, &s); err != nil {
-			return err
-		}
-		l.commit = s.GetCommit()
+		return l.hardState(rec.Data)
 	case wal.CrcType:
 		if crc := d.LastCRC(); crc != 0 && rec.Validate(crc) != nil {
 			return wal.ErrCRCMismatch
@@ -247,15 +268,33 @@ func (l *walLog) record(d wal.Decoder, rec *walpb.Record) error {
 		if err := proto.Unmarshal(rec.Data, &s); err != nil {
 			return err
 		}
-		l.snapshots = append(l.snapshots, position{s.GetTerm(), s.GetIndex()})
+		l.snapshots = append(l.snapshots, walSnapshot{position{s.GetTerm(), s.GetIndex()}, s.GetConfState()})
 	default:
 		return fmt.Errorf("unexpected block type %d", rec.GetType())
 	}
 	return nil
 }
 
-// entry takes the log's next entry. One with an index that was there before
-// replaces it and all after it (figure 7 of the raft paper).
+// maxTerm is more elections than there can have been.
+const maxTerm = 1 << 48
+
+// hardState takes a vote and a commit. What raft rules out is a damaged record:
+// the checksum does not cover its type, and entries pass for states.
+func (l *walLog) hardState(data []byte) error {
+	var s raftpb.HardState
+	if err := proto.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	term, vote := s.GetTerm(), s.GetVote()
+	if term < l.term || term >= maxTerm || term == l.term && l.vote != 0 && vote != l.vote {
+		return fmt.Errorf("wal: a hard state of term %d follows one of term %d: one of them is none", term, l.term)
+	}
+	l.term, l.vote = term, vote
+	l.commit = s.GetCommit()
+	return nil
+}
+
+// entry takes the log's next entry.
 func (l *walLog) entry(data []byte) error {
 	var e raftpb.Entry
 	if err := proto.Unmarshal(data, &e); err != nil {
@@ -265,16 +304,17 @@ func (l *walLog) entry(data []byte) error {
 	if l.last.index != 0 && index > l.last.index+1 && !l.snapshotCovers(index-1) {
 		return fmt.Errorf("%w: entry %d follows entry %d", wal.ErrSliceOutOfRange, index, l.last.index)
 	}
-	if l.first == 0 || index < l.first || index > l.last.index+1 {
-		l.first = index
+	// As with hardState.
+	if raftpb.EntryType_name[int32(e.GetType())] == "" || e.GetTerm() >= maxTerm || e.GetTerm() < l.termAt(index-1) {
+		return fmt.Errorf("wal: entry %d of term %d and type %d is none", index, e.GetTerm(), e.GetType())
 	}
 	for len(l.changes) > 0 && l.changes[len(l.changes)-1].index >= index {
 		l.changes = l.changes[:len(l.changes)-1]
 	}
-	if t := e.GetType(); t == raftpb.EntryConfChange || t == raftpb.EntryConfChangeV2 {
+	if e.GetType() == raftpb.EntryConfChange {
 		l.changes = append(l.changes, change{index: index, data: e.Data})
 	}
-	l.last = position{e.GetTerm(), index}
+	l.add(&e)
 	return nil
 }
 
