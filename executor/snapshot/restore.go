@@ -17,6 +17,7 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot/boltfile"
+	"github.com/requorum/requorum/executor/snapshot/throwaway"
 	"github.com/requorum/requorum/planner"
 )
 
@@ -133,7 +134,7 @@ func restoreMember(ctx context.Context, r RestoreRequest, m RestoreMember, sourc
 		if dir == "" {
 			continue
 		}
-		if err := syncTree(ctx, dir); err != nil {
+		if err := throwaway.SyncTree(ctx, dir); err != nil {
 			return err
 		}
 	}
@@ -147,14 +148,14 @@ func restoreMember(ctx context.Context, r RestoreRequest, m RestoreMember, sourc
 
 // makeDirs makes the directories that etcdutl would make, each durable.
 func makeDirs(m RestoreMember) error {
-	if err := mkdirSynced(m.OutDataDir); err != nil {
+	if err := throwaway.MkdirSynced(m.OutDataDir); err != nil {
 		return err
 	}
 	if err := os.Chmod(m.OutDataDir, 0o700); err != nil { // it may have been there, empty
 		return err
 	}
 	if m.OutWALDir != "" {
-		return mkdirSynced(filepath.Dir(filepath.Clean(m.OutWALDir)))
+		return throwaway.MkdirSynced(filepath.Dir(filepath.Clean(m.OutWALDir)))
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/snapshot/throwaway"
 	"github.com/requorum/requorum/planner"
 )
 
@@ -319,16 +320,16 @@ func TestHeldByChild(t *testing.T) {
 	c, p := freeURL(t), freeURL(t)
 	args := trialArgs(dir, "", c.String(), p.String())
 	args = slices.DeleteFunc(args, func(a string) bool { return a == "--force-new-cluster" })
-	etcdChild := must(startChild(append([]string{must(os.Executable())(t), "etcd"}, args...), t.TempDir()))(t)
-	defer etcdChild.stop(trialStop)
+	etcdChild := must(throwaway.Start(append([]string{must(os.Executable())(t), "etcd"}, args...), t.TempDir()))(t)
+	defer etcdChild.Stop(trialStop)
 	if err := waitReadable(ctx, client(t, c.String())); err != nil {
 		t.Fatal(err)
 	}
 	f := etcd.ReadDataDir(dir, "")
-	if !f.Known() || f.Value.HeldBy != etcdChild.cmd.Process.Pid || f.Value.Problem != "" || f.Value.MemberID == "" {
-		t.Errorf("%s %+v, want pid %d", f.Why, f.Value, etcdChild.cmd.Process.Pid)
+	if !f.Known() || f.Value.HeldBy != etcdChild.PID() || f.Value.Problem != "" || f.Value.MemberID == "" {
+		t.Errorf("%s %+v, want pid %d", f.Why, f.Value, etcdChild.PID())
 	}
-	etcdChild.stop(trialStop)
+	etcdChild.Stop(trialStop)
 	if f := etcd.ReadDataDir(dir, ""); f.Value.HeldBy != 0 || f.Value.Problem != "" || f.Value.Revision != 0 && f.Value.Revision != 1 {
 		t.Errorf("%s %+v", f.Why, f.Value)
 	}

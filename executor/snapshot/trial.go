@@ -12,6 +12,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/requorum/requorum/executor/snapshot/throwaway"
 )
 
 // TrialRequest is one staged directory to be tried.
@@ -91,14 +93,14 @@ func Trial(ctx context.Context, t TrialRequest, progress func(what string, done,
 
 func copyStaged(ctx context.Context, t TrialRequest) (dataDir, walDir string, err error) {
 	dataDir = filepath.Join(t.Scratch, "data")
-	if err := copyTree(ctx, t.StagedDataDir, dataDir); err != nil {
+	if err := throwaway.CopyTree(ctx, t.StagedDataDir, dataDir); err != nil {
 		return "", "", err
 	}
 	if t.StagedWALDir == "" {
 		return dataDir, "", nil
 	}
 	walDir = filepath.Join(t.Scratch, "wal")
-	return dataDir, walDir, copyTree(ctx, t.StagedWALDir, walDir)
+	return dataDir, walDir, throwaway.CopyTree(ctx, t.StagedWALDir, walDir)
 }
 
 // tryOnce runs etcd from start to stop.
@@ -110,15 +112,15 @@ func tryOnce(ctx context.Context, t TrialRequest, dataDir, walDir string, tell f
 	}
 	began := time.Now()
 	argv := append(append([]string{}, t.Command...), trialArgs(dataDir, walDir, client, peer)...)
-	p, err := startChild(argv, t.Scratch)
+	p, err := throwaway.Start(argv, t.Scratch)
 	if err != nil {
 		return res, err
 	}
-	defer p.stop(trialStop)
+	defer p.Stop(trialStop)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		<-p.done
+		<-p.Done()
 		cancel(errEnded)
 	}()
 	res, err = readTrial(ctx, t, client, tell)
@@ -127,11 +129,11 @@ func tryOnce(ctx context.Context, t TrialRequest, dataDir, walDir string, tell f
 		return res, nil
 	}
 	ended := errors.Is(context.Cause(ctx), errEnded)
-	if words := p.lastWords(); words != "" {
+	if words := p.LastWords(); words != "" {
 		err = fmt.Errorf("%w; etcd said: %s", err, words)
 	}
 	if ended {
-		err = fmt.Errorf("etcd ended by itself (%s): %w", p.how(), err)
+		err = fmt.Errorf("etcd ended by itself (%s): %w", p.How(), err)
 	}
 	return res, err
 }

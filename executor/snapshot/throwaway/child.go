@@ -1,4 +1,4 @@
-package snapshot
+package throwaway
 
 import (
 	"bufio"
@@ -13,18 +13,19 @@ import (
 	"time"
 )
 
-// child is an etcd that can't outlive this process.
-type child struct {
+// Child is an etcd that can't outlive this process.
+type Child struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{} // closed when it has ended
 	err  error         // how, valid after done
 }
 
-// startChild runs argv with its output in a file under dir. The child dies with
-// the thread that started it, so that one thread is kept until the child ends.
-func startChild(argv []string, dir string) (*child, error) {
-	c := &child{log: filepath.Join(dir, "etcd.log"), done: make(chan struct{})}
+// Start runs argv in dir, with its output in a file there and without etcd's own
+// settings in its environment. The child dies with the thread that started it, so
+// that one thread is kept until the child ends.
+func Start(argv []string, dir string) (*Child, error) {
+	c := &Child{log: filepath.Join(dir, "etcd.log"), done: make(chan struct{})}
 	out, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func startChild(argv []string, dir string) (*child, error) {
 	c.cmd = exec.Command(argv[0], argv[1:]...)
 	c.cmd.Stdout, c.cmd.Stderr = out, out
 	c.cmd.Dir = dir
-	c.cmd.Env = trialEnv(os.Environ())
+	c.cmd.Env = environ(os.Environ())
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
 	go func() {
@@ -52,12 +53,12 @@ func startChild(argv []string, dir string) (*child, error) {
 	return c, nil
 }
 
-// trialEnv leaves out etcd's own settings, which would change the trial or clash
+// environ leaves out etcd's own settings, which would change what it does or clash
 // with its flags, and sends peer traffic that is not for loopback nowhere
 // (client/pkg/transport takes the proxy from the environment).
-func trialEnv(environ []string) []string {
+func environ(of []string) []string {
 	var env []string
-	for _, e := range environ {
+	for _, e := range of {
 		name, _, _ := strings.Cut(strings.ToUpper(e), "=")
 		if strings.HasPrefix(name, "ETCD_") || strings.HasSuffix(name, "_PROXY") {
 			continue
@@ -68,9 +69,9 @@ func trialEnv(environ []string) []string {
 	return append(env, "HTTP_PROXY="+nowhere, "HTTPS_PROXY="+nowhere)
 }
 
-// stop ends the child by its pid: SIGTERM, and SIGKILL after the grace. It
+// Stop ends the child by its pid: SIGTERM, and SIGKILL after the grace. It
 // returns when it has ended.
-func (c *child) stop(grace time.Duration) {
+func (c *Child) Stop(grace time.Duration) {
 	select {
 	case <-c.done:
 		return
@@ -85,18 +86,24 @@ func (c *child) stop(grace time.Duration) {
 	}
 }
 
-// how says how it ended.
-func (c *child) how() string {
+// PID is the process it is.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Done is closed when it has ended.
+func (c *Child) Done() <-chan struct{} { return c.done }
+
+// How says how it ended.
+func (c *Child) How() string {
 	if c.err == nil {
 		return "exit status 0"
 	}
 	return c.err.Error()
 }
 
-// lastWords returns what etcd logged last at level error or above, in words;
+// LastWords returns what etcd logged last at level error or above, in words;
 // where it logged none (it did not understand its flags), the first lines of its
 // output.
-func (c *child) lastWords() string {
+func (c *Child) LastWords() string {
 	f, err := os.Open(c.log)
 	if err != nil {
 		return ""

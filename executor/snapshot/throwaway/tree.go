@@ -1,4 +1,4 @@
-package snapshot
+package throwaway
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mkdirSynced makes dir and what is missing above it, for the owner only, and
+// MkdirSynced makes dir and what is missing above it, for the owner only, and
 // makes each new name durable. A directory that is there stays as it is.
-func mkdirSynced(dir string) error {
+func MkdirSynced(dir string) error {
 	dir = filepath.Clean(dir)
 	err := os.Mkdir(dir, 0o700)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return syncPath(filepath.Dir(dir))
+		return SyncPath(filepath.Dir(dir))
 	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
-		if err := mkdirSynced(filepath.Dir(dir)); err != nil {
+		if err := MkdirSynced(filepath.Dir(dir)); err != nil {
 			return err
 		}
 		err = os.Mkdir(dir, 0o700)
@@ -27,11 +27,11 @@ func mkdirSynced(dir string) error {
 	if err != nil {
 		return err
 	}
-	return syncPath(filepath.Dir(dir))
+	return SyncPath(filepath.Dir(dir))
 }
 
-// syncTree makes every file and folder of root durable, and root's own name.
-func syncTree(ctx context.Context, root string) error {
+// SyncTree makes every file and folder of root durable, and root's own name.
+func SyncTree(ctx context.Context, root string) error {
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -39,15 +39,16 @@ func syncTree(ctx context.Context, root string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return syncPath(path)
+		return SyncPath(path)
 	})
 	if err != nil {
 		return err
 	}
-	return syncPath(filepath.Dir(filepath.Clean(root)))
+	return SyncPath(filepath.Dir(filepath.Clean(root)))
 }
 
-func syncPath(path string) error {
+// SyncPath makes one file, or the names in one folder, durable.
+func SyncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -56,10 +57,10 @@ func syncPath(path string) error {
 	return f.Sync()
 }
 
-// copyTree copies regular files and folders; to must not exist. Blocks are
+// CopyTree copies regular files and folders; to must not exist. Blocks are
 // shared where the file system can (FICLONE), never names: a hard link would let
 // the copy's etcd write to the original.
-func copyTree(ctx context.Context, from, to string) error {
+func CopyTree(ctx context.Context, from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -78,11 +79,12 @@ func copyTree(ctx context.Context, from, to string) error {
 		if !d.Type().IsRegular() {
 			return &fs.PathError{Op: "copy", Path: path, Err: errors.New("no regular file")}
 		}
-		return copyFile(path, dst)
+		return CopyFile(path, dst)
 	})
 }
 
-func copyFile(from, to string) error {
+// CopyFile copies one file's bytes; to must not exist.
+func CopyFile(from, to string) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
