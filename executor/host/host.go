@@ -42,10 +42,28 @@ type Host interface {
 	// have taken over, not when etcd serves. A service that another cluster's
 	// file installed is refused.
 	Start(ctx context.Context, members []planner.StartMember) error
-	Adopt(ctx context.Context, places []planner.Place) error
-	// Stop returns when the members' processes have ended. Where a place's service
-	// was installed for another cluster than this one, nothing is stopped.
-	Stop(ctx context.Context, cluster string, places []planner.Place) error
+	// Adopt returns when each running process has a supervisor. None is touched,
+	// started or ended. A process that is not the one planned is refused, and one
+	// that has a keeper, or whose settings can't be told.
+	Adopt(ctx context.Context, members []planner.AdoptMember) error
+	// Stop returns when the members' processes have ended, and those foreign ones
+	// that were named. Where a place's service was installed for another cluster
+	// than this one, nothing is stopped.
+	Stop(ctx context.Context, cluster string, members []planner.StopMember) error
+	// SetAside moves what lies at a place, or behind its fence, to Layout.Aside, and
+	// leaves the path absent. It is refused while a process has it open, and where
+	// it is not whose the plan says.
+	SetAside(ctx context.Context, a planner.SetAside) error
+	// Fence returns when no process has the members' data open any more and none
+	// can start on it; a place that is fenced already is left so. Claim, Restore and
+	// Install take a fenced place for a vacant one; Start is refused there.
+	Fence(ctx context.Context, a planner.Fence) error
+	// Unfence puts data back where it was fenced, with the record of its origin as
+	// it was then; the services stay stopped.
+	Unfence(ctx context.Context, a planner.Unfence) error
+	// Recover works on a copy of what lies behind the fence. A result that is there
+	// already, and is of this request, is left as it is.
+	Recover(ctx context.Context, a planner.Recover, progress Progress) error
 }
 
 // Progress is told about long work: done of total bytes, and what is going on.
@@ -59,6 +77,8 @@ type Facts struct {
 	FreeBytes planner.Fact[int64]
 	// FileSystem tells file systems apart; "" if unknown.
 	FileSystem string
+	// Base is Layout.Base of the place.
+	Base string
 }
 
 // Holder says who holds a lock.

@@ -1,8 +1,10 @@
 package host
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -118,8 +120,48 @@ func (l Layout) Aside() string { return filepath.Join(l.Base(), "aside") }
 // AsideWAL is the same for a WAL directory of its own.
 func (l Layout) AsideWAL() string { return filepath.Join(l.WALDir+".requorum", "aside") }
 
+// Saved has snapshots that were taken from a running survivor.
+func (l Layout) Saved() string { return filepath.Join(l.Base(), "saved") }
+
+// Recovered has what a recovery made of a survivor's copy: the snapshot, its
+// record, and, while it is at work, the copy itself.
+func (l Layout) Recovered() string { return filepath.Join(l.Base(), "recovered") }
+
 // Exists reports whether requorum has kept anything for this place.
 func (l Layout) Exists() bool {
 	_, err := os.Stat(l.Base())
 	return err == nil
+}
+
+// fenceWords begin the plain file that stands where a member was fenced.
+const fenceWords = "requorum fenced this member"
+
+// FencePath is where a fence stands: instead of what would be renamed.
+func (l Layout) FencePath() string {
+	if l.Inside {
+		return l.MemberDir()
+	}
+	return l.DataDir
+}
+
+// FenceText is what the fence at this place says; "" where none stands.
+func (l Layout) FenceText() string { return FenceTextAt(l.FencePath()) }
+
+// FenceTextAt is what a file says that is, or was, a fence; "" for any other.
+func FenceTextAt(path string) string {
+	fi, err := os.Lstat(path)
+	if err != nil || !fi.Mode().IsRegular() || fi.Size() > 1<<16 {
+		return ""
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.HasPrefix(string(b), fenceWords) {
+		return ""
+	}
+	return string(b)
+}
+
+// NewFenceText is one line for people: where the data is, and since when. The
+// slot, which is there once only, tells fences apart.
+func NewFenceText(slot, when string) string {
+	return fmt.Sprintf("%s on %s: etcd must not run here. Its data is in %s, unchanged; `requorum apply` decides what becomes of it.\n", fenceWords, when, slot)
 }

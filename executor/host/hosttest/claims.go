@@ -27,14 +27,14 @@ func abandonedBootstraps(t *testing.T, newHost func(*testing.T) host.Host) {
 		start[0].Args = append(start[0].Args, "--no-such-flag")
 		must(t, h.Start(ctx(t), start))
 		eventually(t, "it was tried again", func() bool { return c.observe(t, h)["m1"].Service.Value.Restarts > 0 })
-		must(t, h.Stop(ctx(t), clusterName, c.places))
+		must(t, h.Stop(ctx(t), clusterName, c.stops()))
 		wantData(t, c.observe(t, h), nothingLost)
 	}
 	claim("token-good")
 	wantData(t, c.observe(t, h), nothingLost)
 	must(t, h.Start(ctx(t), c.start("token-good", true)))
 	c.serves(t)
-	must(t, h.Stop(ctx(t), clusterName, c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.stops()))
 
 	lost := func(d planner.DataDir) bool { return len(d.Evidence) > 0 }
 	if err := os.RemoveAll(c.places[0].DataDir); err != nil { // this test's own
@@ -63,7 +63,7 @@ func anotherCluster(t *testing.T, newHost func(*testing.T) host.Host) {
 	}
 	// m0 has no service at all: it is not touched either.
 	free := planner.Place{Name: "m0", DataDir: dir + "/m0"}
-	if h.Stop(ctx(t), "other", append([]planner.Place{free}, c.places...)) == nil {
+	if h.Stop(ctx(t), "other", append([]planner.StopMember{{Place: free}}, c.stops()...)) == nil {
 		t.Error("another cluster's member was stopped")
 	}
 	for name, f := range c.observe(t, h) {
@@ -71,7 +71,7 @@ func anotherCluster(t *testing.T, newHost func(*testing.T) host.Host) {
 			t.Errorf("%s: %+v, was %+v", name, f.Service.Value, before[name].Service.Value)
 		}
 	}
-	must(t, h.Stop(ctx(t), clusterName, c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.stops()))
 	at := tree(t, dir)
 	theirs := c.start("token-one", false)
 	for i := range theirs {
@@ -81,6 +81,6 @@ func anotherCluster(t *testing.T, newHost func(*testing.T) host.Host) {
 		t.Error("another cluster's member was started")
 	}
 	same(t, at, tree(t, dir))
-	must(t, h.Stop(ctx(t), "other", []planner.Place{free}))
+	must(t, h.Stop(ctx(t), "other", []planner.StopMember{{Place: free}}))
 	same(t, at, tree(t, dir))
 }

@@ -167,7 +167,7 @@ func makeSnapshot(t *testing.T, h host.Host, keys int) saved {
 	must(t, err)
 	path := filepath.Join(dir, "snapshot.db")
 	must(t, os.WriteFile(path, b, 0o600))
-	must(t, h.Stop(ctx(t), clusterName, c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.stops()))
 	sum := sha256.Sum256(b[:len(b)-sha256.Size])
 	return saved{path, hex.EncodeToString(sum[:]), revision, keys}
 }
@@ -178,7 +178,7 @@ func (c *cluster) restore(s saved, token string) planner.Restore {
 
 func stopAtEnd(t *testing.T, h host.Host, c *cluster) {
 	t.Cleanup(func() {
-		if err := h.Stop(ctx(t), clusterName, c.places); err != nil {
+		if err := h.Stop(ctx(t), clusterName, c.stops()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -249,4 +249,22 @@ func (c *cluster) install(token string) planner.Install {
 		a.Members = append(a.Members, planner.InstallMember{Place: p})
 	}
 	return a
+}
+
+// stops names the members with nothing foreign on them.
+func (c *cluster) stops() []planner.StopMember {
+	var out []planner.StopMember
+	for _, p := range c.places {
+		out = append(out, planner.StopMember{Place: p})
+	}
+	return out
+}
+
+// adopts names the members as requorum's own.
+func (c *cluster) adopts() []planner.AdoptMember {
+	var out []planner.AdoptMember
+	for _, p := range c.places {
+		out = append(out, planner.AdoptMember{StartMember: planner.StartMember{Place: p, Cluster: clusterName}})
+	}
+	return out
 }

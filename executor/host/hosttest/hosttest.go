@@ -37,8 +37,23 @@ func Run(t *testing.T, newHost func(t *testing.T) host.Host) {
 		{"CancelledRequests", cancelled},
 		{"AbandonedBootstraps", abandonedBootstraps},
 		{"AnotherCluster", anotherCluster},
+		{"AdoptsForeign", adoptsForeign},
+		{"KeptForeign", keptForeign},
+		{"FencedAgainstALoop", fencedAgainstLoop},
+		{"FencedAndReplaced", together(fencedAndReplaced)},
+		{"Replaced", together(replaced)},
+		{"Recovered", together(recovered)},
+		{"RecoveredInPlace", together(recoveredInPlace)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newHost) })
+	}
+}
+
+// together runs a long test beside others of its kind.
+func together(test func(*testing.T, func(*testing.T) host.Host)) func(*testing.T, func(*testing.T) host.Host) {
+	return func(t *testing.T, newHost func(*testing.T) host.Host) {
+		t.Parallel()
+		test(t, newHost)
 	}
 }
 
@@ -196,13 +211,13 @@ func nothingStaged(t *testing.T, newHost func(*testing.T) host.Host) {
 	for _, err := range []error{
 		h.Install(ctx(t), c.install("token-one")),
 		h.Trial(ctx(t), planner.Trial{Place: c.places[0], Token: "token-one"}, nil),
-		h.Adopt(ctx(t), c.places),
+		h.Adopt(ctx(t), c.adopts()),
 	} {
 		if err == nil {
 			t.Error("nothing is there, and it was done")
 		}
 	}
-	must(t, h.Stop(ctx(t), clusterName, c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.stops()))
 	same(t, before, tree(t, dir))
 }
 

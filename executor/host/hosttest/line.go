@@ -67,8 +67,8 @@ func wholeLine(t *testing.T, newHost func(*testing.T) host.Host) {
 		t.Error("a running member's data was swapped")
 	}
 	c.serves(t)
-	must(t, h.Stop(ctx(t), clusterName, c.places))
-	must(t, h.Stop(ctx(t), clusterName, c.places))
+	must(t, h.Stop(ctx(t), clusterName, c.stops()))
+	must(t, h.Stop(ctx(t), clusterName, c.stops()))
 	for name, f := range c.observe(t, h) {
 		if f.Service.Value.State != planner.ServiceStopped || f.Data.Value.HeldBy != 0 {
 			t.Errorf("%s was stopped: %+v", name, f.Service.Value)
@@ -95,13 +95,13 @@ func wholeLine(t *testing.T, newHost func(*testing.T) host.Host) {
 func adoption(t *testing.T, h host.Host, c *cluster) {
 	before := c.observe(t, h)
 	wantData(t, before, func(d planner.DataDir) bool { return d.EverRan && d.ProvenanceAgrees && d.HeldBy > 0 })
-	must(t, h.Adopt(ctx(t), c.places)) // all are supervised: nothing
+	must(t, h.Adopt(ctx(t), c.adopts())) // all are supervised: nothing
 	must(t, syscall.Kill(before["m1"].Service.Value.SupervisorPID, syscall.SIGKILL))
 	eventually(t, "m1 is without a supervisor", func() bool { return c.observe(t, h)["m1"].Service.Value.SupervisorPID == 0 })
 	if s := c.observe(t, h)["m1"].Service.Value; s.State != planner.ServiceRunning || s.PID != before["m1"].Service.Value.PID {
 		t.Errorf("m1 did not run on: %+v", s)
 	}
-	must(t, h.Adopt(ctx(t), c.places))
+	must(t, h.Adopt(ctx(t), c.adopts()))
 	for name, f := range c.observe(t, h) {
 		was, is := before[name].Service.Value, f.Service.Value
 		if is.PID != was.PID || is.SupervisorPID == 0 || (is.SupervisorPID == was.SupervisorPID) != (name != "m1") || is.Restarts != 0 {

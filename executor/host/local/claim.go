@@ -47,10 +47,7 @@ func (d *Driver) Claim(ctx context.Context, a planner.Claim) error {
 
 // claimable refuses to give a new identity to a place that has data.
 func claimable(l host.Layout, p *planner.Provenance) error {
-	if process.Vacant(l.DataDir) && (l.WALDir == "" || process.Vacant(l.WALDir)) {
-		return nil
-	}
-	if is(l.DataDir, l.WALDir, p) {
+	if vacant(l) || is(l.DataDir, l.WALDir, p) {
 		return nil
 	}
 	if cluster, member, err := etcd.Identity(l.DataDir, l.WALDir); err == nil {

@@ -42,7 +42,7 @@ func install(m planner.InstallMember, token string) error {
 		return fmt.Errorf("its record is of token %s, not of %s", prov.Token, token)
 	}
 	if stagedToken(l) != token {
-		if is(l.DataDir, l.WALDir, prov) {
+		if installed(l, prov) {
 			return tidy(l) // done before
 		}
 		return fmt.Errorf("nothing is staged under token %s", token)
@@ -58,7 +58,7 @@ func install(m planner.InstallMember, token string) error {
 			return err
 		}
 	}
-	if !is(l.DataDir, l.WALDir, prov) {
+	if !installed(l, prov) {
 		return fmt.Errorf("%s does not hold what was put there", l.DataDir)
 	}
 	return tidy(l)
@@ -70,7 +70,11 @@ func free(l host.Layout, prov *planner.Provenance, over planner.Identity) error 
 	if s := process.Status(l); s.State == planner.ServiceRunning || s.State == planner.ServiceBackoff {
 		return fmt.Errorf("its service is %s (pid %d, supervisor %d): stop it first", s.State, s.PID, s.SupervisorPID)
 	}
+	behind, isFenced := fenced(l)
 	data := etcd.ReadDataDir(l.DataDir, l.WALDir)
+	if isFenced {
+		data = etcd.ReadDataDir(behind.dataDir(), l.WALDir)
+	}
 	if !data.Known() {
 		return fmt.Errorf("%s can't be read, so it is not moved: %s", l.DataDir, data.Why)
 	}
@@ -82,6 +86,7 @@ func free(l host.Layout, prov *planner.Provenance, over planner.Identity) error 
 		return fmt.Errorf("%s is in use by process %d: stop it first", l.DataDir, d.HeldBy)
 	case d.HeldBy < 0:
 		return fmt.Errorf("%s is in use by a process that can't be named: stop it first", l.DataDir)
+	case isFenced: // what is behind the fence stays there
 	case d.State == planner.DirPresent && there != ours && (there != over || over == planner.Identity{}):
 		return fmt.Errorf("%s holds data that the plan did not see there (cluster %q, member %q): plan again", l.DataDir, there.ClusterID, there.MemberID)
 	}
@@ -171,6 +176,7 @@ func tidy(l host.Layout) error {
 	for _, u := range units(l) {
 		removeEmptySlots(u)
 	}
+	dropFences(l)
 	if l.WALDir != "" {
 		removeEmpty([]string{filepath.Dir(l.StagingWAL())})
 	}

@@ -2,8 +2,9 @@
 // is also what the agent runs on the far side of ssh.
 //
 // What it changes lies in host.Layout's folder beside each data directory, but
-// for the data directories themselves, which only Install puts in place, and for
-// the empty one that a bootstrap's first start is given (package process).
+// for the data directories themselves, which Install puts in place, Fence, Unfence
+// and SetAside move, and for the empty one that a first start is given (package
+// process).
 //
 // The order of writes is what makes every request repeatable after any crash:
 // the provenance with its token before the first staged byte, the mark
@@ -22,6 +23,7 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
 )
 
@@ -63,6 +65,13 @@ func each(n int, do func(i int) error) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// installed reports whether what the provenance leads to is in place: not only a
+// log of its own, while the data waits, and not the old data behind a fence, which
+// in a recovery in place has the same IDs.
+func installed(l host.Layout, p *planner.Provenance) bool {
+	return l.FenceText() == "" && !process.Vacant(l.DataDir) && is(l.DataDir, l.WALDir, p)
 }
 
 // is reports whether the directories hold what the provenance leads to.

@@ -63,6 +63,7 @@ func installInside(t *testing.T, at string) {
 		must(t, install(overOld(p), token))
 		must(t, install(overOld(p), token))
 		checkInstalledInside(t, p, l, old)
+		fenceInside(t, p, l)
 	}
 }
 

@@ -52,7 +52,7 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 	if err != nil {
 		return unknownFacts(err.Error())
 	}
-	f := host.Facts{Data: etcd.ReadDataDir(l.DataDir, l.WALDir), FreeBytes: freeBytes(l.DataDir), FileSystem: fileSystem(l.DataDir)}
+	f := host.Facts{Data: readPlace(l), FreeBytes: freeBytes(l.DataDir), FileSystem: fileSystem(l.DataDir), Base: l.Base()}
 	if _, err := os.ReadDir(l.Base()); err != nil && !notExist(err) {
 		f.Data = planner.Unknown[planner.DataDir](err.Error())
 		f.Service = planner.Unknown[planner.Service](err.Error())
@@ -64,7 +64,25 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 			f.Data = planner.Unknown[planner.DataDir](err.Error())
 		}
 	}
+	if pid := f.Data.Value.HeldBy; f.Data.Known() && f.Service.Known() && pid > 0 && pid != f.Service.Value.PID {
+		f.Service.Value.Foreign = process.Foreign(pid)
+	}
 	return f
+}
+
+// readPlace reads what lies at a place, or behind the fence that stands there.
+func readPlace(l host.Layout) planner.Fact[planner.DataDir] {
+	s, ok := fenced(l)
+	if !ok {
+		return etcd.ReadDataDir(l.DataDir, l.WALDir)
+	}
+	behind := etcd.ReadDataDir(s.dataDir(), l.WALDir)
+	if !behind.Known() {
+		return behind
+	}
+	return planner.Known(planner.DataDir{
+		Path: l.DataDir, State: planner.DirFenced, Fenced: &behind.Value, HeldBy: behind.Value.HeldBy,
+	})
 }
 
 // service is unknown, not absent, where its records can't be read: somebody else
@@ -98,7 +116,7 @@ func (d *Driver) addRecords(l host.Layout, data *planner.DataDir) error {
 		// With a WAL directory of its own the log is swapped before the data: it
 		// alone proves nothing as long as the data waits.
 		(l.WALDir == "" || data.Staged != prov.Token)
-	if data.State == planner.DirAbsent || data.State == planner.DirEmpty {
+	if data.State == planner.DirAbsent || data.State == planner.DirEmpty || data.State == planner.DirFenced {
 		data.Evidence = append(data.Evidence, d.evidence(l, prov, provErr, ran)...)
 	}
 	return nil

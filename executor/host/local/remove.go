@@ -14,12 +14,12 @@ import (
 // Everything that this package removes goes through this file.
 
 // removeOwn removes one of requorum's own half-made copies, with all that is in
-// it: a staging that is not complete or that was put in place, or a trial's
-// throwaway copy. It refuses any path that is not one of the member's own
-// staging and trial folders, or that leads out of them through a symbolic link.
+// it: a staging that is not complete or that was put in place, or the throwaway
+// copy of a trial or of a recovery. It refuses any path that is not one of these
+// folders of the member's, or that leads out of them through a symbolic link.
 // A user's directories never lie in them (see install.go).
 func removeOwn(l host.Layout, path string) error {
-	roots := []string{l.Staging(), l.Trial()}
+	roots := []string{l.Staging(), l.Trial(), recoverWork(l)}
 	if l.WALDir != "" {
 		roots = append(roots, l.StagingWAL())
 	}
@@ -39,7 +39,7 @@ func removeOwn(l host.Layout, path string) error {
 			return err
 		}
 		if ok && !within(l.DataDir, path) && (l.WALDir == "" || !within(l.WALDir, path)) {
-			// Staging and trial copies only, as just checked: never the data itself.
+			// Staging and throwaway copies only, as just checked: never the data itself.
 			return os.RemoveAll(path)
 		}
 	}
@@ -71,6 +71,39 @@ func inRoot(root, path string) (bool, error) {
 // evidence of any.
 func removeUntouched(l host.Layout) error {
 	if err := os.Remove(l.Ran()); err != nil {
+		return err
+	}
+	return host.SyncDir(l.Base())
+}
+
+// removeFenceFile removes the plain file of a fence: requorum's own words, which
+// are read here once more, in a regular file. A directory can't be removed by it.
+func removeFenceFile(path string) error {
+	if host.FenceTextAt(path) == "" {
+		return fmt.Errorf("not removed: %s is no fence", path)
+	}
+	if err := unix.Unlink(path); err != nil { // of a file only
+		return err
+	}
+	return host.SyncDir(filepath.Dir(path))
+}
+
+// removeFence removes a fence's plain file from a slot, and the marks that were
+// written for it; the slot goes only if nothing else is in it.
+func removeFence(s slot) {
+	if removeFenceFile(s.fenceIn) != nil || s.name != "" {
+		return
+	}
+	for _, mark := range []string{s.fenceFile(), s.mark()} {
+		_ = unix.Unlink(mark) // requorum's own small files about what is not there
+	}
+	removeEmpty([]string{s.dir, filepath.Dir(s.dir)})
+}
+
+// removeRecord removes a record of origin, of which a copy is kept beside it, for
+// data that never came: requorum's own small file, never data.
+func removeRecord(l host.Layout) error {
+	if err := os.Remove(l.Provenance()); err != nil {
 		return err
 	}
 	return host.SyncDir(l.Base())

@@ -29,6 +29,12 @@ type pending struct {
 
 // Restore implements host.Host.
 func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.Progress) error {
+	if a.Recovered {
+		var err error
+		if a, err = withRecord(a); err != nil {
+			return err
+		}
+	}
 	todo, err := toStage(a)
 	if err != nil || len(todo) == 0 {
 		return err
@@ -74,9 +80,13 @@ func toStage(a planner.Restore) ([]pending, error) {
 			return nil, fmt.Errorf("%s: the WAL directory %s is a mount point or a link, so it can't be swapped; use a folder in it as wal_dir", m.Name, l.WALDir)
 		}
 		staged := stagedToken(l) == m.Provenance.Token
-		// With a WAL directory of its own, a log in place proves nothing while
-		// the data waits: then it counts as staged.
-		if staged || is(l.DataDir, l.WALDir, &m.Provenance) && !process.Vacant(l.DataDir) {
+		if staged { // its record may have been superseded since, by an Unfence
+			if err := record(l, m.Provenance); err != nil {
+				return nil, fmt.Errorf("%s: record the data's origin: %w", m.Name, err)
+			}
+			continue
+		}
+		if installed(l, &m.Provenance) {
 			continue
 		}
 		todo = append(todo, pending{l, m.Name, m.Provenance})

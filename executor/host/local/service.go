@@ -3,8 +3,10 @@ package local
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
 )
@@ -24,21 +26,18 @@ func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error
 		if err != nil {
 			return err
 		}
-		cfg := process.Config{
-			Name: m.Name, Cluster: m.Cluster, DataDir: l.DataDir, WALDir: l.WALDir, Binary: m.Binary, Args: m.Args,
-			ClusterID: m.ClusterID, MemberID: m.MemberID, Bootstrap: m.Bootstrap,
+		if text := l.FenceText(); text != "" {
+			return fmt.Errorf("%s: not started: it is fenced: %s", m.Name, strings.TrimSpace(text))
 		}
-		// Its own token, where the record is of this identity.
-		if p, err := readProvenance(l); err == nil && p.ClusterID == m.ClusterID && p.MemberID == m.MemberID {
-			cfg.Token = p.Token
-			// What an Install left that was killed after its last rename.
-			if is(l.DataDir, l.WALDir, p) {
-				if err := tidy(l); err != nil {
-					return fmt.Errorf("%s: %w", m.Name, err)
-				}
-			}
-		} else if m.Bootstrap {
+		cfg, prov := config(m, l)
+		switch {
+		case prov == nil && m.Bootstrap:
 			return fmt.Errorf("%s: not started: its new identity was not recorded first", m.Name)
+		case prov != nil && is(l.DataDir, l.WALDir, prov):
+			// What an Install left that was killed after its last rename.
+			if err := tidy(l); err != nil {
+				return fmt.Errorf("%s: %w", m.Name, err)
+			}
 		}
 		_, err = process.Start(ctx, d.self, cfg, l)
 		return err
@@ -57,15 +56,39 @@ func claimedBy(p planner.Place, cluster string) error {
 	return nil
 }
 
+// config is what a member's supervisor is to run, under its own token where the
+// record is of this identity.
+func config(m planner.StartMember, l host.Layout) (cfg process.Config, prov *planner.Provenance) {
+	cfg = process.Config{
+		Name: m.Name, Cluster: m.Cluster, DataDir: l.DataDir, WALDir: l.WALDir, Binary: m.Binary,
+		Args: m.Args, Carried: m.Carried, ClusterID: m.ClusterID, MemberID: m.MemberID, Bootstrap: m.Bootstrap,
+	}
+	if p, err := readProvenance(l); err == nil && p.ClusterID == m.ClusterID && p.MemberID == m.MemberID {
+		cfg.Token, prov = p.Token, p
+	}
+	return cfg, prov
+}
+
 // Adopt implements host.Host.
-func (d *Driver) Adopt(ctx context.Context, places []planner.Place) error {
-	return each(len(places), func(i int) error {
-		l, err := layout(places[i])
-		if err == nil {
+func (d *Driver) Adopt(ctx context.Context, members []planner.AdoptMember) error {
+	for _, m := range members {
+		if err := claimedBy(m.Place, m.Cluster); err != nil {
+			return err
+		}
+	}
+	return each(len(members), func(i int) error {
+		m := members[i]
+		l, err := layout(m.Place)
+		switch {
+		case err != nil:
+		case m.PID == 0:
 			err = process.Adopt(ctx, d.self, l)
+		default:
+			cfg, _ := config(m.StartMember, l)
+			err = process.AdoptForeign(ctx, d.self, cfg, m.PID, m.Start, l)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", places[i].Name, err)
+			return fmt.Errorf("%s: %w", m.Name, err)
 		}
 		return nil
 	})
@@ -80,20 +103,30 @@ const stopStagger = 2 * time.Second
 // of them to take over (etcdserver TryTransferLeadershipOnShutdown); one that
 // takes long does not hold up the rest. None is stopped where one belongs to
 // another cluster.
-func (d *Driver) Stop(ctx context.Context, cluster string, places []planner.Place) error {
-	for _, p := range places {
+func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.StopMember) error {
+	for _, m := range members {
 		if cluster == "" {
 			continue
 		}
-		if err := claimedBy(p, cluster); err != nil {
+		if err := claimedBy(m.Place, cluster); err != nil {
 			return err
 		}
 	}
-	ended := make([]chan struct{}, len(places))
+	return staggered(len(members), func(i int) error {
+		if err := stop(ctx, members[i]); err != nil {
+			return fmt.Errorf("%s: %w", members[i].Name, err)
+		}
+		return nil
+	})
+}
+
+// staggered is each, one after the other unless one takes long.
+func staggered(n int, do func(i int) error) error {
+	ended := make([]chan struct{}, n)
 	for i := range ended {
 		ended[i] = make(chan struct{})
 	}
-	return each(len(places), func(i int) error {
+	return each(n, func(i int) error {
 		defer close(ended[i])
 		for _, before := range ended[:i] {
 			select {
@@ -101,13 +134,18 @@ func (d *Driver) Stop(ctx context.Context, cluster string, places []planner.Plac
 			case <-time.After(stopStagger):
 			}
 		}
-		l, err := layout(places[i])
-		if err == nil {
-			err = process.Stop(ctx, l)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", places[i].Name, err)
-		}
-		return nil
+		return do(i)
 	})
+}
+
+// stop ends requorum's own service first: an adopted process is its child.
+func stop(ctx context.Context, m planner.StopMember) error {
+	l, err := layout(m.Place)
+	if err != nil {
+		return err
+	}
+	if err := process.Stop(ctx, l); err != nil || m.PID == 0 {
+		return err
+	}
+	return process.StopForeign(ctx, m.PID, m.Start, l)
 }

@@ -43,6 +43,8 @@ func units(l host.Layout) []unit {
 type slot struct {
 	dir  string
 	name string // of what lies in it; "" for nothing
+	// fenceIn is the plain file of a fence that lies in it: never data.
+	fenceIn string
 }
 
 // swapMark is written into a slot before a staged directory is moved there to be
@@ -73,7 +75,10 @@ func slots(aside string) []slot {
 	for _, e := range entries {
 		s := slot{dir: filepath.Join(aside, e.Name())}
 		for _, name := range []string{"data", "member", "wal"} {
-			if _, err := os.Lstat(filepath.Join(s.dir, name)); err == nil {
+			path := filepath.Join(s.dir, name)
+			if host.FenceTextAt(path) != "" {
+				s.fenceIn = path
+			} else if _, err := os.Lstat(path); err == nil {
 				s.name = name
 			}
 		}

@@ -16,9 +16,15 @@ func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(form
 // starting would do harm, and leaves the marker Ran behind otherwise.
 func (s *supervisor) mayStart() error {
 	c := s.cfg
+	if why := fenced(s.layout); why != "" {
+		return refuse("%s", why)
+	}
 	if p, _, found := find(s.layout); found {
 		// Tried again later: it may be a tool that is soon done.
 		return fmt.Errorf("process %d, which requorum did not start, has the data directory %s in its command line", p.PID, c.DataDir)
+	}
+	if users, err := users(c.DataDir, c.WALDir); err == nil && len(users) > 0 {
+		return fmt.Errorf("process %d, which requorum did not start, runs on the data directory %s", users[0].PID, c.DataDir)
 	}
 	if _, err := os.Stat(c.Private); err != nil {
 		return refuse("requorum's private copy of etcd can't be used: %v", err)

@@ -25,6 +25,8 @@ type Config struct {
 	Binary string `json:"binary,omitempty"`
 	// Args are etcd's flags; the absolute data directory is among them.
 	Args []string `json:"args"`
+	// Carried are those of Args that came along when the member was adopted.
+	Carried []string `json:"carried,omitempty"`
 	// ClusterID and MemberID, in hex, are what the directories must hold
 	// whenever etcd is started.
 	ClusterID string `json:"cluster_id"`

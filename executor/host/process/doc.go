@@ -21,6 +21,13 @@
 //   - A pid is believed only with its start time and the boot it belongs to, and
 //     with a command line that names this very folder or data directory: a copied
 //     folder holds the record of the original's processes.
+//   - An etcd that somebody else started is taken over by its pid and start time,
+//     while it has the data directory's files open, and is not touched. Once it
+//     has ended, etcd is started as service.json says. One that has a keeper of
+//     its own, or --force-new-cluster, is not taken.
+//   - Where a fence stands (host.Layout.FencePath), nothing is started.
+//   - An etcd that was removed from its cluster, or whose data was taken away
+//     behind its back, is not started again: its own words say so ("failed").
 //   - A service belongs to the cluster whose file installed it.
 //   - After a crash etcd is started again with growing pauses (100 ms to 10 s).
 //   - No environment variable reaches etcd that would change its settings.

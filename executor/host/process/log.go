@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -70,6 +71,7 @@ type line struct {
 const (
 	loggerName = "requorum"
 	startMsg   = "starting etcd"
+	adoptMsg   = "supervising an etcd that was started elsewhere"
 )
 
 func say(w io.Writer, level, msg string) {
@@ -122,7 +124,7 @@ func parseWords(b []byte) (loud, faint string) {
 			continue
 		}
 		switch {
-		case l.Logger == loggerName && strings.HasPrefix(l.Msg, startMsg):
+		case l.begins():
 			loud, faint, plain = "", "", false
 		case l.Logger == loggerName:
 		case l.Level == "error", l.Level == "fatal", l.Level == "panic", l.Level == "dpanic":
@@ -132,6 +134,34 @@ func parseWords(b []byte) (loud, faint string) {
 		}
 	}
 	return clip(loud), clip(faint)
+}
+
+// begins reports whether the words of another etcd follow.
+func (l line) begins() bool {
+	return l.Logger == loggerName && (strings.HasPrefix(l.Msg, startMsg) || strings.HasPrefix(l.Msg, adoptMsg))
+}
+
+// final are the words with which etcd ends for good: removed from the cluster, or
+// robbed of what it had told the leader to have (raft commitTo), or left alone by
+// a force-new-cluster that it was not fit for.
+var final = regexp.MustCompile(`th(e|is) member has been permanently removed|removed all voters|tocommit\(\d+\) is out of range \[lastIndex\(\d+\)\]`)
+
+// finalWords are such words of the etcd that has just ended; "" for none.
+func finalWords(path string) string {
+	words := ""
+	for raw := range bytes.SplitSeq(tail(path, 256<<10), []byte("\n")) {
+		var l line
+		if json.Unmarshal(raw, &l) != nil {
+			l = line{Msg: strings.TrimSpace(string(raw))}
+		}
+		switch {
+		case l.begins():
+			words = ""
+		case l.Logger != loggerName && final.MatchString(l.words()):
+			words = l.words()
+		}
+	}
+	return clip(words)
 }
 
 func (l line) words() string {

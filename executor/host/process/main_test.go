@@ -51,6 +51,9 @@ func standIn(dir string, args []string) {
 		switch a {
 		case "--stubborn":
 			signal.Ignore(syscall.SIGTERM)
+		case "--ruined":
+			time.Sleep(200 * time.Millisecond)
+			panic("removed all voters")
 		case "--chatty":
 			go func() {
 				for i := 0; ; i++ {

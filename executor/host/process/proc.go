@@ -149,10 +149,8 @@ func hasDataDir(args []string, dir string) bool {
 // ours is whether it runs from our private copies. It closes the gap between
 // starting etcd and writing its pid down.
 func find(l host.Layout) (p procID, ours, found bool) {
-	dirs, _ := os.ReadDir("/proc")
-	for _, d := range dirs {
-		pid, err := strconv.Atoi(d.Name())
-		if err != nil || !hasDataDir(cmdline(pid), l.DataDir) {
+	for _, pid := range pids() {
+		if !hasDataDir(cmdline(pid), l.DataDir) {
 			continue
 		}
 		id, ended, err := lookup(pid)
@@ -173,10 +171,8 @@ func find(l host.Layout) (p procID, ours, found bool) {
 // Supervisor gives the pid of a supervisor of l that is at work, or 0. It looks at
 // the processes themselves, so that one which has not reported yet is found too.
 func Supervisor(l host.Layout) int {
-	dirs, _ := os.ReadDir("/proc")
-	for _, d := range dirs {
-		pid, err := strconv.Atoi(d.Name())
-		if err != nil || !supervises(cmdline(pid), l) {
+	for _, pid := range pids() {
+		if !supervises(cmdline(pid), l) {
 			continue
 		}
 		if _, ended, err := lookup(pid); err == nil && !ended {

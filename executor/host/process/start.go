@@ -119,26 +119,6 @@ func compare(st state, cfg Config) Outcome {
 	return Already
 }
 
-// Adopt gives a running etcd, whose supervisor is gone, a supervisor again. It
-// does not touch the process, and starts nothing where there is none to adopt.
-func Adopt(ctx context.Context, self string, l host.Layout) error {
-	st, err := readState(l)
-	if err != nil && !absent(err) {
-		return err
-	}
-	if st.supervised(l) {
-		return nil
-	}
-	if _, ok := runningChild(l, st); !ok {
-		return fmt.Errorf("nothing to adopt: no etcd that requorum started runs on %s", l.DataDir)
-	}
-	agent, err := privateSelf(self, l)
-	if err != nil {
-		return err
-	}
-	return spawn(ctx, agent, l)
-}
-
 // spawn starts the supervisor, detached, and waits until it has taken over.
 func spawn(ctx context.Context, agent string, l host.Layout) error {
 	log, err := openLog(l.Log())

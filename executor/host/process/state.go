@@ -16,8 +16,11 @@ const starting planner.ServiceState = "starting"
 type state struct {
 	Supervisor procID `json:"supervisor"`
 	// Child is the etcd that was started or adopted last.
-	Child procID               `json:"child"`
-	State planner.ServiceState `json:"state"`
+	Child procID `json:"child"`
+	// Adopted is true where somebody else started Child: its command line need not
+	// name the data directory.
+	Adopted bool                 `json:"adopted,omitempty"`
+	State   planner.ServiceState `json:"state"`
 	// Restarts counts the starts after a crash since the service was last
 	// started by request.
 	Restarts int    `json:"restarts"`
@@ -63,7 +66,7 @@ func Status(l host.Layout) planner.Service {
 	out := planner.Service{
 		Cluster: cfg.Cluster,
 		State:   planner.ServiceStopped, Restarts: st.Restarts, Since: st.Since,
-		LastError: st.LastError, Binary: cfg.Binary, Args: cfg.Args, Log: l.Log(),
+		LastError: st.LastError, Binary: cfg.Binary, Args: cfg.Args, Carried: cfg.Carried, Log: l.Log(),
 	}
 	if out.Binary == "" {
 		out.Binary = "requorum"
@@ -98,7 +101,7 @@ func noService(l host.Layout, err error) planner.Service {
 
 // runningChild finds the living etcd of this service.
 func runningChild(l host.Layout, st state) (procID, bool) {
-	if st.Child.alive() && hasDataDir(cmdline(st.Child.PID), l.DataDir) {
+	if st.Child.alive() && (hasDataDir(cmdline(st.Child.PID), l.DataDir) || st.Adopted && holds(st.Child.PID, l.DataDir, l.WALDir)) {
 		return st.Child, true
 	}
 	p, ours, found := find(l)

@@ -87,26 +87,67 @@ func stopOrphan(ctx context.Context, l host.Layout, st state) error {
 		return err
 	}
 	cfg, _ := ReadConfig(l)
-	if err := id.signal(unix.SIGTERM); err != nil {
-		return fmt.Errorf("stop etcd (pid %d): %w", id.PID, err)
-	}
-	exit := "ended after SIGTERM"
-	patience, cancel := context.WithTimeout(ctx, cfg.stopTimeout())
-	defer cancel()
-	if id.wait(patience) != nil {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("etcd (pid %d) was told to stop and has not ended yet: %w", id.PID, err)
-		}
-		if err := id.signal(unix.SIGKILL); err != nil {
-			return fmt.Errorf("kill etcd (pid %d): %w", id.PID, err)
-		}
-		exit = fmt.Sprintf("killed: it did not end within %s of SIGTERM", cfg.stopTimeout())
-		if err := id.wait(ctx); err != nil {
-			return err
-		}
+	exit, err := id.end(ctx, cfg.stopTimeout())
+	if err != nil {
+		return err
 	}
 	return markStopped(l, st, exit)
 }
+
+// end stops that very process: SIGTERM, and SIGKILL when that took longer than
+// patience. It says how that went.
+func (p procID) end(ctx context.Context, patience time.Duration) (string, error) {
+	if err := p.signal(unix.SIGTERM); err != nil {
+		return "", fmt.Errorf("stop etcd (pid %d): %w", p.PID, err)
+	}
+	limit, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if p.wait(limit) == nil {
+		return "ended after SIGTERM", nil
+	}
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("etcd (pid %d) was told to stop and has not ended yet: %w", p.PID, err)
+	}
+	if err := p.signal(unix.SIGKILL); err != nil {
+		return "", fmt.Errorf("kill etcd (pid %d): %w", p.PID, err)
+	}
+	return fmt.Sprintf("killed: it did not end within %s of SIGTERM", patience), p.wait(ctx)
+}
+
+// StopForeign ends a process that somebody else started, where it still is the
+// one that the plan named and has the member's files open.
+func StopForeign(ctx context.Context, pid int, start uint64, l host.Layout) error {
+	id, gone, err := named(pid, start, l.DataDir, l.WALDir)
+	if err != nil || gone {
+		return err
+	}
+	_, err = id.end(ctx, Config{}.stopTimeout())
+	return err
+}
+
+// EndUsers ends whatever has files of the member in these directories open for
+// writing, whoever started it, until nobody has, or ctx ends. It gives back how
+// many there were.
+func EndUsers(ctx context.Context, dataDir, walDir string) (ended int, err error) {
+	for {
+		all, err := users(dataDir, walDir)
+		if err != nil || len(all) == 0 {
+			return ended, err
+		}
+		for _, id := range all {
+			if err := ctx.Err(); err != nil {
+				return ended, fmt.Errorf("process %d still has %s open: %w", id.PID, dataDir, err)
+			}
+			if _, err := id.end(ctx, endPatience); err != nil {
+				return ended, err
+			}
+			ended++
+		}
+	}
+}
+
+// endPatience is how long one that is ended for a fence may take.
+const endPatience = 15 * time.Second
 
 // markStopped records that it was requorum's doing. A failed service stays
 // failed, and one that was never started gets no record.

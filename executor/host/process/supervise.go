@@ -105,6 +105,10 @@ func (s *supervisor) run() error {
 		case s.watch(c):
 			s.set(planner.ServiceStopped)
 			return nil
+		default:
+			if words := finalWords(s.layout.Log()); words != "" {
+				return s.fail(refuse("etcd is not started again, for that can't help: %s", words))
+			}
 		}
 		if s.pause() {
 			s.set(planner.ServiceStopped)
@@ -136,7 +140,8 @@ func (s *supervisor) next(first bool) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.state.Child, s.state.Args, s.state.Private = c.id, s.cfg.Args, s.cfg.Private
+	s.state.Child, s.state.Adopted = c.id, false
+	s.state.Args, s.state.Private = s.cfg.Args, s.cfg.Private
 	s.set(planner.ServiceRunning)
 	return c, nil
 }
@@ -146,7 +151,11 @@ func (s *supervisor) adopt() (*child, bool) {
 	if !ok {
 		return nil, false
 	}
-	say(s.log, "info", fmt.Sprintf("supervising the running etcd, pid %d", id.PID))
+	msg := "supervising the running etcd"
+	if s.state.Adopted {
+		msg = adoptMsg // its words are elsewhere: those before are not its own
+	}
+	say(s.log, "info", fmt.Sprintf("%s, pid %d", msg, id.PID))
 	s.state.Child = id
 	s.set(planner.ServiceRunning)
 	return watchChild(id), true
