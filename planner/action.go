@@ -40,8 +40,12 @@ type ClaimMember struct {
 // their data directories. Nothing at the data directories' own paths changes.
 // The token is recorded (as Claim does) before the first byte is staged.
 type Restore struct {
-	Snapshot      string        `json:"snapshot"` // path on this machine
-	SHA256        string        `json:"sha256"`   // of the bbolt bytes, as the plan saw it
+	Snapshot string `json:"snapshot"`         // path on this machine
+	SHA256   string `json:"sha256,omitempty"` // of the bbolt bytes, as the plan saw it
+	// Recovered is true where the snapshot is what a Recover before it makes: its
+	// sha256 and revision are then read from the record that Recover leaves, and
+	// entered into the members' provenance.
+	Recovered     bool          `json:"recovered,omitempty"`
 	SkipHashCheck bool          `json:"skip_hash_check,omitempty"`
 	RevisionBump  int64         `json:"revision_bump"`
 	Members       []ClaimMember `json:"members"`
@@ -103,11 +107,25 @@ type StartMember struct {
 	Bootstrap bool   `json:"bootstrap,omitempty"`
 	// ClientURL is where it is asked whether it serves.
 	ClientURL string `json:"client_url"`
+	// Carried are those of Args that are not the file's but came along when the
+	// member was adopted.
+	Carried []string `json:"carried,omitempty"`
 }
 
-// Adopt gives a running member a supervisor again, without touching it.
+// Adopt gives a running member a supervisor, without touching it: one whose
+// supervisor died, or one that somebody else started. It never comes for a
+// process that has a keeper of its own, nor for one with --force-new-cluster.
 type Adopt struct {
-	Members []Place `json:"members"`
+	Members []AdoptMember `json:"members"`
+}
+
+// AdoptMember is a running member, and what it is started with the next time.
+type AdoptMember struct {
+	StartMember
+	// PID and Start are those of the Foreign process that is taken over; zero
+	// where it is an etcd of requorum's own.
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
 }
 
 // Verify reads the whole cluster back: every member serves, one cluster ID, one
@@ -122,10 +140,30 @@ type Verify struct {
 	Disarm    bool     `json:"disarm,omitempty"`
 }
 
-// Stop stops the members' services and keeps all data.
+// Stop stops the members' services and keeps all data. A leader is stopped only
+// after MoveLeader, where there is another voter to lead.
 type Stop struct {
-	Cluster string  `json:"cluster"` // whose services they have to be
-	Members []Place `json:"members"`
+	Cluster string       `json:"cluster"` // whose services they have to be
+	Members []StopMember `json:"members"`
+}
+
+// StopMember is a member to stop.
+type StopMember struct {
+	Place
+	// PID and Start are those of the Foreign process to end; zero for requorum's
+	// own service alone.
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
+}
+
+// SetAside moves a data directory, and a WAL directory of its own, out of the
+// way, after the removal of the member that it was.
+type SetAside struct {
+	Place
+	Over Identity `json:"over"` // whose data it is; zero where that can't be read
+	// Problem is why the plan takes the directory for useless; with it, a
+	// directory whose log can't be read may be moved.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Kind implements Action.
@@ -152,6 +190,39 @@ func (Verify) Kind() string { return "verify" }
 // Kind implements Action.
 func (Stop) Kind() string { return "stop" }
 
+// Kind implements Action.
+func (Update) Kind() string { return "update-member" }
+
+// Kind implements Action.
+func (Add) Kind() string { return "add-learner" }
+
+// Kind implements Action.
+func (Join) Kind() string { return "join" }
+
+// Kind implements Action.
+func (Promote) Kind() string { return "promote" }
+
+// Kind implements Action.
+func (MoveLeader) Kind() string { return "move-leader" }
+
+// Kind implements Action.
+func (Remove) Kind() string { return "remove-member" }
+
+// Kind implements Action.
+func (SetAside) Kind() string { return "set-aside" }
+
+// Kind implements Action.
+func (Save) Kind() string { return "save-snapshot" }
+
+// Kind implements Action.
+func (Fence) Kind() string { return "fence" }
+
+// Kind implements Action.
+func (Unfence) Kind() string { return "unfence" }
+
+// Kind implements Action.
+func (Recover) Kind() string { return "recover" }
+
 // Targets implements Action.
 func (a Claim) Targets() []string { return claimNames(a.Members) }
 
@@ -171,13 +242,25 @@ func (a Install) Targets() []string {
 }
 
 // Targets implements Action.
-func (a Adopt) Targets() []string { return placeNames(a.Members) }
+func (a Adopt) Targets() []string {
+	out := make([]string, len(a.Members))
+	for i, m := range a.Members {
+		out[i] = m.Name
+	}
+	return out
+}
 
 // Targets implements Action.
 func (a Verify) Targets() []string { return a.Members }
 
 // Targets implements Action.
-func (a Stop) Targets() []string { return placeNames(a.Members) }
+func (a Stop) Targets() []string {
+	out := make([]string, len(a.Members))
+	for i, m := range a.Members {
+		out[i] = m.Name
+	}
+	return out
+}
 
 // Targets implements Action.
 func (a Start) Targets() []string {
@@ -188,18 +271,63 @@ func (a Start) Targets() []string {
 	return out
 }
 
-func (Claim) sealed()   {}
-func (Restore) sealed() {}
-func (Trial) sealed()   {}
-func (Install) sealed() {}
-func (Start) sealed()   {}
-func (Adopt) sealed()   {}
-func (Verify) sealed()  {}
-func (Stop) sealed()    {}
+// Targets implements Action.
+func (a Update) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a Add) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a Join) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a Promote) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a Remove) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a SetAside) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a Save) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a Recover) Targets() []string { return []string{a.Name} }
+
+// Targets implements Action.
+func (a MoveLeader) Targets() []string { return []string{a.From, a.To} }
+
+// Targets implements Action.
+func (a Fence) Targets() []string { return fenceNames(a.Members) }
+
+// Targets implements Action.
+func (a Unfence) Targets() []string { return fenceNames(a.Members) }
+
+func (Claim) sealed()      {}
+func (Restore) sealed()    {}
+func (Trial) sealed()      {}
+func (Install) sealed()    {}
+func (Start) sealed()      {}
+func (Adopt) sealed()      {}
+func (Verify) sealed()     {}
+func (Stop) sealed()       {}
+func (Update) sealed()     {}
+func (Add) sealed()        {}
+func (Join) sealed()       {}
+func (Promote) sealed()    {}
+func (MoveLeader) sealed() {}
+func (Remove) sealed()     {}
+func (SetAside) sealed()   {}
+func (Save) sealed()       {}
+func (Fence) sealed()      {}
+func (Unfence) sealed()    {}
+func (Recover) sealed()    {}
 
 // Actions has one value of every action, for tests and documents.
 func Actions() []Action {
-	return []Action{Claim{}, Restore{}, Trial{}, Install{}, Start{}, Adopt{}, Verify{}, Stop{}}
+	return []Action{Claim{}, Restore{}, Trial{}, Install{}, Start{}, Adopt{}, Verify{}, Stop{},
+		Update{}, Add{}, Join{}, Promote{}, MoveLeader{}, Remove{}, SetAside{}, Save{}, Fence{}, Unfence{}, Recover{}}
 }
 
 func claimNames(ms []ClaimMember) []string {
@@ -210,7 +338,7 @@ func claimNames(ms []ClaimMember) []string {
 	return out
 }
 
-func placeNames(ms []Place) []string {
+func fenceNames(ms []FenceMember) []string {
 	out := make([]string, len(ms))
 	for i, m := range ms {
 		out[i] = m.Name

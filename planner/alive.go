@@ -55,32 +55,39 @@ func (m *member) elsewhereText() string {
 // the file serves under a leader, is listed, and answers linearizably.
 func (b *builder) checkAllServe() *Refusal {
 	for _, m := range b.members {
-		e := m.seen.Client
-		why := ""
-		switch {
-		case m.cond != condServing:
-			why = fmt.Sprintf("it does not serve: %s", m.dataText())
-		case e.LeaderID == "":
-			why = "it has no leader: it can't reach the others, perhaps"
-		case b.entry(m) == nil:
-			why = fmt.Sprintf("it serves as member %s, which is not in the member list", e.MemberID)
-		case !e.Learner && !(e.Linearizable.Known() && e.Linearizable.Value):
-			why = "it does not answer linearizable reads: " + e.Linearizable.Why
-		default:
-			continue
+		if r := b.checkServes(m); r != nil {
+			return r
 		}
-		return refusal(CodeNoLeader, m.spec.Pos, m.spec.Name+" has no part in the quorum", fmt.Sprintf("%s: %s.", m.spec.Name, why),
-			"An election may be going on: plan again in a few seconds.",
-			"If it stays so, look at its log and at the network between the members.")
 	}
 	return nil
+}
+
+// checkServes is that proof for one member.
+func (b *builder) checkServes(m *member) *Refusal {
+	e := m.seen.Client
+	why := ""
+	switch {
+	case m.cond != condServing:
+		why = fmt.Sprintf("it does not serve: %s", m.dataText())
+	case e.LeaderID == "":
+		why = "it has no leader: it can't reach the others, perhaps"
+	case b.entry(m) == nil:
+		why = fmt.Sprintf("it serves as member %s, which is not in the member list", e.MemberID)
+	case !e.Learner && !(e.Linearizable.Known() && e.Linearizable.Value):
+		why = "it does not answer linearizable reads: " + e.Linearizable.Why
+	default:
+		return nil
+	}
+	return refusal(CodeNoLeader, m.spec.Pos, m.spec.Name+" has no part in the quorum", fmt.Sprintf("%s: %s.", m.spec.Name, why),
+		"An election may be going on: plan again in a few seconds.",
+		"If it stays so, look at its log and at the network between the members. Its membership needs no change for that.")
 }
 
 // checkSilent refuses to begin a new identity while an address of the file might
 // lead to a cluster that can't be seen: only "nothing listens there", from the
 // host itself, is an absence (S2).
-func (b *builder) checkSilent() *Refusal {
-	for _, m := range b.members {
+func (b *builder) checkSilent(ms []*member) *Refusal {
+	for _, m := range ms {
 		for _, seen := range []struct {
 			url    string
 			reach  Reach
@@ -100,15 +107,13 @@ func (b *builder) checkSilent() *Refusal {
 	return nil
 }
 
-// checkLearners refuses to begin a new identity with learners: they are added to
-// a cluster that lives, which this version does not do.
+// checkLearners refuses to begin a new identity without a voter; learners are added
+// once it lives.
 func (b *builder) checkLearners() *Refusal {
-	for _, m := range b.members {
-		if m.spec.Learner {
-			return refusal(CodeFeatureUnsupported, m.spec.Pos, m.spec.Name+" is a learner, and this version can't add one",
-				"A new cluster begins with voters; learners are added to it once it lives.",
-				"Take the member out of the file, or make it a voter.")
-		}
+	if b.cluster.Voters() > 0 {
+		b.growLearners()
+		return nil
 	}
-	return nil
+	return refusal(CodeFeatureUnsupported, b.cluster.Pos, "a cluster can't begin with learners alone",
+		"Every member of the file is a learner.", "Make at least one of them a voter.")
 }

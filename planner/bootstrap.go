@@ -78,21 +78,23 @@ func (b *builder) claimStep(token string, ms []*member) {
 	}, b.quorum)
 }
 
-// claims gives the provenance of each of ms.
+// claims gives the provenance of each of ms, for a bootstrap or a restore.
 func (b *builder) claims(token, kind string, ms []*member) []ClaimMember {
+	p := Provenance{Kind: kind}
+	if kind == ProvenanceRestore {
+		s := b.obs.Snapshot
+		p.Source, p.SHA256, p.Revision, p.RevisionBump = s.Source, s.SHA256, s.Revision, b.bump()
+	}
+	return b.claimsFor(token, ms, p)
+}
+
+// claimsFor gives the provenance of each of ms, of p's origin, under a new identity.
+func (b *builder) claimsFor(token string, ms []*member, p Provenance) []ClaimMember {
+	p.Token, p.InitialCluster, p.ClusterID = token, b.cluster.InitialCluster(), ClusterID(b.cluster.Members, token)
+	p.When, p.By, p.Replaces = b.in.Now, b.in.By, b.cluster.ID
 	out := make([]ClaimMember, len(ms))
 	for i, m := range ms {
-		p := Provenance{
-			Kind: kind, Token: token, Name: m.spec.Name,
-			InitialCluster: b.cluster.InitialCluster(),
-			ClusterID:      ClusterID(b.cluster.Members, token),
-			MemberID:       MemberID(m.spec.PeerURLs, token),
-			When:           b.in.Now, By: b.in.By, Replaces: b.cluster.ID,
-		}
-		if kind == ProvenanceRestore {
-			s := b.obs.Snapshot
-			p.Source, p.SHA256, p.Revision, p.RevisionBump = s.Source, s.SHA256, s.Revision, b.bump()
-		}
+		p.Name, p.MemberID = m.spec.Name, MemberID(m.spec.PeerURLs, token)
 		out[i] = ClaimMember{Place: m.place(), Provenance: p}
 	}
 	return out

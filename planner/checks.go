@@ -32,9 +32,7 @@ func (b *builder) checkSupported() *Refusal {
 	}{
 		{c.TLS != nil, func() spec.Position { return c.TLS.Pos }, "the tls block"},
 		{c.Auth != nil, func() spec.Position { return c.Auth.Pos }, "the auth block"},
-		{c.Recover != nil, func() spec.Position { return c.Recover.Pos }, "the recover block"},
 		{c.Snapshot != nil && c.Snapshot.Identity != "", func() spec.Position { return c.Snapshot.Pos }, "an encrypted snapshot (identity)"},
-		{c.Policy.SnapshotBefore == "always", func() spec.Position { return c.Policy.Pos }, `snapshot_before = "always"`},
 		{strings.Contains(c.Etcd.Binary, "{minor}"), func() spec.Position { return c.Etcd.BinaryPos }, "{minor} in a binary's path"},
 	} {
 		if f.used {
@@ -138,25 +136,34 @@ func (b *builder) checkForeignList() *Refusal {
 					continue
 				}
 				listed++
-				if b.ofFile(l) != nil {
+				if b.ofFile(l) != nil || slices.Contains(b.obs.JournalMembers, l.Name) {
 					shared++
 				}
 			}
-			if shared < majority(listed) {
+			if shared < majority(listed) && (b.cluster.ID == "" || b.cluster.ID != m.servedID()) {
 				return refusal(CodeForeignCluster, m.spec.Pos, "another cluster answers at "+m.spec.Name+"'s address",
 					fmt.Sprintf("Its members are %s; %d of its %d voters are in the file, a majority has to be.", listText(list.Value), shared, listed),
-					"Check the addresses in the file; nothing was changed.")
+					"Check the addresses in the file; nothing was changed.",
+					fmt.Sprintf("If it is this cluster, and the others are to be removed, say so in the file: id = %q.", m.servedID()))
 			}
 		}
 	}
 	return nil
 }
 
-// ofFile finds the member of the file that an entry of a member list is: by its
-// peer URLs, or by the ID on the disk that the file names.
+// servedID is the cluster ID that the member's addresses give; "" for none.
+func (m *member) servedID() string { return orWord(m.seen.Client.ClusterID, m.seen.Peer.ClusterID) }
+
+// ofFile finds the member of the file that an entry of a member list is: by the ID
+// that it serves as or that its disk has, otherwise by the peer URLs.
 func (b *builder) ofFile(l ListedMember) *member {
 	for _, m := range b.members {
-		if sameURLs(l.PeerURLs, m.spec.PeerURLs) || (m.hasData() && m.data().MemberID == l.ID) {
+		if m.id() == l.ID {
+			return m
+		}
+	}
+	for _, m := range b.members {
+		if sameURLs(l.PeerURLs, m.spec.PeerURLs) && b.entry(m) == nil {
 			return m
 		}
 	}
@@ -226,14 +233,9 @@ func (b *builder) checkData() *Refusal {
 				m.spec.DataDir+" is something else.", "Correct data_dir in the file, or move what lies there away.")
 		}
 	}
-	if damaged := with(b.members, condDamaged); len(damaged) > 0 && !b.quorum.Has() {
-		m := damaged[0]
-		if len(b.intact()) < majority(b.listedVoters()) {
-			return refusal(CodeDataDamaged, m.spec.Pos, m.spec.Name+"'s data directory can't be started",
-				fmt.Sprintf("%s: %s.", m.spec.DataDir, m.data().Problem),
-				"Keep the directory as it is: it may hold what no other disk has.",
-				"Recovery from a damaged directory comes with a later version; a restore needs the directory moved away by hand.")
-		}
+	// A directory whose log can't be read has no survivor's place either.
+	if damaged := with(b.members, condDamaged); len(damaged) > 0 && len(b.holders()) == 0 && !b.quorum.Has() {
+		return b.refuseNoSurvivor()
 	}
 	return nil
 }
@@ -290,6 +292,13 @@ func (b *builder) checkEqual() *Refusal {
 	for _, m := range with(b.members, condServing) {
 		if m.seen.Client.LeaderID == "" {
 			continue
+		}
+		if leader != nil && leader.seen.Client.LeaderID != m.seen.Client.LeaderID && leader.seen.Client.Members.Known() && m.seen.Client.Members.Known() &&
+			differing(leader.seen.Client.Members.Value, m.seen.Client.Members.Value) > 0 {
+			return refusal(CodeSplitCluster, m.spec.Pos, "two halves of one cluster run, each with a leader and a member list of its own",
+				fmt.Sprintf("%s follows %s and has the members %s; %s follows %s and has %s.", leader.spec.Name, leader.seen.Client.LeaderID, listText(leader.seen.Client.Members.Value), m.spec.Name, m.seen.Client.LeaderID, listText(m.seen.Client.Members.Value)),
+				"Save a snapshot from each half before anything else: etcdctl --endpoints=EACH snapshot save FILE.",
+				"Decide which half has the data that counts; stop the other one's members and move their directories away. Planning again adds them anew, empty.")
 		}
 		if leader != nil && leader.seen.Client.LeaderID != m.seen.Client.LeaderID {
 			return refusal(CodeNoLeader, b.cluster.Pos, "the members disagree on who leads",

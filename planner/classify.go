@@ -20,6 +20,7 @@ const (
 	condDamaged  condition = "damaged"  // a directory that can't be started
 	condRemoved  condition = "removed"  // a directory of a member that the membership does not have
 	condFresh    condition = "fresh"    // no directory, and nothing says there ever was one
+	condFenced   condition = "fenced"   // no process; requorum keeps its directory behind a fence
 	condMissing  condition = "missing"  // no directory where one was (S6)
 	condUnknown  condition = "unknown"  // it could not be learned
 )
@@ -73,7 +74,7 @@ func (m *member) condition() condition {
 	if m.seen.Client.Reach == ReachServing {
 		return condServing
 	}
-	if m.seen.Data.Known() && m.data().State == DirPresent && m.data().Problem != "" && m.data().HeldBy == 0 {
+	if m.seen.Data.Known() && m.data().State == DirPresent && m.data().HeldBy == 0 && (m.data().Problem != "" || m.spoilt() != "") {
 		return condDamaged // also where a supervisor tries again and again
 	}
 	if m.processRuns() {
@@ -84,6 +85,8 @@ func (m *member) condition() condition {
 	}
 	d := m.data()
 	switch d.State {
+	case DirFenced:
+		return condFenced
 	case DirAbsent, DirEmpty:
 		if len(d.Evidence) > 0 {
 			return condMissing
@@ -96,6 +99,22 @@ func (m *member) condition() condition {
 		return condDown
 	}
 	return condUnknown
+}
+
+// spoilt gives etcd's last words where they say that this directory can't take part
+// in its cluster any more, though it reads well: a disk that was rolled back, or
+// one on which force-new-cluster expelled everybody.
+func (m *member) spoilt() string {
+	s := m.seen.Service
+	if !s.Known() || s.Value.State != ServiceFailed && s.Value.State != ServiceBackoff {
+		return ""
+	}
+	for _, words := range []string{"tocommit(", "removed all voters"} {
+		if strings.Contains(s.Value.LastError, words) {
+			return s.Value.LastError
+		}
+	}
+	return ""
 }
 
 // processRuns reports whether a process of this member is up, supervised or
@@ -112,7 +131,8 @@ func (m *member) processRuns() bool {
 // that every restore writes, in term 1.
 func (m *member) neverStarted() bool {
 	d := m.data()
-	return !d.EverRan && d.ProvenanceAgrees && d.Provenance != nil && d.Provenance.Kind == ProvenanceRestore &&
+	return !d.EverRan && d.ProvenanceAgrees && d.Provenance != nil &&
+		(d.Provenance.Kind == ProvenanceRestore || d.Provenance.Kind == ProvenanceRecover) &&
 		d.LastTerm <= 1 && d.LastIndex == uint64(initialMembers(d.Provenance.InitialCluster))
 }
 
@@ -155,6 +175,31 @@ func names(ms []*member) string {
 
 func (m *member) place() Place {
 	return Place{Name: m.spec.Name, Host: m.spec.Host, DataDir: m.spec.DataDir, WALDir: m.spec.WALDir}
+}
+
+// otherLine describes a member that the file does not have.
+func (b *builder) otherLine(o OtherMember) MemberLine {
+	out := MemberLine{Name: nameOf(o.ListedMember), Data: "not in the file", Alarm: true}
+	switch e := o.Client; {
+	case e.Reach == ReachServing && e.LeaderID != "" && e.LeaderID == e.MemberID:
+		out.Seen = "serves, leader, etcd " + e.Version
+	case e.Reach == ReachServing && e.LeaderID != "":
+		out.Seen = "serves, " + orWord(map[bool]string{true: "learner"}[e.Learner], "follower") + ", etcd " + e.Version
+	case e.Reach == ReachServing:
+		out.Seen = "serves, no leader, etcd " + e.Version
+	case o.Peer.Reach == ReachServing:
+		out.Seen = "its peer port answers"
+	case !hasRun(o.ListedMember):
+		out.Seen = "never started"
+	default:
+		out.Seen = orWord(string(e.Reach), "not asked")
+	}
+	for _, s := range b.plan.Steps {
+		if a, ok := s.Action.(Remove); ok && a.MemberID == o.ID {
+			out.Todo = "remove"
+		}
+	}
+	return out
 }
 
 // line describes the member for the plan's first table.
@@ -216,10 +261,14 @@ func (m *member) dataText() string {
 		return "no data directory"
 	case d.State == DirEmpty:
 		return "data directory is empty"
+	case d.State == DirFenced:
+		return "behind requorum's fence, " + m.logText(m.survivor())
 	case d.State == DirNotDir:
 		return "not a directory"
 	case d.Problem != "":
 		return d.Problem
+	case m.cond == condDamaged:
+		return m.spoilt()
 	case m.cond == condRemoved:
 		return fmt.Sprintf("member %s, which was removed", d.MemberID)
 	case m.cond == condPristine:
@@ -227,5 +276,21 @@ func (m *member) dataText() string {
 	case m.cond == condServing:
 		return fmt.Sprintf("revision %d", m.seen.Client.Revision)
 	}
+	return m.logText(d)
+}
+
+func (m *member) logText(d DataDir) string {
+	if d.Problem != "" {
+		return d.Problem
+	}
 	return fmt.Sprintf("log to term %d #%d", d.LastTerm, d.LastIndex)
+}
+
+// survivor is what the member's disk holds of the old identity: its directory, or
+// what lies behind the fence.
+func (m *member) survivor() DataDir {
+	if d := m.data(); d.State == DirFenced && d.Fenced != nil {
+		return *d.Fenced
+	}
+	return m.data()
 }

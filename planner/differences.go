@@ -8,51 +8,6 @@ import (
 	"github.com/requorum/requorum/spec"
 )
 
-// differences names what a cluster with quorum has otherwise than the file, each
-// in a few words. What start and finish take care of is not among them.
-func (b *builder) differences() []string {
-	var out []string
-	list := b.liveMembers()
-	listed := map[*member]bool{}
-	for _, l := range list {
-		m := b.ofFile(l)
-		if m == nil {
-			out = append(out, fmt.Sprintf("%s is a member and not in the file: remove", listText([]ListedMember{l})))
-			continue
-		}
-		listed[m] = true
-		out = append(out, m.differsFrom(l)...)
-	}
-	for _, m := range b.members {
-		if !listed[m] && list != nil {
-			out = append(out, fmt.Sprintf("%s is in the file and not a member: add", m.spec.Name))
-			continue
-		}
-		out = append(out, b.memberDifferences(m)...)
-	}
-	return out
-}
-
-func (m *member) differsFrom(l ListedMember) []string {
-	var out []string
-	if l.Name == "" && m.cond != condFresh && m.cond != condPristine {
-		out = append(out, m.spec.Name+" was added and never started")
-	}
-	if l.Name != "" && l.Name != m.spec.Name {
-		out = append(out, fmt.Sprintf("the member at %s is called %s, in the file %s", strings.Join(l.PeerURLs, ","), l.Name, m.spec.Name))
-	}
-	if !sameURLs(l.PeerURLs, m.spec.PeerURLs) {
-		out = append(out, fmt.Sprintf("%s has the peer URLs %s, in the file %s", m.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(m.spec.PeerURLs, ",")))
-	}
-	if len(l.ClientURLs) > 0 && m.cond == condServing && !sameURLs(l.ClientURLs, m.spec.ClientURLs) {
-		out = append(out, fmt.Sprintf("%s advertises the client URLs %s, in the file %s", m.spec.Name, strings.Join(l.ClientURLs, ","), strings.Join(m.spec.ClientURLs, ",")))
-	}
-	if l.Learner != m.spec.Learner {
-		out = append(out, fmt.Sprintf("%s is %s, in the file %s", m.spec.Name, voterOrLearner(l.Learner), voterOrLearner(m.spec.Learner)))
-	}
-	return out
-}
-
 func voterOrLearner(learner bool) string {
 	if learner {
 		return "a learner"
@@ -60,50 +15,23 @@ func voterOrLearner(learner bool) string {
 	return "a voter"
 }
 
-func (b *builder) memberDifferences(m *member) []string {
-	switch m.cond {
-	case condPristine:
-		return []string{fmt.Sprintf("%s has a restored directory that is not of this cluster: replace", m.spec.Name)}
-	case condMissing, condFresh, condDamaged:
-		return []string{fmt.Sprintf("%s's data is gone (%s): replace", m.spec.Name, m.dataText())}
-	case condServing:
-		return b.runningDifferences(m)
-	}
-	return nil
-}
-
-func (b *builder) runningDifferences(m *member) []string {
-	var out []string
-	if v := m.seen.Client.Version; !satisfies(v, b.cluster.Etcd.Version) {
-		out = append(out, fmt.Sprintf("%s runs etcd %s, the file wants %s", m.spec.Name, v, b.cluster.Etcd.Version))
-	}
-	s := m.seen.Service
-	if !s.Known() || s.Value.State != ServiceRunning {
-		return out
-	}
-	if diff := b.settingsDiffer(m); diff != "" {
-		out = append(out, diff)
-	}
-	if runs, want := s.Value.Binary, ownBinary(b.cluster.Etcd.Binary); runs != want {
-		out = append(out, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))
-	}
-	return out
-}
-
 // settingsDiffer says how the arguments of the member's process differ from
 // those that the file leads to; "" where they don't, or aren't known.
 func (b *builder) settingsDiffer(m *member) string {
-	args := m.seen.Service.Value.Args
-	have, want := settled(args), settled(etcdArgs(b.cluster, m.spec, "", ""))
-	if len(args) == 0 || slices.Equal(have, want) {
+	have := m.runsWith()
+	want := settled(append(etcdArgs(b.cluster, m.spec, "", ""), b.carried(m)...))
+	if len(have) == 0 || slices.Equal(have, want) {
 		return ""
 	}
-	return fmt.Sprintf("%s runs with other settings than the file's: %s", m.spec.Name, argDiff(have, want))
+	return fmt.Sprintf("%s runs with other settings than the file's (%s)", m.spec.Name, argDiff(have, want))
 }
 
 // checkSettings refuses members that run, with other settings than the file's,
 // and so do not answer where the file says: waiting for them would be in vain.
 func (b *builder) checkSettings() *Refusal {
+	if b.quorum.Has() {
+		return nil // then they are restarted
+	}
 	var diffs []string
 	for _, m := range with(b.members, condRunning) {
 		if s := m.seen.Service; !s.Known() || s.Value.State != ServiceRunning {
@@ -128,27 +56,45 @@ func ownBinary(path string) string {
 }
 
 // settled are the arguments that still mean something once a member has data:
-// those about its beginning don't.
+// those about its beginning don't. localhost is 127.0.0.1 to a listener.
 func settled(args []string) []string {
 	var out []string
 	for _, a := range args {
-		if !strings.HasPrefix(a, "--initial-") {
-			out = append(out, a)
+		if strings.HasPrefix(a, "--initial-") {
+			continue
 		}
+		if strings.HasPrefix(a, "--listen-") {
+			a = strings.ReplaceAll(a, "//localhost:", "//127.0.0.1:")
+		}
+		out = append(out, a)
 	}
 	slices.Sort(out)
 	return out
 }
 
+// argDiff tells two lists of flags apart, a flag that both have as "old -> new".
 func argDiff(have, want []string) string {
+	value := func(list []string, name string) (string, bool) {
+		for _, a := range list {
+			if v, ok := strings.CutPrefix(a, name+"="); ok {
+				return v, true
+			}
+		}
+		return "", false
+	}
 	var out []string
 	for _, a := range want {
-		if !slices.Contains(have, a) {
+		name, v, _ := strings.Cut(a, "=")
+		switch old, there := value(have, name); {
+		case there && old != v:
+			out = append(out, fmt.Sprintf("%s %s -> %s", name, old, v))
+		case !there:
 			out = append(out, "+ "+a)
 		}
 	}
 	for _, a := range have {
-		if !slices.Contains(want, a) {
+		name, _, _ := strings.Cut(a, "=")
+		if _, there := value(want, name); !there {
 			out = append(out, "- "+a)
 		}
 	}
@@ -156,26 +102,11 @@ func argDiff(have, want []string) string {
 }
 
 func (b *builder) refuseReconfigure(differences []string) *Refusal {
-	return refusal(CodeRouteReconfigure, b.cluster.Pos, "the cluster lives and differs from the file: it would have to be reconfigured",
+	return refusal(CodeRouteReconfigure, b.cluster.Pos, "members run otherwise than the file says, and there is no quorum to change that with",
 		strings.Join(differences, "; ")+".",
 		"If you edited the file (or left out a --var): put it back as it was.",
 		"Settings and client URLs: requorum stop, then requorum apply, starts the members with the file's; nobody is served in between.",
-		"Members: changing them comes with a later version. By hand: etcdctl member update, remove or add; one that was added is started once on an empty directory with --initial-cluster-state=existing.")
-}
-
-func (b *builder) refuseRecover() *Refusal {
-	var disks []string
-	for _, m := range b.members {
-		if m.hasData() {
-			disks = append(disks, fmt.Sprintf("%s (%s)", m.spec.Name, m.dataText()))
-		}
-	}
-	return refusal(CodeRouteRecover, b.cluster.Pos, "quorum is gone, but there is a survivor: it would have to be recovered from its disk",
-		fmt.Sprintf("%d of %d voters' disks are intact; there are %s. Restoring a snapshot over them would lose what they hold.",
-			len(b.intact()), b.listedVoters(), strings.Join(disks, ", ")),
-		"Keep every disk as it is and copy it before you try anything.",
-		"If another member's disk can be brought back, do that first: with a majority nothing is lost.",
-		"Recovery from survivors comes with a later version; by hand see etcd's documentation on disaster recovery.")
+		"Or put the file back as it was, start the members, and change the file while they serve.")
 }
 
 func (b *builder) refuseMissing() *Refusal {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/planner/render"
+	"github.com/requorum/requorum/spec"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -35,10 +36,101 @@ func goldens() []golden {
 		{name: "restore-finish", snapshot: true, kinds: []string{"installed", "staged", "claimed"}},
 		{name: "bootstrap", kinds: []string{"fresh", "fresh", "fresh"}},
 		{name: "stop", kinds: []string{"serving", "serving", "serving"}, stop: true},
-		{name: "refused-recover", snapshot: true, kinds: []string{"down", "missing", "missing"}},
-		{name: "refused-reconfigure", kinds: []string{"serving", "serving", "missing"}},
+		{name: "start-unfence", kinds: []string{"fenced", "fenced", "missing"}},
+		{name: "grow", kinds: []string{"by hand", "newcomer", "newcomer"}},
+		{name: "replace", kinds: []string{"serving", "serving", "damaged"}},
+		{name: "replace-missing", kinds: []string{"serving", "serving", "missing"}},
+		{name: "scale-down", kinds: []string{"serving", "serving", "serving"}, edit: func(in *planner.Input) { leavesFile(in, "m1", planner.ReachServing) }},
+		{name: "update", kinds: []string{"serving", "serving", "serving"}, edit: func(in *planner.Input) {
+			m := &in.Cluster.Members[0]
+			m.PeerURLs = []string{"http://127.0.0.1:2481"}
+			m.ListenPeerURLs = m.PeerURLs
+			see(in, "m1", func(o *planner.MemberObservation) {
+				o.Peer = planner.PeerEndpoint{URL: m.PeerURLs[0], Reach: planner.ReachRefused}
+			})
+		}},
+		{name: "recover", kinds: []string{"serving", "missing", "fenced"}, edit: func(in *planner.Input) {
+			leavesFile(in, "m2", planner.ReachNoRoute)
+			see(in, "m3", func(o *planner.MemberObservation) { o.Data.Value.Fenced.Problem = "walpb: crc mismatch" })
+			see(in, "m1", func(o *planner.MemberObservation) { o.Data.Value.Revision = 20913 })
+		}},
+		{name: "recover-in-place", kinds: []string{"down", "missing", "damaged"}, edit: func(in *planner.Input) {
+			in.Cluster.Recover = &spec.Recover{From: "m1", InPlace: true, Pos: spec.Position{File: "demo.hcl", Line: 30}}
+		}},
+		{name: "tail-in-doubt", snapshot: true, kinds: []string{"down", "missing", "missing"}, edit: doubt},
+		{name: "tail-dropped", kinds: []string{"down", "missing", "missing"}, edit: func(in *planner.Input) {
+			doubt(in)
+			in.Accept = map[planner.Consent]bool{planner.ConsentTailDrop: true}
+		}},
+		{name: "refused-split", kinds: []string{"down", "down", "missing"}, edit: func(in *planner.Input) {
+			twoMoreLost(in, "m1", "m2")
+			see(in, "m2", func(o *planner.MemberObservation) {
+				l := *o.Data.Value.Log
+				l.Sums = append([]uint32{7}, l.Sums[1:]...)
+				o.Data.Value.Log = &l
+			})
+		}},
+		{name: "refused-host-alive", kinds: []string{"down", "down", "missing"}, edit: func(in *planner.Input) {
+			twoMoreLost(in, "m1", "m2")
+			leavesFile(in, "m2", planner.ReachServing)
+		}},
 		{name: "refused-missing", kinds: []string{"missing", "missing", "missing"}},
 	}
+}
+
+func see(in *planner.Input, name string, f func(*planner.MemberObservation)) {
+	o := in.Observation.Members[name]
+	f(&o)
+	in.Observation.Members[name] = o
+}
+
+// twoMoreLost puts two members into the list on these disks of whom nothing is left.
+func twoMoreLost(in *planner.Input, names ...string) {
+	for _, n := range names {
+		see(in, n, func(o *planner.MemberObservation) {
+			o.Data.Value.Members = append(o.Data.Value.Members[:3:3],
+				planner.ListedMember{ID: "d4", Name: "m4", PeerURLs: []string{"http://127.0.0.1:2384"}},
+				planner.ListedMember{ID: "d5", Name: "m5", PeerURLs: []string{"http://127.0.0.1:2385"}})
+		})
+	}
+}
+
+// leavesFile takes a member out of the file; it answers, or not.
+func leavesFile(in *planner.Input, name string, reach planner.Reach) {
+	for i, m := range in.Cluster.Members {
+		if m.Name != name {
+			continue
+		}
+		var l planner.ListedMember
+		for _, o := range in.Observation.Members {
+			for _, x := range append(o.Client.Members.Value, o.Data.Value.Members...) {
+				if x.Name == name {
+					l = x
+				}
+			}
+		}
+		in.Observation.Others = []planner.OtherMember{{
+			ListedMember: l,
+			Client:       planner.Endpoint{URL: m.ClientURLs[0], Reach: reach, MemberID: l.ID, LeaderID: l.ID, Version: "3.7.3"},
+			Peer:         planner.PeerEndpoint{URL: m.PeerURLs[0], Reach: reach},
+		}}
+		in.Cluster.Members = append(in.Cluster.Members[:i:i], in.Cluster.Members[i+1:]...)
+		delete(in.Observation.Members, name)
+		return
+	}
+}
+
+// doubt has m1's log end in entries that nothing proves.
+func doubt(in *planner.Input) {
+	see(in, "m1", func(o *planner.MemberObservation) {
+		d := &o.Data.Value
+		d.Commit, d.Revision = 1197, 20913
+		d.Tail = []planner.TailEntry{
+			{Index: 1198, Term: 3, Kind: planner.EntryPut, Key: "/registry/pods/a", Text: "put /registry/pods/a"},
+			{Index: 1199, Term: 3, Kind: planner.EntryDelete, Key: "/registry/leases/b", Text: "delete /registry/leases/b", Risky: true},
+			{Index: 1200, Term: 3, Kind: planner.EntryPut, Key: "/registry/pods/c", Text: "put /registry/pods/c"},
+		}
+	})
 }
 
 func (g golden) input() planner.Input {
@@ -59,7 +151,11 @@ func (g golden) plan() *planner.Plan {
 func TestGoldenText(t *testing.T) {
 	for _, g := range goldens() {
 		t.Run(g.name, func(t *testing.T) {
-			compare(t, g.name+".txt", render.Text(g.plan(), render.Plain()))
+			p := g.plan()
+			if strings.HasPrefix(g.name, "refused-") != (p.Refusal != nil) {
+				t.Errorf("refusal %+v", p.Refusal)
+			}
+			compare(t, g.name+".txt", render.Text(p, render.Plain()))
 		})
 	}
 }

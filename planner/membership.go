@@ -13,22 +13,50 @@ func (b *builder) membership() []ListedMember {
 	if live := b.liveMembers(); live != nil {
 		return live
 	}
+	if newest := b.newest(); newest != nil {
+		return newest.list()
+	}
+	return nil
+}
+
+// newest is the member whose disk has the newest log; nil where none has any.
+func (b *builder) newest() *member {
 	var newest *member
-	for _, m := range b.members {
-		if m.hasData() && m.cond != condPristine && (newest == nil || newer(m.data(), newest.data())) {
+	for _, m := range b.holders() {
+		if newest == nil || newer(m.survivor(), newest.survivor()) {
 			newest = m
 		}
 	}
-	if newest == nil {
-		return nil
+	return newest
+}
+
+// holders are the members whose disk holds a log of the cluster. What lies behind
+// a fence counts as long as nothing of a newer identity lies elsewhere.
+func (b *builder) holders() []*member {
+	open := ""
+	for _, m := range b.members {
+		if m.hasData() && m.cond != condPristine && open != "in place" {
+			open = m.data().ClusterID
+		}
+		if p := m.provenance(); m.hasData() && p != nil && p.Kind == ProvenanceForceNew {
+			open = "in place" // the same ID, and a history of its own
+		}
 	}
-	return newest.list()
+	var out []*member
+	for _, m := range b.members {
+		d := m.survivor()
+		fenced := m.cond == condFenced && d.ClusterID != "" && (open == "" || open == d.ClusterID)
+		if m.hasData() && m.cond != condPristine || fenced {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // list is the membership as this member knows it: from its db, or, as long as it
 // runs and the db can't be read, from its peer port.
 func (m *member) list() []ListedMember {
-	if l := m.data().Members; len(l) > 0 {
+	if l := m.survivor().Members; len(l) > 0 {
 		return l
 	}
 	if m.seen.Peer.Members.Known() {
@@ -63,10 +91,7 @@ func (m *member) id() string {
 	if m.seen.Client.Reach == ReachServing {
 		return m.seen.Client.MemberID
 	}
-	if m.hasData() {
-		return m.data().MemberID
-	}
-	return ""
+	return m.survivor().MemberID
 }
 
 // markRemoved finds the members whose directory holds an ID that the membership
@@ -77,7 +102,9 @@ func (b *builder) markRemoved() {
 		return
 	}
 	for _, m := range b.members {
-		if (m.cond == condDown || m.cond == condRunning) && m.hasData() && b.entry(m) == nil {
+		idle := m.cond == condDown || m.cond == condRunning ||
+			m.cond == condServing && m.seen.Client.LeaderID == "" && b.liveMembers() != nil
+		if idle && m.hasData() && b.entry(m) == nil {
 			m.cond = condRemoved
 		}
 	}
@@ -102,8 +129,81 @@ func (b *builder) listedVoters() int {
 // whether they run or not.
 func (b *builder) intact() []*member {
 	var out []*member
-	for _, m := range with(b.members, condDown, condRunning, condServing) {
-		if e := b.entry(m); m.hasData() && m.data().Problem == "" && e != nil && !e.Learner {
+	for _, m := range b.holders() {
+		switch m.cond {
+		case condDown, condRunning, condServing, condFenced:
+		default:
+			continue
+		}
+		if e := b.entry(m); m.survivor().Problem == "" && e != nil && !e.Learner {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// canStart reports whether the disks that are here are enough for a quorum, so
+// that starting their members loses nothing (S1).
+func (b *builder) canStart() bool {
+	if b.cantMeet() != "" {
+		return false
+	}
+	n := len(b.intact()) + b.aliveElsewhere()
+	return n >= majority(b.listedVoters()) || b.allThatRan() && n+len(b.unstarted()) >= majority(b.listedVoters())
+}
+
+// aliveElsewhere counts the voters that the file does not have and that answer as
+// themselves: they only lack a quorum.
+func (b *builder) aliveElsewhere() int {
+	n := 0
+	for _, o := range b.obs.Others {
+		e := o.Client
+		itself := e.Reach == ReachServing && e.MemberID == o.ID && e.ClusterID == b.plan.ClusterID
+		if itself && !o.Learner && b.listed(o.ID).ID != "" && e.Members.Known() && differing(e.Members.Value, b.list) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// allThatRan reports whether every voter that ever ran has its disk here, whole.
+// Whatever was acknowledged was so by a majority among them: all of it is here,
+// and an empty member that is started beside them can't outvote it.
+func (b *builder) allThatRan() bool {
+	some := false
+	for _, l := range b.list {
+		if l.Learner || !hasRun(l) {
+			continue
+		}
+		some = true
+		if !slices.ContainsFunc(b.intact(), func(m *member) bool { return m.id() == l.ID }) {
+			return false
+		}
+	}
+	return some
+}
+
+// hasRun reports whether a listed member has ever run: it publishes its name then.
+func hasRun(l ListedMember) bool { return l.Name != "" || len(l.ClientURLs) > 0 }
+
+// unstarted are the voters of the file that were added and never ran: their place
+// is empty, and nothing says that it ever was otherwise.
+func (b *builder) unstarted() []*member {
+	var out []*member
+	for _, l := range b.list {
+		if m := b.ofFile(l); m != nil && !l.Learner && !hasRun(l) && m.cond == condFresh {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// startable are the members that are down with a directory that is the
+// membership's, in its place or behind the fence.
+func (b *builder) startable() []*member {
+	var out []*member
+	for _, m := range with(b.members, condDown, condFenced) {
+		if m.survivor().Problem == "" && b.entry(m) != nil {
 			out = append(out, m)
 		}
 	}
@@ -128,7 +228,7 @@ func (b *builder) votersOf(ms []*member) int {
 // as it was.
 func (b *builder) checkSameMembership() *Refusal {
 	for _, m := range b.intact() {
-		if m.data().UncommittedMembership {
+		if m.survivor().UncommittedMembership {
 			return refusal(CodeMembershipInDoubt, m.spec.Pos, "a change of membership was under way when the cluster stopped",
 				fmt.Sprintf("The log of %s ends with a change that is not known to be agreed on, so which disks are a majority depends on it.", m.spec.Name),
 				"Bring every member's disk back if you can, and start the members by hand as they were: etcd decides then.")
@@ -148,10 +248,7 @@ func (b *builder) checkOwnLists() *Refusal {
 	for _, m := range b.intact() {
 		n := differing(m.list(), b.list)
 		if m.list() != nil && (n > 1 && !b.quorum.Has() || n > 0 && b.alone(m.list())) {
-			return refusal(CodeSplitCluster, m.spec.Pos, "the disks disagree on who is in the cluster",
-				fmt.Sprintf("%s knows the members %s; the newest log has %s. Started together they might form two clusters (a member was started with --force-new-cluster, perhaps).", m.spec.Name, listText(m.list()), listText(b.list)),
-				"Copy every disk before you try anything.",
-				"Find out which member has the data that counts; the others' directories must not be started beside it.")
+			return b.refuseSplit(m)
 		}
 	}
 	return nil
@@ -160,18 +257,47 @@ func (b *builder) checkOwnLists() *Refusal {
 func (b *builder) checkListedAsInFile() *Refusal {
 	for _, l := range b.list {
 		f := b.ofFile(l)
-		if f == nil {
+		switch {
+		case f == nil:
 			b.note(NoteRemaining, b.cluster.Pos, "%s is a member and not in the file; with a quorum back, planning again will deal with it", listText([]ListedMember{l}))
-			continue
-		}
-		if !sameURLs(l.PeerURLs, f.spec.PeerURLs) {
-			return b.refuseReconfigure([]string{fmt.Sprintf("%s has the peer URLs %s on disk and %s in the file", f.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(f.spec.PeerURLs, ","))})
-		}
-		if l.Learner != f.spec.Learner {
-			return b.refuseReconfigure([]string{fmt.Sprintf("%s is %s on disk and %s in the file", f.spec.Name, voterOrLearner(l.Learner), voterOrLearner(f.spec.Learner))})
+		case !sameURLs(l.PeerURLs, f.spec.PeerURLs):
+			b.note(NoteRemaining, f.spec.Pos, "%s has the peer URLs %s on disk and %s in the file; planning again will deal with it", f.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(f.spec.PeerURLs, ","))
+		case l.Learner != f.spec.Learner:
+			b.note(NoteRemaining, f.spec.Pos, "%s is %s on disk and %s in the file; planning again will deal with it", f.spec.Name, voterOrLearner(l.Learner), voterOrLearner(f.spec.Learner))
 		}
 	}
 	return nil
+}
+
+// cantMeet says why the voters, started as the file says, would not find each
+// other: too few of them listen at the addresses that the others have for them;
+// "" if enough do, or run already, wherever they do.
+func (b *builder) cantMeet() string {
+	if b.listedVoters() < 2 {
+		return ""
+	}
+	why, meet := "", 0
+	for _, m := range b.intact() {
+		e := b.entry(m)
+		if m.processRuns() || m.cond == condServing || sameURLs(e.PeerURLs, m.spec.PeerURLs) || listensAt(m.spec.ListenPeerURLs, e.PeerURLs) {
+			meet++
+			continue
+		}
+		why = fmt.Sprintf("the others would look for %s at %s, and the file has it listen at %s", m.spec.Name, strings.Join(e.PeerURLs, ","), strings.Join(m.spec.ListenPeerURLs, ","))
+	}
+	if why == "" || meet >= majority(b.listedVoters()) {
+		return ""
+	}
+	return why
+}
+
+// listensAt reports whether a listener on listen is what urls lead to, as far as
+// their text tells.
+func listensAt(listen, urls []string) bool {
+	plain := func(u string) string { return strings.ReplaceAll(u, "//localhost:", "//127.0.0.1:") }
+	return slices.ContainsFunc(urls, func(u string) bool {
+		return slices.ContainsFunc(listen, func(l string) bool { return plain(l) == plain(u) })
+	})
 }
 
 // alone reports whether the members that know this list are a majority of it:
@@ -183,8 +309,8 @@ func (b *builder) alone(list []ListedMember) bool {
 			continue
 		}
 		voters++
-		for _, m := range b.intact() {
-			if m.id() == l.ID && differing(m.list(), list) == 0 {
+		for _, m := range with(b.members, condDown, condRunning, condServing, condRemoved) {
+			if m.survivor().Problem == "" && m.id() == l.ID && differing(m.list(), list) == 0 {
 				n++
 			}
 		}
@@ -217,15 +343,52 @@ func differing(a, b []ListedMember) int {
 	return n
 }
 
-// refuseRemoved is for directories of members that the membership does not have.
-func (b *builder) refuseRemoved() *Refusal {
-	var parts []string
+// checkRemoved refuses a directory of a member that the membership does not have,
+// where it might be of a history of its own that went on after it (S7): those who
+// know the same list are a majority of it, and might have acknowledged writes.
+func (b *builder) checkRemoved() *Refusal {
 	for _, m := range with(b.members, condRemoved) {
-		parts = append(parts, fmt.Sprintf("%s holds member %s", m.spec.DataDir, m.data().MemberID))
+		list := m.list()
+		knows := !slices.ContainsFunc(list, func(l ListedMember) bool { return l.ID == m.id() }) // that it was removed
+		if list != nil && !knows && b.alone(list) {
+			return b.refuseSplit(m)
+		}
+		for _, h := range b.holders() {
+			if h == m || h.cond == condRemoved || b.recoverFrom() != "" {
+				continue
+			}
+			where, why := parts(h.survivor(), m.survivor())
+			if l := h.survivor().Log; where != "" || why != "" && l != nil && l.Forced > 0 {
+				return b.refuseSplit(m)
+			}
+		}
 	}
-	return refusal(CodeRemovedMember, with(b.members, condRemoved)[0].spec.Pos, "a data directory is that of a member that was removed",
-		fmt.Sprintf("%s; the members are %s. It must not be started: it would crash, or form a second cluster with others of its kind.", strings.Join(parts, "; "), listText(b.list)),
-		"If a member was started with --force-new-cluster: find out which side has the data that counts, before anything else.",
-		"If it was removed on purpose: take it out of the file.",
-		"Otherwise the member has to be added anew, on an empty directory; that comes with a later version, by hand it is etcdctl member add.")
+	return nil
+}
+
+// checkHistories refuses to start members beside others where their logs part: raft
+// would take what one of them has for the other's (S7).
+func (b *builder) checkHistories() *Refusal {
+	intact := b.intact()
+	for i, m := range intact {
+		for _, o := range intact[:i] {
+			if where, _ := parts(o.survivor(), m.survivor()); where != "" {
+				return b.refuseParted(o.spec.Name, o.survivor(), m, where, "")
+			}
+		}
+	}
+	return nil
+}
+
+func (b *builder) refuseSplit(m *member) *Refusal {
+	why := "a member was started with --force-new-cluster, perhaps"
+	for _, x := range b.members {
+		if l := x.survivor().Log; l != nil && l.Forced > 0 {
+			why = fmt.Sprintf("%s was started with --force-new-cluster: entry #%d of its log", x.spec.Name, l.Forced)
+		}
+	}
+	return refusal(CodeSplitCluster, m.spec.Pos, "the disks disagree on who is in the cluster",
+		fmt.Sprintf("%s knows the members %s; the newest log has %s. Started together they might form two clusters (%s).", m.spec.Name, listText(m.list()), listText(b.list), why),
+		"Save a snapshot of each side that runs, and copy every disk, before you try anything.",
+		"Find out which side has the data that counts. Stop the members of the other one and move their directories away, then plan again: they are added anew, empty.")
 }

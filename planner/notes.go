@@ -1,14 +1,15 @@
 package planner
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/requorum/requorum/spec"
 )
 
 // noteLive adds what is worth knowing of a cluster that runs.
-func (b *builder) noteLive() {
-	if !b.obs.KV.Known() && len(b.members) > 1 {
+func (b *builder) noteLive(adopted ...*member) {
+	if !b.obs.KV.Known() && count(b.members, condServing) > 1 {
 		b.note(NoteNotCompared, b.cluster.Pos, "the members' data was not compared: %s", b.obs.KV.Why)
 	}
 	for _, m := range with(b.members, condServing) {
@@ -20,6 +21,11 @@ func (b *builder) noteLive() {
 		}
 		s := m.seen.Service
 		switch {
+		case contains(adopted, m):
+		case s.Known() && s.Value.Foreign != nil && s.Value.Foreign.Keeper != "":
+			b.note(NoteForeignKeeper, m.spec.Pos, "%s is kept running by %s; requorum leaves it to that", m.spec.Name, s.Value.Foreign.Keeper)
+		case s.Known() && s.Value.Foreign != nil && s.Value.Foreign.Problem != "":
+			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum, and can't be adopted: %s", m.spec.Name, s.Value.Foreign.Problem)
 		case !s.Known():
 			b.note(NoteNotSupervised, m.spec.Pos, "it is not known whether anything starts %s again after a crash: %s", m.spec.Name, s.Why)
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
@@ -49,7 +55,7 @@ func (b *builder) noteRestore(revision int64) {
 		return
 	}
 	if n := b.bump(); n > 0 {
-		b.note(NoteWatchers, b.cluster.Snapshot.Pos, "the revision goes on at %d and all before it counts as compacted, so that clients list again instead of showing what is no more", revision)
+		b.note(NoteWatchers, b.cluster.Snapshot.Pos, "the revision goes on at %s and all before it counts as compacted, so that clients list again instead of showing what is no more", grouped(revision))
 	}
 	if s.Leases > 0 {
 		b.note(NoteLeasesRestart, b.cluster.Snapshot.Pos, "%d leases begin anew; who held a lock on one may believe that it still does", s.Leases)
@@ -60,4 +66,13 @@ func (b *builder) noteRestore(revision int64) {
 	if strings.TrimSpace(b.cluster.ID) != "" {
 		b.note(NoteRemaining, b.cluster.Pos, "the restored cluster has a new ID; write it into the file afterwards (requorum status shows it)")
 	}
+}
+
+// grouped is n with its digits in threes.
+func grouped(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }

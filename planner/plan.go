@@ -41,6 +41,10 @@ type Input struct {
 	// Now (RFC 3339, UTC) and By are written into provenance.
 	Now string
 	By  string
+	// Accept are the consents given so far. They choose where a plan has a choice
+	// (the tail of a log kept or dropped), and say what is known to be gone
+	// (host-destroyed); all that the plan needs stays in its Needs.
+	Accept map[Consent]bool
 }
 
 // Plan is what will be done, in order, and why; or the refusal to do it.
@@ -56,6 +60,9 @@ type Plan struct {
 	// Headline says in one sentence what was found and what follows from it.
 	Headline string       `json:"headline"`
 	Members  []MemberLine `json:"members"`
+	// Survivors are the disks that hold a log of the old cluster, the best first,
+	// where the plan recovers from one or has to.
+	Survivors []SurvivorLine `json:"survivors,omitempty"`
 	// Passed says for each less destructive route why it does not lead there.
 	Passed   []PassedRoute        `json:"passed,omitempty"`
 	Steps    []Step               `json:"steps"`
@@ -74,6 +81,15 @@ type MemberLine struct {
 	Data  string `json:"data"`  // what lies on its disk
 	Todo  string `json:"todo"`  // what the plan does with it
 	Alarm bool   `json:"alarm"` // whether Seen or Data is bad news
+}
+
+// SurvivorLine is a disk that holds a log, as the plan's second table shows it.
+type SurvivorLine struct {
+	Name    string `json:"name"`
+	Last    string `json:"last"`    // the log's end, "term 4 #20931"
+	Proven  string `json:"proven"`  // up to where it is proven to be agreed on
+	Verdict string `json:"verdict"` // "chosen", or why not
+	Chosen  bool   `json:"chosen,omitempty"`
 }
 
 // PassedRoute is a route that was considered before the one taken.

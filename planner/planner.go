@@ -44,6 +44,7 @@ type builder struct {
 	plan    *Plan
 	list    []ListedMember // the membership that counts; nil if unknown
 	quorum  Quorum         // as the last step leaves it
+	seats   []*seat        // of a cluster with quorum, as the last step leaves them
 }
 
 func newBuilder(in Input) *builder {
@@ -57,6 +58,8 @@ func newBuilder(in Input) *builder {
 	b.plan.Loss = Loss{Kind: LossNone}
 	if seen := b.sightings(); len(seen) > 0 {
 		b.plan.ClusterID = seen[0].id
+	} else if newest := b.newest(); newest != nil {
+		b.plan.ClusterID = newest.survivor().ClusterID
 	}
 	return b
 }
@@ -70,59 +73,60 @@ func (b *builder) route() *Plan {
 }
 
 func (b *builder) routeWithQuorum() *Plan {
-	if r := b.checkEqual(); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{b.checkEqual, b.checkRemoved} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
-	differences := b.differences()
+	c := b.changes()
 	switch {
-	case count(b.members, condRemoved) > 0:
-		return b.refuse(b.refuseRemoved())
 	case b.unfinished() != "":
 		return b.finish(b.unfinished())
-	case count(b.members, condDown) > 0:
-		return b.start(differences)
-	case len(differences) > 0:
-		return b.refuse(b.refuseReconfigure(differences))
+	case len(b.startable()) > 0:
+		return b.start(c.words)
 	case b.starting():
 		return b.await()
 	case count(b.members, condRunning) > 0:
 		return b.refuse(b.refuseNoReply())
+	case c.only(c.adopt):
+		return b.adopt()
+	case c.any():
+		return b.reconfigure(c)
 	}
 	if r := b.checkAllServe(); r != nil {
 		return b.refuse(r)
-	}
-	if len(b.orphans()) > 0 {
-		return b.adopt()
 	}
 	return b.inSync()
 }
 
 func (b *builder) routeWithoutQuorum() *Plan {
-	if count(b.members, condRemoved) > 0 {
-		return b.refuse(b.refuseRemoved())
+	if r := b.checkRemoved(); r != nil {
+		return b.refuse(r)
 	}
 	if token := b.unfinished(); token != "" {
 		return b.finish(token)
 	}
-	survivors := slices.ContainsFunc(b.members, func(m *member) bool { return m.hasData() && m.cond != condPristine })
+	survivors := len(b.holders()) > 0
 	switch {
-	case survivors && len(b.intact()) >= majority(b.listedVoters()):
+	case survivors && b.canStart():
 		return b.startFromDisks()
 	case survivors && b.list == nil && count(b.members, condRunning) > 0,
-		survivors && len(union(b.intact(), with(b.members, condRunning))) >= majority(b.listedVoters()):
+		survivors && b.cantMeet() == "" && len(union(b.intact(), with(b.members, condRunning))) >= majority(b.listedVoters()):
 		// What runs and says nothing may be just starting, or frozen: no quorum
 		// is known to be gone.
 		return b.awaitOrRefuse()
 	case !survivors && count(b.members, condRunning, condServing) > 0:
 		return b.startFromDisks()
+	case survivors && b.starting():
+		return b.refuse(b.refuseNoReply()) // too early to call a quorum gone (S2)
 	case survivors:
-		return b.refuse(b.refuseRecover())
+		return b.recover("no member serves under a leader")
 	}
 	return b.routeWithoutSurvivor()
 }
 
 func (b *builder) routeWithoutSurvivor() *Plan {
-	if r := b.checkSilent(); r != nil {
+	if r := b.checkSilent(b.members); r != nil {
 		return b.refuse(r)
 	}
 	switch {
@@ -160,6 +164,14 @@ func (b *builder) liveQuorum() Quorum {
 		counted[e.ID] = true
 		q.Healthy++
 	}
+	for _, o := range b.obs.Others {
+		if !o.Learner && !counted[o.ID] && o.Client.Reach == ReachServing && o.Client.MemberID == o.ID && o.Client.LeaderID != "" {
+			counted[o.ID] = true
+			q.Healthy++
+		}
+	}
+	// A linearizable answer is a majority's, also of those that can't be asked.
+	q.Healthy = max(q.Healthy, q.Size())
 	return q
 }
 
@@ -189,6 +201,11 @@ func (b *builder) lines(todo func(*member) string) {
 	b.plan.Members = nil
 	for _, m := range b.members {
 		b.plan.Members = append(b.plan.Members, m.line(todo(m)))
+	}
+	for _, o := range b.obs.Others {
+		if l := b.listed(o.ID); l.ID != "" {
+			b.plan.Members = append(b.plan.Members, b.otherLine(o))
+		}
 	}
 }
 

@@ -20,7 +20,6 @@ const (
 	CodeDataDamaged       Code = "data-damaged"        // a data directory that can't be started
 	CodeDataUnknown       Code = "data-unknown"        // a data directory that could not be read
 	CodeServesElsewhere   Code = "serves-elsewhere"    // a member serves, and not from its directory
-	CodeRemovedMember     Code = "removed-member"      // a directory of a member that was removed
 	CodeMembershipInDoubt Code = "membership-in-doubt" // S1: an uncommitted change
 	CodeDataHeld          Code = "data-held"           // a stray process has the directory open
 	CodeNotADirectory     Code = "not-a-directory"     // something else lies at the path
@@ -53,13 +52,22 @@ const (
 
 	// Carried out by later versions: the file is understood, the plan is refused.
 	CodeRouteReconfigure   Code = "route-reconfigure"
-	CodeRouteRecover       Code = "route-recover"
 	CodeHostUnsupported    Code = "host-unsupported"    // ssh and manual hosts
 	CodeServiceUnsupported Code = "service-unsupported" // systemd and command
 	CodeFeatureUnsupported Code = "feature-unsupported"
 
+	// Changes.
+	CodeLearnerSlot   Code = "learner-slot"   // etcd takes no further learner
+	CodeForeignKeeper Code = "foreign-keeper" // somebody else keeps the process running
+
+	// Survivors.
+	CodeHostAlive     Code = "host-alive"     // named as destroyed, or gone, and it answers
+	CodeSurvivorWrong Code = "survivor-unfit" // the one that the file names can't be recovered from
+
 	// Policy.
-	CodePrevented Code = "policy-prevented"
+	CodePrevented      Code = "policy-prevented"
+	CodeTolerance      Code = "min-fault-tolerance"
+	CodeSnapshotBefore Code = "snapshot-before"
 )
 
 // Refusal is the reason why there is no safe plan: what was seen, where the
@@ -92,4 +100,8 @@ const (
 	NoteOldAlarms     Code = "snapshot-alarms"
 	NoteRemaining     Code = "remaining" // what planning again will deal with
 	NoteRestarts      Code = "restarts"  // the member dies again and again
+	NoteDip           Code = "tolerance-dip"
+	NoteForeignKeeper Code = "kept-by-another" // runs under somebody else's supervisor
+	NoteUnfenced      Code = "unfenced"        // S2: may serve stale reads
+	NoteInDoubt       Code = "entries-in-doubt"
 )

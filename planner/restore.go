@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/requorum/requorum/spec"
@@ -190,11 +191,14 @@ func (b *builder) installStep(token string, ms []*member) {
 }
 
 func (b *builder) startRestored(token, id string, part []*member) {
+	stopped := slices.DeleteFunc(slices.Clone(part), func(m *member) bool { return m.cond == condServing || m.cond == condRunning })
+	b.startNew(token, id, stopped, len(part))
+}
+
+// startNew starts ms, members of a new identity of which healthy run then.
+func (b *builder) startNew(token, id string, ms []*member, healthy int) {
 	a := Start{Voters: b.cluster.Voters()}
-	for _, m := range part {
-		if m.cond == condServing || m.cond == condRunning {
-			continue
-		}
+	for _, m := range ms {
 		a.Members = append(a.Members, StartMember{
 			Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
 			Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
@@ -205,6 +209,6 @@ func (b *builder) startRestored(token, id string, part []*member) {
 	if len(a.Members) == 0 {
 		return
 	}
-	after := Quorum{Voters: a.Voters, Healthy: len(part)}
+	after := Quorum{Voters: a.Voters, Healthy: healthy}
 	b.appendStart(a, after, Reason{Fact: "everything is in place", Pos: b.cluster.Pos}, "")
 }

@@ -20,9 +20,11 @@ func (b *builder) inSync() *Plan {
 // start is the plan of a cluster with quorum, some of whose members are down
 // with good data. differences wait for the plan after it.
 func (b *builder) start(differences []string) *Plan {
-	down := with(b.members, condDown)
-	if r := b.checkOwnLists(); r != nil {
-		return b.refuse(r)
+	down := b.startable()
+	for _, check := range []func() *Refusal{b.checkHistories, b.checkOwnLists} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
 	if r := b.checkStartable(down); r != nil {
 		return b.refuse(r)
@@ -31,6 +33,7 @@ func (b *builder) start(differences []string) *Plan {
 	b.plan.Headline = fmt.Sprintf("%s down, the data is intact: start", isAre(down))
 	b.pass(RouteInSync, "%s not running", isAre(down))
 	b.plan.Loss.Text = "Lost: nothing. The cluster has quorum, and the directories of the members that are down are intact."
+	b.unfenceStep(down)
 	b.startStep(down, b.plan.ClusterID)
 	for _, d := range differences {
 		b.note(NoteRemaining, spec.Position{}, "planning again will deal with: %s", d)
@@ -43,28 +46,94 @@ func (b *builder) start(differences []string) *Plan {
 // startFromDisks is the plan of a cluster without quorum whose intact
 // directories are a majority: nothing acknowledged is lost (S1).
 func (b *builder) startFromDisks() *Plan {
-	down := with(b.members, condDown)
-	if len(down) == 0 {
+	down, empty := b.startable(), b.unstarted()
+	if len(b.intact()) >= majority(b.listedVoters()) {
+		empty = nil // they join when there is a quorum
+	}
+	if len(down)+len(empty) == 0 {
 		return b.awaitOrRefuse()
 	}
-	for _, check := range []func() *Refusal{b.checkSameMembership, func() *Refusal { return b.checkStartable(down) }} {
+	for _, check := range []func() *Refusal{
+		b.checkHistories, b.checkSameMembership, func() *Refusal { return b.checkStartable(down) }, func() *Refusal { return b.checkPlaces(empty) },
+	} {
 		if r := check(); r != nil {
 			return b.refuse(r)
 		}
 	}
 	intact := b.intact()
+	started := union(down, empty)
 	b.plan.Route = RouteStart
 	b.plan.Headline = fmt.Sprintf("stopped, with %d of %d voters' data directories intact: start", len(intact), b.listedVoters())
-	b.pass(RouteInSync, "%s not running", isAre(down))
+	b.pass(RouteInSync, "%s not running", isAre(started))
 	b.plan.Loss.Text = fmt.Sprintf("Lost: nothing. The intact directories (%s) are a majority of the %d voters, so they hold every acknowledged write.", names(intact), b.listedVoters())
-	b.startStep(down, b.plan.ClusterID)
-	b.verifyStep(union(intact, down), b.plan.ClusterID, 0, false)
-	for _, m := range with(b.members, condMissing, condFresh, condDamaged, condPristine) {
+	if n := b.aliveElsewhere(); n > 0 && len(intact) < majority(b.listedVoters()) {
+		b.plan.Headline = fmt.Sprintf("stopped in part, with %d voters here and %d that answer elsewhere, of %d: start", len(intact), n, b.listedVoters())
+		b.plan.Loss.Text = "Lost: nothing. With those that answer elsewhere the intact directories are a majority, so they hold every acknowledged write."
+	}
+	if len(empty) > 0 {
+		b.plan.Headline = fmt.Sprintf("%s added and never started, so that there is no quorum: start", verb(empty, "was", "were"))
+		b.plan.Loss.Text = fmt.Sprintf("Lost: nothing. Every voter that ever ran has its data here (%s), and it holds every acknowledged write.", names(intact))
+		b.claimUnstarted(empty)
+	}
+	b.unfenceStep(down)
+	b.startStep(started, b.plan.ClusterID)
+	b.verifyStep(union(union(intact, down), empty), b.plan.ClusterID, 0, false)
+	for _, m := range with(b.members, condMissing, condFresh, condDamaged, condPristine, condRemoved) {
 		b.note(NoteRemaining, m.spec.Pos, "%s: %s; with a quorum back, planning again will deal with it", m.spec.Name, m.dataText())
 	}
 	b.startLines()
 	b.noteReboot()
 	return b.plan
+}
+
+// claimUnstarted records whom listed members are about to be, before they start
+// for the first time.
+func (b *builder) claimUnstarted(ms []*member) {
+	var a Claim
+	for _, m := range ms {
+		l := b.listedAt(m)
+		a.Members = append(a.Members, ClaimMember{Place: m.place(), Provenance: Provenance{
+			Kind: ProvenanceJoin, Token: JoinToken(b.plan.ClusterID, l.ID), Name: m.spec.Name, InitialCluster: b.fellows(m),
+			ClusterID: b.plan.ClusterID, MemberID: l.ID, When: b.in.Now, By: b.in.By,
+		}})
+	}
+	b.step(Step{
+		Action: a, Title: "record identity",
+		Reason: Reason{Fact: fmt.Sprintf("%s listed and never ran", isAre(ms)), Pos: ms[0].spec.Pos},
+		Undo:   "nothing to undo: no data yet",
+		Wait:   "written and synced", TimeoutSeconds: 30,
+		Equivalent: []string{"# no equivalent: etcd keeps no record of it"},
+	}, b.quorum)
+}
+
+// JoinToken is what the provenance of a member that joins a living cluster has as
+// its token: it has none of etcd's.
+func JoinToken(clusterID, memberID string) string { return "join-" + clusterID + "-" + memberID }
+
+// fellows is --initial-cluster for a member that joins: the peer URLs as listed.
+// The names in it mean nothing to etcd but for its own.
+func (b *builder) fellows(m *member) string {
+	var out []string
+	for _, l := range b.list {
+		label := "member-" + l.ID
+		if b.ofFile(l) == m {
+			label = m.spec.Name
+		}
+		for _, u := range l.PeerURLs {
+			out = append(out, label+"="+u)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// listedAt is the entry of the list that the member of the file is.
+func (b *builder) listedAt(m *member) ListedMember {
+	for _, l := range b.list {
+		if b.ofFile(l) == m {
+			return l
+		}
+	}
+	return ListedMember{}
 }
 
 // union has every member of a and of b once, in the file's order as far as a and
@@ -131,49 +200,83 @@ func (b *builder) await() *Plan {
 
 func (b *builder) startLines() {
 	b.lines(func(m *member) string {
-		if m.cond == condDown {
+		if m.cond == condDown || m.cond == condFenced && b.entry(m) != nil {
 			return "start"
 		}
 		return ""
 	})
 }
 
-// adopt is the plan of members that run on without their supervisor.
+// adopt is the plan of members that run as the file says, and that nobody would
+// start again.
 func (b *builder) adopt() *Plan {
-	orphans := b.orphans()
+	var ms []*member
+	for _, m := range with(b.members, condServing) {
+		if m.adoptable() {
+			ms = append(ms, m)
+		}
+	}
+	for _, check := range []func() *Refusal{b.checkAllServe, func() *Refusal { return b.checkStarts(&changes{adopt: ms}) }} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
+	}
 	b.plan.Route = RouteStart
-	b.plan.Headline = fmt.Sprintf("%s without a supervisor: adopt", verb(orphans, "runs", "run"))
-	b.pass(RouteInSync, "nothing would start %s again after a crash", names(orphans))
+	b.plan.Headline = fmt.Sprintf("%s without a supervisor: adopt", verb(ms, "runs", "run"))
+	b.pass(RouteInSync, "nothing would start %s again after a crash", names(ms))
 	b.plan.Loss.Text = "Lost: nothing. No member is touched."
-	b.step(Step{
-		Action: Adopt{Members: places(orphans)},
-		Title:  "adopt",
-		Reason: Reason{Fact: "the supervisor is gone, etcd runs on", Pos: orphans[0].spec.Pos},
-		Undo:   "not needed: etcd runs on",
-		Wait:   "a supervisor watches each", TimeoutSeconds: 30,
-		Equivalent: []string{"# no equivalent: the running process is watched through a pidfd"},
-	}, b.quorum)
+	b.adoptStep(ms)
 	b.lines(func(m *member) string {
-		if m.orphan() {
+		if contains(ms, m) {
 			return "adopt"
 		}
 		return ""
 	})
-	b.noteLive()
+	b.noteLive(ms...)
 	return b.plan
 }
 
-// orphans are members that requorum started and whose supervisor has died.
-func (b *builder) orphans() []*member {
-	var out []*member
-	for _, m := range b.members {
-		if m.orphan() {
-			out = append(out, m)
-		}
+// unfenceStep puts the directories of those of ms that are fenced back.
+func (b *builder) unfenceStep(ms []*member) {
+	var a Unfence
+	var by []string
+	for _, m := range with(ms, condFenced) {
+		d := m.survivor()
+		a.Members = append(a.Members, FenceMember{Place: m.place(), Over: Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}})
+		by = append(by, "mv "+d.Path+" "+m.spec.DataDir)
 	}
-	return out
+	if len(a.Members) == 0 {
+		return
+	}
+	b.step(Step{
+		Action: a, Title: "put back",
+		Reason: Reason{Fact: "fenced by a recovery that is no longer needed", Pos: b.cluster.Pos},
+		Undo:   "yes", Wait: "the directories are in their place", TimeoutSeconds: 30, Equivalent: by,
+	}, b.quorum)
 }
 
+func (b *builder) adoptAction(ms []*member) Adopt {
+	var a Adopt
+	for _, m := range ms {
+		x := AdoptMember{StartMember: b.startMember(m)}
+		if f := m.foreign(); f != nil {
+			x.PID, x.Start = f.PID, f.Start
+		}
+		a.Members = append(a.Members, x)
+	}
+	return a
+}
+
+// foreign is the process on the member's directory that requorum did not start;
+// nil for none.
+func (m *member) foreign() *Foreign {
+	if !m.seen.Service.Known() {
+		return nil
+	}
+	return m.seen.Service.Value.Foreign
+}
+
+// orphan is a member that requorum started and that has lost its supervisor.
 func (m *member) orphan() bool {
 	s := m.seen.Service
 	return s.Known() && s.Value.State == ServiceRunning && s.Value.SupervisorPID == 0
@@ -183,21 +286,35 @@ func (m *member) orphan() bool {
 func (b *builder) startStep(ms []*member, clusterID string) {
 	a := Start{Voters: b.quorum.Voters}
 	for _, m := range ms {
-		token := clusterID
-		if p := m.provenance(); p != nil {
-			token = p.Token
+		s := b.startMember(m)
+		s.ClusterID = clusterID
+		if m.cond == condFresh { // listed, and never started
+			s.MemberID, s.Bootstrap = b.listedAt(m).ID, true
+			s.Args = append(slices.DeleteFunc(s.Args, isInitialCluster), "--initial-cluster="+b.fellows(m))
 		}
-		id := m.data().MemberID
-		a.Members = append(a.Members, StartMember{
-			Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
-			Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
-			ClusterID: clusterID, MemberID: id, ClientURL: m.spec.ClientURLs[0],
-		})
+		a.Members = append(a.Members, s)
 	}
 	after := b.quorum
 	after.Healthy = min(after.Voters, after.Healthy+b.votersOf(ms)+b.waiting())
 	b.appendStart(a, after, Reason{Fact: fmt.Sprintf("%s not running; data intact", isAre(ms)), Pos: ms[0].spec.Pos}, "requorum stop")
 }
+
+// startMember is how the member is started, and started again, on the data that
+// it has.
+func (b *builder) startMember(m *member) StartMember {
+	token := b.plan.ClusterID
+	if p := m.provenance(); p != nil {
+		token = p.Token
+	}
+	carried := b.carried(m)
+	return StartMember{
+		Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
+		Args: append(etcdArgs(b.cluster, m.spec, token, "existing"), carried...), Carried: carried,
+		ClusterID: b.plan.ClusterID, MemberID: m.id(), ClientURL: m.spec.ClientURLs[0],
+	}
+}
+
+func isInitialCluster(arg string) bool { return strings.HasPrefix(arg, "--initial-cluster=") }
 
 // waiting counts voters that run and only lack a quorum: they serve once there
 // is one.
@@ -205,7 +322,7 @@ func (b *builder) waiting() int {
 	if b.quorum.Has() {
 		return 0
 	}
-	return len(b.intact()) - len(with(b.intact(), condDown))
+	return count(b.intact(), condRunning, condServing) + b.aliveElsewhere()
 }
 
 func (b *builder) appendStart(a Start, after Quorum, why Reason, undo string) {

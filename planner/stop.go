@@ -55,12 +55,25 @@ func (b *builder) stopStep(ms []*member) {
 	after := b.quorum
 	after.Healthy = max(0, after.Healthy-b.votersOf(with(ms, condServing)))
 	b.step(Step{
-		Action: Stop{Cluster: b.cluster.Name, Members: places(ms)}, Title: "stop",
+		Action: Stop{Cluster: b.cluster.Name, Members: stopMembers(ms)}, Title: "stop",
 		Reason: Reason{Fact: "you asked for it", Pos: ms[0].spec.Pos},
 		Undo:   "requorum apply",
 		Wait:   "their processes have ended", TimeoutSeconds: 60,
 		Equivalent: stopCommands(ms),
 	}, after)
+}
+
+// stopMembers names ms to be stopped, with the process of each that somebody else
+// started.
+func stopMembers(ms []*member) []StopMember {
+	out := make([]StopMember, len(ms))
+	for i, m := range ms {
+		out[i] = StopMember{Place: m.place()}
+		if f := m.foreign(); f != nil {
+			out[i].PID, out[i].Start = f.PID, f.Start
+		}
+	}
+	return out
 }
 
 func leaderApart(ms []*member) (followers, leader []*member) {

@@ -164,7 +164,7 @@ func (b *builder) joins(m *member, token string, ran bool) bool {
 // log can't be read has no identity either, and is not vacant.
 func (m *member) vacant() bool {
 	d := m.seen.Data
-	return d.Known() && (d.Value.State == DirAbsent || d.Value.State == DirEmpty)
+	return d.Known() && (d.Value.State == DirAbsent || d.Value.State == DirEmpty || d.Value.State == DirFenced)
 }
 
 // published reports whether the member's ID under token is known to have served:
@@ -212,8 +212,11 @@ func (b *builder) finish(token string) *Plan {
 	}
 	b.pass(RouteInSync, "a %s was begun and not finished", kind)
 	b.pass(RouteStart, "not every member has its data")
-	if kind == ProvenanceRestore {
+	switch kind {
+	case ProvenanceRestore:
 		return b.finishRestore(token)
+	case ProvenanceRecover:
+		return b.finishRecover(token)
 	}
 	return b.finishBootstrap(token)
 }
@@ -229,7 +232,7 @@ func (b *builder) checkFinish(token string) *Refusal {
 	}
 	part := b.participants(token, get)
 	if len(part) < majority(b.cluster.Voters()) {
-		return b.refuseRecover()
+		return b.refuseFewLeft(part)
 	}
 	for _, m := range initial(b.members) {
 		if !contains(part, m) {
@@ -237,6 +240,54 @@ func (b *builder) checkFinish(token string) *Refusal {
 		}
 	}
 	return b.checkPlaces(part)
+}
+
+func (b *builder) refuseFewLeft(part []*member) *Refusal {
+	return refusal(CodeRestoreUnfinished, b.cluster.Pos, "a new cluster was begun, and too little of it is left to go on with",
+		fmt.Sprintf("Of its %d voters %d can go on; it has run, so that what the others lack may have been acknowledged.", b.cluster.Voters(), len(part)),
+		"Bring back the directories that are missing, then plan again.",
+		"If they are gone for good: stop all members, move DATA_DIR.requorum/provenance.json of each aside; planning again then recovers from what is left.")
+}
+
+// finishRecover completes a recovery whose snapshot is there: the record beside it
+// has the sha256, and the provenance leads to it.
+func (b *builder) finishRecover(token string) *Plan {
+	b.plan.Route = RouteRecover
+	b.plan.Headline = "a recovery was begun and interrupted: finish it under its own token"
+	var p Provenance
+	for _, m := range b.members {
+		if r := m.provenance(); r != nil && r.Token == token {
+			p = *r
+		}
+	}
+	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what the recovery that was begun gave up, and nothing more: no upper bound is known."}
+	id := ClusterID(b.cluster.Members, token)
+	b.plan.NewClusterID = id
+	stage, install := b.toStage(token), b.toInstall(token)
+	from := survivor{m: b.members[0], d: DataDir{Revision: p.Revision}}
+	if len(stage) > 0 {
+		b.stageRecovered(token, p.Source, p.RevisionBump, from, stage)
+	}
+	if len(install) > 0 {
+		b.trialRecovered(token, install[0], from, p.RevisionBump)
+		b.installStep(token, install)
+	}
+	part := b.participants(token, install)
+	b.startRestored(token, id, part)
+	b.verifyStep(part, id, p.Revision+p.RevisionBump, true)
+	b.lines(func(m *member) string {
+		switch {
+		case contains(stage, m):
+			return "restore, start"
+		case contains(install, m):
+			return "put in place, start"
+		case m.cond == condPristine || m.cond == condDown:
+			return "start"
+		}
+		return ""
+	})
+	b.noteReboot()
+	return b.plan
 }
 
 func (b *builder) finishBootstrap(token string) *Plan {

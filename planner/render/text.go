@@ -6,6 +6,7 @@ package render
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/requorum/requorum/planner"
@@ -66,6 +67,7 @@ func Text(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	b.WriteString(headline(p, s))
 	b.WriteString(members(p, s))
+	b.WriteString(survivors(p, s))
 	b.WriteString(snapshot(p, s))
 	if p.Refusal != nil {
 		b.WriteString(refusal(p.Refusal, s))
@@ -127,6 +129,28 @@ func members(p *planner.Plan, s Style) string {
 			return s.Good(text)
 		case p.Members[r-1].Alarm:
 			return s.Warn(text)
+		}
+		return text
+	})
+}
+
+// survivors is the table of disks that a recovery chooses from.
+func survivors(p *planner.Plan, s Style) string {
+	if len(p.Survivors) == 0 {
+		return ""
+	}
+	rows := [][]string{{"Survivor", "Last log", "Proven", "Verdict"}}
+	for _, l := range p.Survivors {
+		rows = append(rows, []string{l.Name, l.Last, l.Proven, l.Verdict})
+	}
+	return "\n" + table(rows, s.width(), func(r, c int, text string) string {
+		switch {
+		case r == 0:
+			return s.Dim(text)
+		case c == 0:
+			return s.Bold(text)
+		case p.Survivors[r-1].Chosen:
+			return s.Good(text)
 		}
 		return text
 	})
@@ -225,6 +249,15 @@ func needs(p *planner.Plan, s Style) string {
 	if b.Len() == 0 {
 		return ""
 	}
+	if len(p.Needs) > 1 {
+		var names []string
+		for _, n := range p.Needs {
+			if !slices.Contains(names, string(n.Consent)) {
+				names = append(names, string(n.Consent))
+			}
+		}
+		b.WriteString("  Together: --accept=" + strings.Join(names, ",") + "\n")
+	}
 	return s.Warn(strings.TrimRight(b.String(), "\n")) + "\n"
 }
 
@@ -250,17 +283,23 @@ func summary(p *planner.Plan, s Style) string {
 	}
 	var parts []string
 	for _, k := range []struct{ kind, text string }{
-		{planner.Restore{}.Kind(), "to restore"}, {planner.Start{}.Kind(), "to start"},
-		{planner.Adopt{}.Kind(), "to adopt"}, {planner.Stop{}.Kind(), "to stop"},
+		{planner.Recover{}.Kind(), "to recover from"}, {planner.Restore{}.Kind(), "to restore"}, {planner.Start{}.Kind(), "to start"},
+		{planner.Adopt{}.Kind(), "to adopt"}, {planner.Stop{}.Kind(), "to stop"}, {planner.Update{}.Kind(), "to update"},
+		{planner.Join{}.Kind(), "to add"}, {planner.SetAside{}.Kind(), "to set aside"},
 	} {
 		if n := counts[k.kind]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, k.text))
 		}
 	}
-	if len(parts) == 0 {
+	last := "nothing to remove"
+	if n := counts[planner.Remove{}.Kind()]; n > 0 {
+		last = fmt.Sprintf("%d to remove from the member list; no data is removed", n)
+	}
+	if len(parts) == 0 && last == "nothing to remove" {
 		parts = []string{"nothing to change, only to wait and verify"}
 	}
-	return s.Bold("Plan: "+strings.Join(parts, ", ")+", nothing to remove.") + "\n"
+	text := paragraph("Plan: "+strings.Join(append(parts, last), ", ")+".", s.width(), "", "  ")
+	return s.Bold(strings.TrimRight(text, "\n")) + "\n"
 }
 
 // Bytes gives n in the unit that suits it.

@@ -1,0 +1,103 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// carried are the flags, as --name=value and sorted, that a member goes on having
+// although the file does not name them: those that it ran with when it was, or is
+// about to be, adopted (a lost quota is NOSPACE at once).
+func (b *builder) carried(m *member) []string {
+	if !m.seen.Service.Known() {
+		return nil
+	}
+	settings := map[string]string{}
+	for _, flag := range m.seen.Service.Value.Carried {
+		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+		settings[name] = value
+	}
+	if f := m.foreign(); f != nil {
+		settings = f.Settings
+	}
+	var out []string
+	for name, value := range settings {
+		if _, named := b.cluster.Etcd.Config[name]; !named && !owned(name) {
+			out = append(out, "--"+name+"="+value)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// owned reports whether requorum says a flag itself, or never wants it again.
+func owned(name string) bool {
+	switch name {
+	case "name", "data-dir", "wal-dir", "config-file", "force-new-cluster":
+		return true
+	}
+	for _, prefix := range []string{"listen-peer-", "listen-client-", "advertise-", "initial-", "discovery"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// runsWith are the settled flags of the member's process; nil where they are not
+// known.
+func (m *member) runsWith() []string {
+	if f := m.foreign(); f != nil {
+		if f.Settings == nil {
+			return nil
+		}
+		var args []string
+		for name, value := range f.Settings {
+			if name != "config-file" && !strings.HasPrefix(name, "discovery") {
+				args = append(args, "--"+name+"="+value)
+			}
+		}
+		return settled(args)
+	}
+	if s := m.seen.Service; s.Known() && len(s.Value.Args) > 0 {
+		return settled(s.Value.Args)
+	}
+	return nil
+}
+
+// forceNew reports whether the process that runs has --force-new-cluster: at its
+// next start it would expel every other member (S22).
+func (m *member) forceNew() bool {
+	f := m.foreign()
+	if f != nil && f.Settings["force-new-cluster"] == "true" {
+		return true
+	}
+	return f == nil && m.seen.Service.Known() && slices.Contains(m.seen.Service.Value.Args, "--force-new-cluster=true")
+}
+
+// adoptable reports whether the member runs without anybody who would start it
+// again, and may be given a supervisor as it is.
+func (m *member) adoptable() bool {
+	if f := m.foreign(); f != nil {
+		return f.Problem == "" && f.Keeper == "" && !m.forceNew()
+	}
+	return m.orphan()
+}
+
+// restartWhy says why the process of a member that serves has to be started anew;
+// empty where it doesn't.
+func (b *builder) restartWhy(m *member) []string {
+	var why []string
+	if m.forceNew() {
+		why = append(why, m.spec.Name+" runs with --force-new-cluster: its next start would expel the others")
+	}
+	if diff := b.settingsDiffer(m); diff != "" {
+		why = append(why, diff)
+	}
+	s := m.seen.Service
+	if runs, want := s.Value.Binary, ownBinary(b.cluster.Etcd.Binary); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && runs != want {
+		why = append(why, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))
+	}
+	return why
+}

@@ -1,0 +1,239 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// changes is what a cluster with quorum has otherwise than the file.
+type changes struct {
+	adopt   []*member
+	update  []*seat
+	join    []*seat // listed, never started, of the file
+	promote []*seat // learners that run and are to vote
+	lost    []*seat // listed, and what they had is gone
+	demote  []*seat // voters that are to be learners: added anew
+	add     []*member
+	restart []*member
+	early   []*member // of restart: nobody could join as long as they run like this
+	dead    []*seat   // not in the file, and not there
+	extra   []*seat   // not in the file, and alive
+	why     map[*member]string
+	words   []string // each difference, for people
+}
+
+// changes compares the seats with the file.
+func (b *builder) changes() *changes {
+	b.takeSeats()
+	c := &changes{why: map[*member]string{}}
+	for _, s := range b.seats {
+		if s.m == nil {
+			b.extraSeat(c, s)
+			continue
+		}
+		b.fileSeat(c, s)
+	}
+	for _, m := range b.members {
+		if b.seatOf(m) == nil {
+			c.add = append(c.add, m)
+			c.say("%s", b.addWords(m))
+		}
+	}
+	for _, m := range with(b.members, condServing) {
+		b.running(c, m)
+	}
+	return c
+}
+
+func (c *changes) say(format string, args ...any) {
+	c.words = append(c.words, fmt.Sprintf(format, args...))
+}
+
+// membership reports whether the cluster's list changes.
+func (c *changes) membership() bool {
+	return len(c.update)+len(c.promote)+len(c.lost)+len(c.demote)+len(c.add)+len(c.dead)+len(c.extra) > 0
+}
+
+func (c *changes) any() bool {
+	return c.membership() || len(c.join)+len(c.restart)+len(c.adopt) > 0
+}
+
+// only reports whether adopting some is all that is to be done.
+func (c *changes) only(adopt []*member) bool {
+	return len(adopt) > 0 && !c.membership() && len(c.join)+len(c.restart) == 0
+}
+
+func (c *changes) todo(m *member) string {
+	of := func(ss []*seat) bool { return slices.ContainsFunc(ss, func(s *seat) bool { return s.m == m }) }
+	var out []string
+	for _, k := range []struct {
+		is   bool
+		word string
+	}{
+		{contains(c.adopt, m), "adopt"}, {of(c.update), "update"}, {of(c.join), "join"}, {of(c.promote), "promote"},
+		{of(c.lost), "replace"}, {of(c.demote), "add as learner"}, {contains(c.add, m), "add"}, {contains(c.restart, m), "restart"},
+	} {
+		if k.is {
+			out = append(out, k.word)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (b *builder) addWords(m *member) string {
+	switch {
+	case m.cond == condRemoved:
+		return fmt.Sprintf("%s holds member %s, which was removed", m.spec.Name, m.data().MemberID)
+	case m.cond == condPristine:
+		return fmt.Sprintf("%s has a restored directory that is not of this cluster", m.spec.Name)
+	}
+	return m.spec.Name + " is not a member"
+}
+
+func (b *builder) extraSeat(c *changes, s *seat) {
+	switch {
+	case s.healthy:
+		c.extra = append(c.extra, s)
+		c.say("%s is not in the file", s.name)
+	case !s.started:
+		c.dead = append(c.dead, s)
+		c.say("member %s was added, never started, and is not in the file", s.name)
+	default:
+		c.dead = append(c.dead, s)
+		c.say("%s is not in the file and does not answer", s.name)
+	}
+}
+
+// fileSeat finds what has to be done about a listed member of the file.
+func (b *builder) fileSeat(c *changes, s *seat) {
+	m, l := s.m, b.listed(s.id)
+	role := voterOrLearner(l.Learner)
+	switch {
+	case !s.started && !l.Learner && m.spec.Learner && (m.vacant() || m.stray(s.id)):
+		c.lost = append(c.lost, s)
+		c.say("%s was added as a voter and never started, in the file it is a learner", s.name)
+		return
+	case !s.started && (m.vacant() || m.stray(s.id)):
+		c.join = append(c.join, s)
+		c.say("%s was added as %s and never started", s.name, role)
+		if l.Learner && !m.spec.Learner {
+			return // promoted when it has joined
+		}
+	case b.isLost(s):
+		c.lost = append(c.lost, s)
+		c.say("%s can't go on with what it has: %s", s.name, m.dataText())
+		if m.vacant() && hasRun(l) {
+			b.need(ConsentDataLoss, "%s's data directory is taken for lost for good; a disk that is not mounted looks the same (the cluster keeps all it has)", s.name)
+		}
+		return
+	case l.Learner && !m.spec.Learner && s.healthy:
+		c.promote = append(c.promote, s)
+		c.say("%s is a learner, in the file a voter", s.name)
+	}
+	if !l.Learner && m.spec.Learner {
+		c.demote = append(c.demote, s)
+		c.say("%s is a voter, in the file a learner", s.name)
+		return
+	}
+	if l.Learner && !sameURLs(l.PeerURLs, m.spec.PeerURLs) {
+		// Not updated, for older servers promote it by that.
+		c.promote = slices.DeleteFunc(c.promote, func(x *seat) bool { return x == s })
+		c.demote = append(c.demote, s)
+		c.say("%s is a learner with the peer URLs %s, in the file %s", s.name, strings.Join(l.PeerURLs, ","), strings.Join(m.spec.PeerURLs, ","))
+		return
+	}
+	if !sameURLs(l.PeerURLs, m.spec.PeerURLs) {
+		c.update = append(c.update, s)
+		c.say("%s has the peer URLs %s, in the file %s", s.name, strings.Join(l.PeerURLs, ","), strings.Join(m.spec.PeerURLs, ","))
+	}
+}
+
+// stray reports whether the place has data, and not that of the member id.
+func (m *member) stray(id string) bool {
+	return m.cond == condRemoved || m.cond == condPristine || m.hasData() && m.data().MemberID != id
+}
+
+// isLost reports whether a member that ran has lost what it had.
+func (b *builder) isLost(s *seat) bool {
+	switch s.m.cond {
+	case condMissing, condFresh, condDamaged, condPristine, condRemoved:
+		return true
+	case condFenced:
+		return s.m.survivor().MemberID != s.id || s.m.survivor().Problem != ""
+	}
+	return false
+}
+
+func (b *builder) listed(id string) ListedMember {
+	for _, l := range b.list {
+		if l.ID == id {
+			return l
+		}
+	}
+	return ListedMember{}
+}
+
+// running finds what has to be done about the process of a member that serves.
+func (b *builder) running(c *changes, m *member) {
+	s := b.seatOf(m)
+	if s == nil || slices.Contains(c.demote, s) {
+		return
+	}
+	why := b.restartWhy(m)
+	if len(why) > 0 {
+		c.restart = append(c.restart, m)
+		c.why[m] = strings.Join(why, "; ")
+		c.words = append(c.words, why...)
+		if m.seen.Peer.Reach != ReachServing || m.forceNew() || slices.Contains(c.update, s) {
+			c.early = append(c.early, m)
+		}
+		return
+	}
+	if m.adoptable() {
+		if r := b.checkSameMinor(m); r != nil || !m.seen.Binary.Known() {
+			b.note(NoteNotSupervised, m.spec.Pos, "%s can't be adopted: it would be started again with another etcd than it runs; name one in etcd { binary = … }", m.spec.Name)
+			return
+		}
+		c.adopt = append(c.adopt, m)
+		c.say("nothing would start %s again after a crash", m.spec.Name)
+	}
+}
+
+// headline is what is to be done, in a few words.
+func (c *changes) headline() string {
+	var parts []string
+	add := func(verb string, names ...string) {
+		if len(names) > 0 {
+			parts = append(parts, verb+" "+strings.Join(names, ", "))
+		}
+	}
+	of := func(ss []*seat) []string {
+		var out []string
+		for _, s := range ss {
+			out = append(out, s.name)
+		}
+		return out
+	}
+	ms := func(list []*member) []string {
+		var out []string
+		for _, m := range list {
+			out = append(out, m.spec.Name)
+		}
+		return out
+	}
+	if len(c.lost) == 1 && c.lost[0].m != nil {
+		parts = append(parts, fmt.Sprintf("replace %s (%s)", c.lost[0].name, c.lost[0].m.dataText()))
+	} else {
+		add("replace", of(c.lost)...)
+	}
+	add("start", of(c.join)...)
+	add("promote", of(c.promote)...)
+	add("update", of(c.update)...)
+	add("make a learner of", of(c.demote)...)
+	add("add", ms(c.add)...)
+	add("restart", ms(c.restart)...)
+	add("remove", of(slices.Concat(c.dead, c.extra))...)
+	add("adopt", ms(c.adopt)...)
+	return strings.Join(parts, "; ")
+}

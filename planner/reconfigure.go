@@ -1,0 +1,36 @@
+package planner
+
+import (
+	"strings"
+)
+
+// reconfigure is the plan of a cluster with quorum that is not as the file says.
+// Its order keeps the quorum and needs the fewest moves: what is dead goes first,
+// for etcd adds nobody beside it; what somebody left half done is finished; then
+// addresses, replacements, growth, restarts; living members go last, when their
+// successors vote.
+func (b *builder) reconfigure(c *changes) *Plan {
+	if r := b.checkReconfigure(c); r != nil {
+		return b.refuse(r)
+	}
+	b.plan.Route = RouteReconfigure
+	b.plan.Headline = "differs from the file: " + c.headline()
+	b.pass(RouteInSync, "%s", few(c.words))
+	b.pass(RouteStart, "nothing to start")
+	b.plan.Loss.Text = "Lost: nothing. The cluster keeps its quorum and its data, and every new member copies them from it."
+	if r := b.saveBefore(c); r != nil {
+		return b.refuse(r)
+	}
+	b.reconfigureSteps(c)
+	if len(b.plan.Steps) == 0 {
+		return b.refuse(refusal(CodeRouteReconfigure, b.cluster.Pos, "the cluster differs from the file in a way that this version can't change",
+			strings.Join(c.words, "; ")+".", "Correct the file, or change it by hand."))
+	}
+	b.verifyAll()
+	b.lines(c.todo)
+	b.noteLive(c.adopt...)
+	if r := b.checkTolerance(); r != nil {
+		return b.refuse(r)
+	}
+	return b.plan
+}

@@ -1,0 +1,188 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// refuseNoSurvivor is for directories none of which can be used.
+func (b *builder) refuseNoSurvivor() *Refusal {
+	m := b.members[0]
+	var texts []string
+	for _, x := range b.members {
+		if x.survivor().Problem != "" {
+			m = x
+			texts = append(texts, fmt.Sprintf("%s: %s", x.spec.DataDir, x.survivor().Problem))
+		}
+	}
+	remedy := []string{"Keep the directories as they are: they may hold what no other disk has."}
+	if b.cluster.Snapshot != nil && b.cluster.Snapshot.Source != "" {
+		remedy = append(remedy, "To restore the snapshot instead, move them away by hand; then plan again.")
+	} else {
+		remedy = append(remedy, "If there is a snapshot, name it in the file and move the directories away by hand; then plan again.")
+	}
+	return refusal(CodeDataDamaged, m.spec.Pos, "no data directory that is left can be started", strings.Join(texts, "; ")+".", remedy...)
+}
+
+// checkListKnown: without the member list nobody knows who else there may be.
+func (b *builder) checkListKnown() *Refusal {
+	if b.list != nil {
+		return nil
+	}
+	m := b.members[0]
+	if h := b.newest(); h != nil {
+		m = h
+	}
+	return refusal(CodeDataUnknown, m.spec.Pos, "it is not known who is in the cluster",
+		fmt.Sprintf("%s has the newest log, and its member list can't be read: %s.", m.spec.Name, orWord(m.seenText(), "no answer")),
+		"If its process hangs: stop it (keep its directory as it is), then plan again; a stopped member's list is read from its disk.")
+}
+
+// checkFenceable: what runs and can't be told from its directory can't be stopped
+// for sure either, and a directory without a readable identity is nobody's to move.
+func (b *builder) checkFenceable() *Refusal {
+	for _, m := range b.members {
+		runs := m.cond == condServing || m.processRuns()
+		switch {
+		case m.hasData():
+		case runs:
+			return refusal(CodeDataUnknown, m.spec.Pos, m.spec.Name+" runs, and its directory can't be told",
+				fmt.Sprintf("%s; %s: %s. It has to be stopped before a new cluster begins.", m.seenText(), m.spec.DataDir, m.dataText()),
+				"Save a snapshot from it if it answers, stop it, and plan again.")
+		case m.seen.Data.Known() && m.data().State == DirPresent:
+			return refusal(CodeDataDamaged, m.spec.Pos, m.spec.Name+"'s directory has no readable log, so that it is not known whose it is",
+				fmt.Sprintf("%s: %s.", m.spec.DataDir, m.dataText()),
+				"Keep it: move it away by hand, to a place of its own, then plan again.")
+		}
+	}
+	return nil
+}
+
+// checkKeepers: a process that somebody else keeps running is fenced from its
+// data, but its keeper goes on trying, and the new member could never start there.
+func (b *builder) checkKeepers() *Refusal {
+	for _, m := range b.members {
+		if f := m.foreign(); f != nil && f.Keeper != "" {
+			return refusal(CodeForeignKeeper, m.spec.Pos, m.spec.Name+" is kept running by somebody else",
+				fmt.Sprintf("Process %d is kept running by %s.", f.PID, f.Keeper),
+				"If it still answers, save a snapshot from it first: etcdctl snapshot save.",
+				"Then stop it there, so that it is not started again, and plan again.")
+		}
+	}
+	return nil
+}
+
+// checkGone is S2: a new identity begins only once too few of the old voters can be
+// alive elsewhere, unless each was named as destroyed; whoever answers is not.
+func (b *builder) checkGone() *Refusal {
+	var elsewhere []ListedMember
+	for _, l := range b.list {
+		if o := b.other(l.ID); l.Learner && o != nil && (o.Client.Reach == ReachServing || o.Peer.Reach == ReachServing) {
+			b.note(NoteUnfenced, b.cluster.Pos, "%s, a learner, runs where it can't be stopped: it has no vote, but may go on serving stale reads", nameOf(l))
+		}
+		if l.Learner || b.ofFile(l) != nil && b.within(l) {
+			continue
+		}
+		if o := b.other(l.ID); o != nil && (o.Client.Reach == ReachServing || o.Peer.Reach == ReachServing) {
+			return refusal(CodeHostAlive, b.cluster.Pos, nameOf(l)+" is alive, and not where it could be stopped",
+				fmt.Sprintf("%s answers at %s. A second cluster beside it would split the data.", nameOf(l), orWord(firstServing(*o), "its address")),
+				fmt.Sprintf("If %d of the %d voters still run somewhere, the cluster is not lost: bring the network back, plan again.", majority(b.listedVoters()), b.listedVoters()),
+				"If it is to go: stop it where it runs and keep its disk, or put it into the file so that requorum can.")
+		}
+		elsewhere = append(elsewhere, l)
+	}
+	if len(elsewhere) == 0 {
+		return nil
+	}
+	doubt := slices.ContainsFunc(b.holders(), func(m *member) bool { return m.survivor().UncommittedMembership })
+	if len(elsewhere) < majority(b.listedVoters()) && !doubt {
+		b.note(NoteUnfenced, b.cluster.Pos, "%s can't be looked at: alone it can't form a quorum, but should it be alive it may still serve stale serializable reads", listText(elsewhere))
+		return nil
+	}
+	for _, l := range elsewhere {
+		b.need(Consent(string(ConsentHostDestroyed)+":"+nameOf(l)), "%s can't be looked at, and with others like it might serve as a quorum of its own: say so only if its host is gone for good", listText([]ListedMember{l}))
+	}
+	return nil
+}
+
+// within reports whether the listed member can't be alive but where the plan stops
+// it: its disk is at a place of the file, or its address is one and nothing
+// listens there.
+func (b *builder) within(l ListedMember) bool {
+	m := b.ofFile(l)
+	if m.survivor().MemberID == l.ID {
+		return true
+	}
+	return m.seen.Peer.Reach == ReachRefused && sameURLs(l.PeerURLs, m.spec.PeerURLs) && m.seen.Data.Known()
+}
+
+func (b *builder) other(id string) *OtherMember {
+	for i, o := range b.obs.Others {
+		if o.ID == id {
+			return &b.obs.Others[i]
+		}
+	}
+	return nil
+}
+
+func nameOf(l ListedMember) string { return orWord(l.Name, l.ID) }
+
+func firstServing(o OtherMember) string {
+	if o.Client.Reach == ReachServing {
+		return o.Client.URL
+	}
+	return o.Peer.URL
+}
+
+// checkRecoverBinary is S12: the copy is opened by the survivor's own minor.
+func (b *builder) checkRecoverBinary(chosen survivor) *Refusal {
+	if r := b.checkBinary(chosen.m); r != nil {
+		return r
+	}
+	d := chosen.d
+	have := minor(orWord(d.StorageVersion, d.ClusterVersion))
+	if e := chosen.m.seen.Client; e.Reach == ReachServing {
+		have = minor(e.Version)
+	}
+	if want := minor(chosen.m.seen.Binary.Value.Version); have > 0 && have != want {
+		return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, "the survivor has to be opened by an etcd of its own minor version",
+			fmt.Sprintf("%s was written by etcd 3.%d; %s is etcd %s, and what it makes of it might not be readable by the members.", d.Path, have, binaryName(b.cluster.Etcd.Binary), chosen.m.seen.Binary.Value.Version),
+			fmt.Sprintf("Name an etcd 3.%d in etcd { binary = … }; upgrade afterwards.", have))
+	}
+	return nil
+}
+
+// checkRecoverRoom is S20: filling the last survivor's disk would be fatal. The
+// copy, the snapshot made of it, and each member's new directory need room.
+func (b *builder) checkRecoverRoom(chosen survivor) *Refusal {
+	size := chosen.d.DBSize + walSize
+	need := map[string]int64{chosen.m.fileSystem(): 2*size + binarySize}
+	for _, m := range initial(b.members) {
+		need[m.fileSystem()] += size
+	}
+	for _, m := range b.members {
+		n := need[m.fileSystem()] + need[m.fileSystem()]/10
+		if free := m.seen.FreeBytes; free.Known() && free.Value < n {
+			return refusal(CodeNoRoom, m.spec.Pos, "there is no room to recover",
+				fmt.Sprintf("The file system of %s has %d MiB free; %d MiB are needed there: a copy of %s's data, the snapshot made of it, and new directories, a tenth to spare. Nothing was written.", m.spec.DataDir, free.Value>>20, n>>20, chosen.m.spec.Name),
+				"Make room there, but not by removing anything of etcd's, or choose another data_dir for the other members.")
+		}
+	}
+	return nil
+}
+
+// checkInPlace: the survivor goes on as what it is, and the others join it.
+func (b *builder) checkInPlace(chosen survivor) *Refusal {
+	if chosen.m.spec.Learner {
+		return refusal(CodeSurvivorWrong, chosen.m.spec.Pos, chosen.m.spec.Name+" can't go on in place",
+			"The file has it as a learner, and in place it would be the only voter.",
+			"Make it a voter in the file, or leave in_place out.")
+	}
+	if chosen.role != "" {
+		return refusal(CodeSurvivorWrong, b.cluster.Recover.Pos, chosen.m.spec.Name+" can't go on in place",
+			fmt.Sprintf("It is a %s of its cluster, and would go on as one.", chosen.role),
+			"Leave in_place out: its data is then restored to all members under a new identity.")
+	}
+	return b.checkSlot(&changes{})
+}
