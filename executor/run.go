@@ -27,6 +27,8 @@ type Runner struct {
 	Journal *journal.Run
 	// Events is told what happens, from one goroutine at a time; it may be nil.
 	Events func(Event)
+
+	clusterID string // of the plan: nobody else's members are changed
 }
 
 // StepError says at which step a plan stopped, and why.
@@ -49,6 +51,7 @@ func (e *StepError) Unwrap() error { return e.Err }
 // step that has begun to act is finished, a step that only waits is given up.
 // The error is a *StepError where a step did not end well.
 func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
+	r.clusterID = p.ID()
 	for _, s := range p.Steps {
 		if ctx.Err() != nil {
 			return &StepError{Step: s, Err: errors.New("not begun"), Interrupted: true}
@@ -124,6 +127,35 @@ func (r *Runner) act(ctx, act context.Context, action planner.Action, progress h
 		return r.verify(ctx, a, progress)
 	case planner.Stop:
 		return r.Host.Stop(act, a.Cluster, a.Members)
+	case planner.SetAside:
+		return r.Host.SetAside(act, a)
+	case planner.Fence:
+		return r.Host.Fence(act, a)
+	case planner.Unfence:
+		return r.Host.Unfence(act, a)
+	case planner.Recover:
+		return r.Host.Recover(ctx, a, progress)
+	}
+	return r.actOnList(ctx, act, action, progress)
+}
+
+// actOnList carries out what changes the cluster's member list, or asks a member.
+func (r *Runner) actOnList(ctx, act context.Context, action planner.Action, progress host.Progress) error {
+	switch a := action.(type) {
+	case planner.Update:
+		return r.update(ctx, a)
+	case planner.Add:
+		return r.add(ctx, a)
+	case planner.Join:
+		return r.join(ctx, act, a, progress)
+	case planner.Promote:
+		return r.promote(ctx, a, progress)
+	case planner.MoveLeader:
+		return r.moveLeader(ctx, a)
+	case planner.Remove:
+		return r.remove(ctx, a)
+	case planner.Save:
+		return r.save(ctx, a, progress)
 	}
 	return fmt.Errorf("this version can't carry out %q", action.Kind())
 }

@@ -48,8 +48,14 @@ func (s *stub) Restore(context.Context, planner.Restore, host.Progress) error {
 func (s *stub) Trial(context.Context, planner.Trial, host.Progress) error { return s.do("trial") }
 func (s *stub) Install(context.Context, planner.Install) error            { return s.do("install") }
 func (s *stub) Start(context.Context, []planner.StartMember) error        { return s.do("start") }
-func (s *stub) Adopt(context.Context, []planner.Place) error              { return s.do("adopt") }
-func (s *stub) Stop(context.Context, string, []planner.Place) error       { return s.do("stop") }
+func (s *stub) Adopt(context.Context, []planner.AdoptMember) error        { return s.do("adopt") }
+func (s *stub) Stop(context.Context, string, []planner.StopMember) error  { return s.do("stop") }
+func (s *stub) SetAside(context.Context, planner.SetAside) error          { return s.do("set-aside") }
+func (s *stub) Fence(context.Context, planner.Fence) error                { return s.do("fence") }
+func (s *stub) Unfence(context.Context, planner.Unfence) error            { return s.do("unfence") }
+func (s *stub) Recover(context.Context, planner.Recover, host.Progress) error {
+	return s.do("recover")
+}
 
 type lock struct{ lost error }
 
@@ -97,13 +103,30 @@ func events(t *testing.T, r *Runner) string {
 func TestEveryActionIsCarriedOut(t *testing.T) {
 	for _, a := range planner.Actions() {
 		h := &stub{}
-		if err := runner(t, h, &lock{}).Run(t.Context(), plan(a)); err != nil {
+		err := runner(t, h, &lock{}).Run(t.Context(), plan(a))
+		if overTheAPI(a) {
+			// Without an endpoint it ends with etcd's client's word, not with ours.
+			if err == nil || strings.Contains(err.Error(), "can't carry out") {
+				t.Errorf("%s: %v", a.Kind(), err)
+			}
+			continue
+		}
+		if err != nil {
 			t.Errorf("%s: %v", a.Kind(), err)
 		}
 		if _, reads := a.(planner.Verify); !reads && (len(h.calls) != 1 || h.calls[0] != a.Kind()) {
 			t.Errorf("%s asked the host for %v", a.Kind(), h.calls)
 		}
 	}
+}
+
+// overTheAPI reports whether an action goes to etcd and not to the host.
+func overTheAPI(a planner.Action) bool {
+	switch a.(type) {
+	case planner.Update, planner.Add, planner.Join, planner.Promote, planner.MoveLeader, planner.Remove, planner.Save:
+		return true
+	}
+	return false
 }
 
 // TestIntentComesFirst: at the moment of the act, its intent is in the journal.

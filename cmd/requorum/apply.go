@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,11 @@ type consent struct {
 
 func (c *consent) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.autoApprove, "auto-approve", false, "don't ask")
+}
+
+func (c *consent) acceptFlag(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give consents by name: `NAME,NAME…` (repeatable)")
+	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions(planner.Consents(), cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 }
 
 func newApply(o *options) *cobra.Command {
@@ -55,8 +61,7 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 	}
 	addVars(cmd, o)
 	c.flags(cmd)
-	cmd.Flags().StringArrayVar(&c.accept, "accept", nil, "give consents by name: `NAME,NAME…` (repeatable)")
-	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions(planner.Consents(), cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	c.acceptFlag(cmd)
 	return cmd
 }
 
@@ -69,6 +74,7 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 	if err != nil {
 		return err
 	}
+	s.accept = given
 	var lock host.Lock
 	if s.local() {
 		if lock, err = s.lock(ctx, verb); err != nil {
@@ -188,9 +194,11 @@ func (s *session) remember(p *planner.Plan) {
 	seen := journal.Seen{Time: time.Now().UTC().Format(time.RFC3339), Cluster: s.cluster.Name, ClusterID: id}
 	known := true
 	for _, m := range s.cluster.Members {
-		seen.DataDirs = append(seen.DataDirs, m.DataDir)
-		last, err := journal.LastSeen(s.stateDir, m.DataDir)
-		known = known && err == nil && last != nil && last.ClusterID == id
+		seen.DataDirs, seen.Members = append(seen.DataDirs, m.DataDir), append(seen.Members, m.Name)
+	}
+	for _, dir := range seen.DataDirs {
+		last, err := journal.LastSeen(s.stateDir, dir)
+		known = known && err == nil && last != nil && last.ClusterID == id && slices.Equal(last.Members, seen.Members)
 	}
 	if known {
 		return

@@ -12,6 +12,7 @@ import (
 
 func newPlan(o *options) *cobra.Command {
 	var detailed, asJSON bool
+	c := &consent{}
 	cmd := &cobra.Command{
 		Use:   "plan [PATH]",
 		Short: "Show what apply would do, and change nothing",
@@ -22,10 +23,15 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 0 nothing to do, 2 changes.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			given, err := planner.ParseConsents(c.accept)
+			if err != nil {
+				return err
+			}
 			in, err := look(cmd, o, args)
 			if err != nil {
 				return err
 			}
+			in.Accept = given
 			p := planner.New(in)
 			if err := show(p, asJSON); err != nil {
 				return err
@@ -41,6 +47,7 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 	}
 	addVars(cmd, o)
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 where there are changes")
+	c.acceptFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the plan as JSON, and nothing else on stdout")
 	return cmd
 }

@@ -36,6 +36,7 @@ type session struct {
 	// What a plan needs of the world, made once, so that planning again over
 	// the same facts gives the same plan.
 	token, now, by string
+	accept         map[planner.Consent]bool
 }
 
 // open reads the file and gets ready to look. Its errors are exits: diagnostics
@@ -116,7 +117,7 @@ func operator() string {
 
 // observe looks at everything the file names.
 func (s *session) observe(ctx context.Context) (planner.Input, error) {
-	in := planner.Input{Cluster: s.cluster, Token: s.token, Now: s.now, By: s.by}
+	in := planner.Input{Cluster: s.cluster, Token: s.token, Now: s.now, By: s.by, Accept: s.accept}
 	if !s.local() {
 		// Nothing can be looked at from here; the plan refuses by code.
 		return in, nil

@@ -85,7 +85,9 @@ type progress struct {
 	mu      sync.Mutex
 	live    bool
 	width   int
-	targets int // columns of the longest list of members
+	ids     int // columns of the longest number,
+	titles  int // title
+	targets int // and list of members
 	began   time.Time
 	shown   time.Time
 }
@@ -93,6 +95,7 @@ type progress struct {
 func newProgress(steps []planner.Step) *progress {
 	p := &progress{live: isTerminal(os.Stderr), width: widthOf(os.Stderr)}
 	for _, s := range steps {
+		p.ids, p.titles = max(p.ids, len(fmt.Sprint(s.ID))), max(p.titles, len(s.Title))
 		p.targets = max(p.targets, len(strings.Join(s.Target, " ")))
 	}
 	return p
@@ -118,7 +121,7 @@ func (p *progress) event(e executor.Event) {
 }
 
 func (p *progress) step(s planner.Step) string {
-	return fmt.Sprintf("  %d  %-15s  %-*s  ", s.ID, s.Title, p.targets, strings.Join(s.Target, " "))
+	return fmt.Sprintf("  %-*d  %-*s  %-*s  ", p.ids, s.ID, p.titles, s.Title, p.targets, strings.Join(s.Target, " "))
 }
 
 func portion(e executor.StepProgress) string {

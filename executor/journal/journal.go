@@ -113,6 +113,7 @@ type Seen struct {
 	Cluster   string   `json:"cluster"`
 	ClusterID string   `json:"cluster_id"`
 	DataDirs  []string `json:"data_dirs"` // on this machine, absolute
+	Members   []string `json:"members,omitempty"`
 }
 
 // AppendSeen records s, on a line of its own even after one that a crash cut

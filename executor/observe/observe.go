@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,13 @@ type Observer struct {
 func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	obs := planner.Observation{Members: map[string]planner.MemberObservation{}}
 	facts, err := o.members(ctx, &obs)
+	if err == nil && o.leaderless(&obs) {
+		// An election, perhaps: only three of its time-outs without a leader say
+		// that there is none (S2).
+		if pause(ctx, noLeader) {
+			facts, err = o.members(ctx, &obs)
+		}
+	}
 	if err == nil && torn(&obs, facts) {
 		facts, err = o.Host.Observe(ctx, o.places())
 	}
@@ -51,6 +59,8 @@ func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	}
 	o.addHostFacts(&obs, facts)
 	o.addJournal(&obs)
+	o.addAdvertised(ctx, &obs)
+	o.addOthers(ctx, &obs)
 	obs.KV = o.compare(ctx, &obs)
 	if o.wantsSnapshot(&obs) {
 		s := o.snapshot(ctx)
@@ -112,7 +122,7 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.Facts) {
 	for _, m := range o.Cluster.Members {
 		seen, f := obs.Members[m.Name], facts[m.Name]
-		seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem = f.Data, f.Service, f.FreeBytes, f.FileSystem
+		seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem, seen.Base = f.Data, f.Service, f.FreeBytes, f.FileSystem, f.Base
 		if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
 			if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {
 				seen.Service.Value.UpSeconds = int(time.Since(since).Seconds())
@@ -164,6 +174,11 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 			evidence = fmt.Sprintf("this machine's journal can't be read: %v", err)
 		case last != nil:
 			obs.JournalClusterID = last.ClusterID
+			for _, name := range last.Members {
+				if !slices.Contains(obs.JournalMembers, name) {
+					obs.JournalMembers = append(obs.JournalMembers, name)
+				}
+			}
 			evidence = fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time)
 		}
 		seen := obs.Members[m.Name]
@@ -198,6 +213,11 @@ func (o *Observer) compare(ctx context.Context, obs *planner.Observation) planne
 func (o *Observer) wantsSnapshot(obs *planner.Observation) bool {
 	if o.Cluster.Snapshot == nil || o.Cluster.Snapshot.Source == "" {
 		return false
+	}
+	for _, m := range obs.Members {
+		if m.Client.Linearizable.Known() && m.Client.Linearizable.Value {
+			return false // there is a quorum
+		}
 	}
 	for _, m := range obs.Members {
 		d := m.Data

@@ -76,20 +76,22 @@ func TestImportsPointDown(t *testing.T) {
 // TestImportsWithinLayers says for each package what it may import of the others.
 func TestImportsWithinLayers(t *testing.T) {
 	allowed := map[string][]string{
-		"spec":                       nil,
-		"spec/load":                  {"spec"},
-		"planner":                    {"spec"},
-		"planner/render":             {"planner", "spec"},
-		"executor/journal":           nil,
-		"executor/snapshot/boltfile": nil,
-		"executor/etcd":              {"planner", "spec", "executor/snapshot/boltfile"},
-		"executor/snapshot":          {"planner", "spec", "executor/etcd", "executor/snapshot/boltfile"},
-		"executor/host":              {"planner", "spec"},
-		"executor/host/process":      {"planner", "spec", "executor/host", "executor/etcd"},
-		"executor/host/local":        {"planner", "spec", "executor/host", "executor/host/process", "executor/etcd", "executor/snapshot"},
-		"executor/host/hosttest":     {"planner", "spec", "executor/host"},
-		"executor/observe":           {"planner", "spec", "executor/etcd", "executor/host", "executor/journal", "executor/snapshot"},
-		"executor":                   {"planner", "spec", "executor/etcd", "executor/host", "executor/journal"},
+		"spec":                        nil,
+		"spec/load":                   {"spec"},
+		"planner":                     {"spec"},
+		"planner/render":              {"planner", "spec"},
+		"executor/journal":            nil,
+		"executor/snapshot/boltfile":  nil,
+		"executor/etcd":               {"planner", "spec", "executor/snapshot/boltfile"},
+		"executor/snapshot/throwaway": nil,
+		"executor/snapshot":           {"planner", "spec", "executor/etcd", "executor/snapshot/boltfile", "executor/snapshot/throwaway"},
+		"executor/survivor":           {"planner", "executor/etcd", "executor/snapshot", "executor/snapshot/boltfile", "executor/snapshot/throwaway"},
+		"executor/host":               {"planner", "spec"},
+		"executor/host/process":       {"planner", "spec", "executor/host", "executor/etcd"},
+		"executor/host/local":         {"planner", "spec", "executor/host", "executor/host/process", "executor/etcd", "executor/snapshot", "executor/survivor"},
+		"executor/host/hosttest":      {"planner", "spec", "executor/host"},
+		"executor/observe":            {"planner", "spec", "executor/etcd", "executor/host", "executor/journal", "executor/snapshot"},
+		"executor":                    {"planner", "spec", "executor/etcd", "executor/host", "executor/journal"},
 	}
 	for _, p := range packages(t) {
 		rest := strings.TrimPrefix(p.ImportPath, module+"/")

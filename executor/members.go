@@ -1,0 +1,226 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+// inSync is how many log entries a learner may be behind the leader, seen twice in
+// a row, to be promoted: what is left then is caught up with in a moment, while
+// etcd's own measure, a tenth of the log, can be minutes.
+const inSync = 200
+
+func (r *Runner) members(endpoints []string) etcd.Cluster {
+	return etcd.Cluster{Endpoints: endpoints, Access: r.Client, ID: r.clusterID}
+}
+
+// change makes a change again as long as etcd's "no" is one that passes, each time
+// at another endpoint: every member has its own view of who is connected.
+func (r *Runner) change(ctx context.Context, endpoints []string, do func(etcd.Cluster) error) error {
+	endpoints = slices.Clone(endpoints)
+	return poll(ctx, func() (string, error) {
+		err := do(r.members(endpoints))
+		if len(endpoints) > 1 {
+			endpoints = append(endpoints[1:], endpoints[0])
+		}
+		if etcd.IsNotYet(err) {
+			return err.Error(), nil
+		}
+		return "", err
+	})
+}
+
+// listed waits until enough of the voters at endpoints have a list that satisfies
+// pred: all of them, or a majority.
+func (r *Runner) listed(ctx context.Context, endpoints []string, all bool, pred func([]planner.ListedMember) bool) error {
+	urls := map[string]string{}
+	for _, u := range endpoints {
+		urls[u] = u
+	}
+	need := len(urls)/2 + 1
+	if all {
+		need = len(urls)
+	}
+	return poll(ctx, func() (string, error) {
+		yes, no := r.members(endpoints).Listed(ctx, urls, pred)
+		if len(yes) >= need {
+			return "", nil
+		}
+		var waiting []string
+		for name, why := range no {
+			waiting = append(waiting, name+": "+why)
+		}
+		slices.Sort(waiting)
+		return strings.Join(waiting, "; "), nil
+	})
+}
+
+func (r *Runner) update(ctx context.Context, a planner.Update) error {
+	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.UpdatePeerURLs(ctx, a.MemberID, a.PeerURLs) }); err != nil {
+		return err
+	}
+	return r.listed(ctx, a.Endpoints, true, func(list []planner.ListedMember) bool {
+		return slices.ContainsFunc(list, func(m planner.ListedMember) bool {
+			return m.ID == a.MemberID && sameURLs(m.PeerURLs, a.PeerURLs)
+		})
+	})
+}
+
+func (r *Runner) add(ctx context.Context, a planner.Add) error {
+	return r.change(ctx, a.Endpoints, func(c etcd.Cluster) error {
+		m, err := c.AddLearner(ctx, a.PeerURLs)
+		if err == nil && (!m.Learner || m.Name != "") {
+			return fmt.Errorf("%s: a member with these peer URLs is there already (%s); the cluster changed: plan again", a.Name, m.ID)
+		}
+		return err
+	})
+}
+
+// join starts a listed member on its empty place. What the cluster decides, its ID
+// and who its fellows are, is asked for now.
+func (r *Runner) join(ctx, act context.Context, a planner.Join, progress host.Progress) error {
+	_, list, err := r.members(a.Endpoints).ListMembers(ctx)
+	if err != nil {
+		return err
+	}
+	var self *planner.ListedMember
+	var fellows []string
+	for i, m := range list {
+		label := "member-" + m.ID // names may be there twice, or not yet
+		if sameURLs(m.PeerURLs, a.PeerURLs) {
+			self, label = &list[i], a.Name
+		}
+		for _, u := range m.PeerURLs {
+			fellows = append(fellows, label+"="+u)
+		}
+	}
+	switch {
+	case self == nil:
+		return fmt.Errorf("%s is not in the member list: the cluster changed, plan again", a.Name)
+	case self.Name != "" && self.Name != a.Name:
+		return fmt.Errorf("the member at %s has run, as %s: the cluster changed, plan again", strings.Join(a.PeerURLs, ","), self.Name)
+	}
+	start := a.StartMember
+	start.MemberID = self.ID
+	start.Args = append(slices.Clone(start.Args), "--initial-cluster="+strings.Join(fellows, ","))
+	claim := planner.ClaimMember{Place: a.Place, Provenance: planner.Provenance{
+		Kind: planner.ProvenanceJoin, Token: planner.JoinToken(a.ClusterID, self.ID), Name: a.Name,
+		InitialCluster: strings.Join(fellows, ","), ClusterID: a.ClusterID, MemberID: self.ID, When: a.When, By: a.By,
+	}}
+	if err := r.Host.Claim(act, planner.Claim{Members: []planner.ClaimMember{claim}}); err != nil {
+		return err
+	}
+	if err := r.Host.Start(act, []planner.StartMember{start}); err != nil {
+		return err
+	}
+	return r.awaitServing(ctx, planner.Start{Members: []planner.StartMember{start}}, progress)
+}
+
+// promote waits until the learner has what the leader has, and makes it a voter.
+func (r *Runner) promote(ctx context.Context, a planner.Promote, progress host.Progress) error {
+	id, voter, err := r.findMember(ctx, a.Endpoints, a.PeerURLs)
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.Name, err)
+	}
+	if !voter {
+		if err := r.catchUp(ctx, a, progress); err != nil {
+			return err
+		}
+	}
+	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.Promote(ctx, id) }); err != nil {
+		return err
+	}
+	return r.listed(ctx, append(slices.Clone(a.Endpoints), a.ClientURL), true, func(list []planner.ListedMember) bool {
+		return slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == id && !m.Learner })
+	})
+}
+
+func (r *Runner) findMember(ctx context.Context, endpoints, peerURLs []string) (id string, voter bool, err error) {
+	_, list, err := r.members(endpoints).ListMembers(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	for _, m := range list {
+		if sameURLs(m.PeerURLs, peerURLs) {
+			return m.ID, !m.Learner, nil
+		}
+	}
+	return "", false, errors.New("it is not in the member list: the cluster changed, plan again")
+}
+
+// catchUp waits until the learner is close behind the leader, twice in a row.
+func (r *Runner) catchUp(ctx context.Context, a planner.Promote, progress host.Progress) error {
+	close := 0
+	return poll(ctx, func() (string, error) {
+		n, err := r.members(a.Endpoints).Behind(ctx, a.ClientURL)
+		switch {
+		case err != nil:
+			close = 0
+			return err.Error(), nil
+		case n > inSync:
+			close = 0
+		default:
+			close++
+		}
+		if progress != nil {
+			progress(fmt.Sprintf("%d entries behind the leader", n), 0, 0)
+		}
+		if close >= 2 {
+			return "", nil
+		}
+		return fmt.Sprintf("it is %d entries behind the leader", n), nil
+	})
+}
+
+func (r *Runner) moveLeader(ctx context.Context, a planner.MoveLeader) error {
+	return r.change(ctx, a.Endpoints, func(c etcd.Cluster) error {
+		to := etcd.Probe(ctx, []string{a.ToURL}, r.Client, probeLimit)
+		if to.Reach != planner.ReachServing {
+			return fmt.Errorf("%s, which is to lead, does not serve: %s", a.To, to.Reach)
+		}
+		return c.MoveLeader(ctx, a.FromID, to.MemberID)
+	})
+}
+
+// remove takes a member off the list, and waits until a quorum of those that stay
+// has it so (S19).
+func (r *Runner) remove(ctx context.Context, a planner.Remove) error {
+	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.Remove(ctx, a.MemberID) }); err != nil {
+		return err
+	}
+	return r.listed(ctx, a.Endpoints, false, func(list []planner.ListedMember) bool {
+		return !slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == a.MemberID })
+	})
+}
+
+// save writes a running member's snapshot. One that is there already was written
+// whole: it got its name last.
+func (r *Runner) save(ctx context.Context, a planner.Save, progress host.Progress) error {
+	if _, err := host.MkdirAll(filepath.Dir(a.Path)); err != nil {
+		return err
+	}
+	saved, err := etcd.SaveSnapshot(ctx, a.ClientURL, r.Client, a.Path, func(done, total int64) {
+		if progress != nil {
+			progress("snapshot", done, total)
+		}
+	})
+	if err == nil && (saved.ClusterID != a.ClusterID || saved.MemberID != a.MemberID) {
+		return fmt.Errorf("%s is a snapshot of member %s of cluster %s, and should be of %s of %s: somebody else answers at %s", a.Path, saved.MemberID, saved.ClusterID, a.MemberID, a.ClusterID, a.ClientURL)
+	}
+	return err
+}
+
+func sameURLs(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}
