@@ -35,6 +35,7 @@ func (s *stub) do(name string) error {
 func (s *stub) Observe(context.Context, []planner.Place) (map[string]host.Facts, error) {
 	return nil, nil
 }
+func (s *stub) Etcds(context.Context) []planner.Foreign { return nil }
 func (s *stub) Binary(context.Context, string) planner.Fact[planner.Binary] {
 	return planner.Unknown[planner.Binary]("stub")
 }

@@ -88,6 +88,9 @@ func (b *builder) checkServes(m *member) *Refusal {
 // host itself, is an absence (S2).
 func (b *builder) checkSilent(ms []*member) *Refusal {
 	for _, m := range ms {
+		if f := b.runsUnseen(m.spec.Name, m.spec.PeerURLs); f != nil {
+			return b.refuseUnseen(m.spec.Name, f)
+		}
 		for _, seen := range []struct {
 			url    string
 			reach  Reach

@@ -132,11 +132,11 @@ func (b *builder) checkForeignList() *Refusal {
 			}
 			listed, shared := 0, 0
 			for _, l := range list.Value {
-				if l.Learner {
+				if l.Learner || !hasRun(l) {
 					continue
 				}
 				listed++
-				if b.ofFile(l) != nil || slices.Contains(b.obs.JournalMembers, l.Name) {
+				if b.fileHas(l) || slices.Contains(b.obs.JournalMembers, l.Name) {
 					shared++
 				}
 			}
@@ -149,6 +149,17 @@ func (b *builder) checkForeignList() *Refusal {
 		}
 	}
 	return nil
+}
+
+// fileHas reports whether an entry is a member of the file by what does not follow
+// from the address that it was seen at: its peer URLs, or the ID on the disk.
+func (b *builder) fileHas(l ListedMember) bool {
+	for _, m := range b.members {
+		if sameURLs(l.PeerURLs, m.spec.PeerURLs) || m.survivor().MemberID == l.ID {
+			return true
+		}
+	}
+	return false
 }
 
 // servedID is the cluster ID that the member's addresses give; "" for none.

@@ -53,21 +53,26 @@ func classify(c *spec.Cluster, obs *Observation) []*member {
 	out := make([]*member, 0, len(c.Members))
 	for _, m := range c.Members {
 		v := &member{spec: m, seen: obs.Members[m.Name]}
-		v.addPinnedEvidence(c.ID)
+		v.addFileEvidence(c)
 		v.cond = v.condition()
 		out = append(out, v)
 	}
 	return out
 }
 
-// addPinnedEvidence: a file that pins an ID says that a cluster was here, but for
-// what is claimed by the identity that took its place.
-func (m *member) addPinnedEvidence(id string) {
-	if id == "" || !m.seen.Data.Known() || m.data().State == DirPresent || m.data().Provenance != nil {
+// addFileEvidence: a file that pins an ID, or asks for a recovery, says that a
+// cluster was here, but for what is claimed by the identity that took its place.
+func (m *member) addFileEvidence(c *spec.Cluster) {
+	if !m.seen.Data.Known() || m.data().State == DirPresent || m.data().Provenance != nil {
 		return
 	}
 	d := &m.seen.Data.Value
-	d.Evidence = append(slices.Clone(d.Evidence), "the file pins the cluster ID "+id)
+	if c.ID != "" {
+		d.Evidence = append(slices.Clone(d.Evidence), "the file pins the cluster ID "+c.ID)
+	}
+	if c.Recover != nil {
+		d.Evidence = append(slices.Clone(d.Evidence), "the file asks for a recovery")
+	}
 }
 
 func (m *member) condition() condition {

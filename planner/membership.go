@@ -228,7 +228,7 @@ func (b *builder) votersOf(ms []*member) int {
 // as it was.
 func (b *builder) checkSameMembership() *Refusal {
 	for _, m := range b.intact() {
-		if m.survivor().UncommittedMembership {
+		if m.membershipInDoubt() {
 			return refusal(CodeMembershipInDoubt, m.spec.Pos, "a change of membership was under way when the cluster stopped",
 				fmt.Sprintf("The log of %s ends with a change that is not known to be agreed on, so which disks are a majority depends on it.", m.spec.Name),
 				"Bring every member's disk back if you can, and start the members by hand as they were: etcd decides then.")
@@ -252,6 +252,18 @@ func (b *builder) checkOwnLists() *Refusal {
 		}
 	}
 	return nil
+}
+
+// membershipInDoubt reports whether the member's log has a change of membership
+// that is not known to be agreed on. What a running member has applied is.
+func (m *member) membershipInDoubt() bool {
+	d, e := m.survivor(), m.seen.Client
+	if !d.UncommittedMembership || e.Reach != ReachServing || e.MemberID != d.MemberID {
+		return d.UncommittedMembership
+	}
+	return e.Applied < d.LastIndex && (d.TailMore > 0 || slices.ContainsFunc(d.Tail, func(t TailEntry) bool {
+		return t.Kind == EntryMembership && t.Index > e.Applied
+	}))
 }
 
 func (b *builder) checkListedAsInFile() *Refusal {
@@ -371,6 +383,15 @@ func (b *builder) checkRemoved() *Refusal {
 func (b *builder) checkHistories() *Refusal {
 	intact := b.intact()
 	for i, m := range intact {
+		for _, o := range intact {
+			if m.survivor().bare() && o.survivor().grown() {
+				return refusal(CodeSplitCluster, m.spec.Pos, m.spec.Name+" was restored by itself, and the others were not",
+					fmt.Sprintf("Its database is at revision %d and its log has nothing but the members, while %s's log holds all that it has (to #%d, revision %d). Started together they would never have the same data.",
+						m.survivor().Revision, o.spec.Name, o.survivor().LastIndex, o.survivor().Revision),
+					"If the others have the data that counts: move "+m.spec.DataDir+" away, and plan again; it is added anew.",
+					"If the restored data counts: move the others' directories away; name its snapshot in the file, and plan again.")
+			}
+		}
 		for _, o := range intact[:i] {
 			if where, _ := parts(o.survivor(), m.survivor()); where != "" {
 				return b.refuseParted(o.spec.Name, o.survivor(), m, where, "")
@@ -378,6 +399,18 @@ func (b *builder) checkHistories() *Refusal {
 		}
 	}
 	return nil
+}
+
+// bare reports whether a directory has data that its log did not make, and no more
+// of a log than every restore writes: it was restored, and never ran.
+func (d DataDir) bare() bool {
+	return d.LastTerm <= 1 && d.LastIndex == uint64(len(d.Members)) && d.Revision > int64(d.LastIndex)+1
+}
+
+// grown reports whether the log can have made all that the database has: each entry
+// raises the revision by one at most, and it begins at 1.
+func (d DataDir) grown() bool {
+	return d.Revision > 1 && d.Revision <= int64(d.ConsistentIndex)+1
 }
 
 func (b *builder) refuseSplit(m *member) *Refusal {

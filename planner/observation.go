@@ -15,9 +15,14 @@ type Observation struct {
 	// Others are the members of the cluster's own list (of the newest disk's, where
 	// none serves) that neither an address nor a directory of the file leads to.
 	Others []OtherMember `json:"others,omitempty"`
+	// Etcds are those that run on this machine, whoever started them and in whatever
+	// network, as far as they can be looked into.
+	Etcds []Foreign `json:"etcds,omitempty"`
 	// JournalMembers are the members of the file that was last applied to these
 	// data directories from here; nil where the journal does not say.
 	JournalMembers []string `json:"journal_members,omitempty"`
+	// JournalPlaces is where they were, on this machine.
+	JournalPlaces []Place `json:"journal_places,omitempty"`
 	// JournalClusterID is the last cluster ID that this machine's journal has
 	// for these data directories, in hex; "" where it has none.
 	JournalClusterID string `json:"journal_cluster_id,omitempty"`

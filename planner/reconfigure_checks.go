@@ -55,6 +55,9 @@ func (b *builder) checkGoneFor(c *changes) *Refusal {
 		if !m.vacant() || m.processRuns() {
 			continue
 		}
+		if f := b.runsUnseen(m.spec.Name, m.spec.PeerURLs); f != nil {
+			return b.refuseUnseen(m.spec.Name, f)
+		}
 		for _, seen := range []struct {
 			url   string
 			reach Reach

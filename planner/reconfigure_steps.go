@@ -81,6 +81,22 @@ func (b *builder) reconfigureSteps(c *changes) {
 	}
 }
 
+// stopRemoved stops the service of a member that is no more: nobody else would, for
+// the file does not have it any longer.
+func (b *builder) stopRemoved(s *seat) {
+	for _, p := range b.obs.JournalPlaces {
+		if s.m != nil || p.Name != s.name || slices.ContainsFunc(b.members, func(m *member) bool { return m.spec.DataDir == p.DataDir }) {
+			continue
+		}
+		b.step(Step{
+			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p}}}, Title: "stop",
+			Reason: Reason{Fact: "it was removed; its data stays in " + p.DataDir, Pos: b.cluster.Pos},
+			Undo:   "not needed", Wait: "its process has ended", TimeoutSeconds: 60,
+			Equivalent: []string{"systemctl stop etcd  # on " + p.Name},
+		}, b.seated())
+	}
+}
+
 // updateSteps corrects addresses. A member that has to listen elsewhere for it is
 // restarted before the next one is updated: two that can't be reached where they
 // are listed could not find each other again.
@@ -193,6 +209,7 @@ func (b *builder) removeStep(s *seat) {
 		TimeoutSeconds: changeSeconds,
 		Equivalent:     []string{fmt.Sprintf("etcdctl --endpoints=%s member remove %s", strings.Join(ends, ","), s.id)},
 	}, b.seated())
+	b.stopRemoved(s)
 }
 
 func (b *builder) updateStep(s *seat) {

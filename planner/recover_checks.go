@@ -78,6 +78,9 @@ func (b *builder) checkKeepers() *Refusal {
 func (b *builder) checkGone() *Refusal {
 	var elsewhere []ListedMember
 	for _, l := range b.list {
+		if f := b.runsUnseen(l.Name, l.PeerURLs); f != nil {
+			return b.refuseUnseen(nameOf(l), f)
+		}
 		if o := b.other(l.ID); l.Learner && o != nil && (o.Client.Reach == ReachServing || o.Peer.Reach == ReachServing) {
 			b.note(NoteUnfenced, b.cluster.Pos, "%s, a learner, runs where it can't be stopped: it has no vote, but may go on serving stale reads", nameOf(l))
 		}
@@ -95,7 +98,7 @@ func (b *builder) checkGone() *Refusal {
 	if len(elsewhere) == 0 {
 		return nil
 	}
-	doubt := slices.ContainsFunc(b.holders(), func(m *member) bool { return m.survivor().UncommittedMembership })
+	doubt := slices.ContainsFunc(b.holders(), (*member).membershipInDoubt)
 	if len(elsewhere) < majority(b.listedVoters()) && !doubt {
 		b.note(NoteUnfenced, b.cluster.Pos, "%s can't be looked at: alone it can't form a quorum, but should it be alive it may still serve stale serializable reads", listText(elsewhere))
 		return nil
@@ -104,6 +107,29 @@ func (b *builder) checkGone() *Refusal {
 		b.need(Consent(string(ConsentHostDestroyed)+":"+nameOf(l)), "%s can't be looked at, and with others like it might serve as a quorum of its own: say so only if its host is gone for good", listText([]ListedMember{l}))
 	}
 	return nil
+}
+
+// runsUnseen is an etcd on this machine that runs by that name and with one of
+// these peer URLs, and that is at no place of the file: in a network of its own,
+// perhaps; nil for none.
+func (b *builder) runsUnseen(name string, urls []string) *Foreign {
+	for i, f := range b.obs.Etcds {
+		known := slices.ContainsFunc(b.members, func(m *member) bool {
+			return m.seen.Service.Value.PID == f.PID || m.data().HeldBy == f.PID || m.foreign() != nil && m.foreign().PID == f.PID
+		})
+		own := strings.Split(f.Settings["initial-advertise-peer-urls"], ",")
+		if !known && name != "" && f.Settings["name"] == name && listensAt(own, urls) {
+			return &b.obs.Etcds[i]
+		}
+	}
+	return nil
+}
+
+func (b *builder) refuseUnseen(name string, f *Foreign) *Refusal {
+	return refusal(CodeHostAlive, b.cluster.Pos, name+" is alive, and not where it could be stopped",
+		fmt.Sprintf("Process %d on this machine runs as %s, with its peer URL, on %s; its address leads nowhere from here.", f.PID, name, orWord(f.Settings["data-dir"], "another directory")),
+		"If it and others still serve, the cluster is not lost: bring the network back, or run requorum where they can be reached.",
+		"If it is to go: stop it and keep its disk, then plan again.")
 }
 
 // within reports whether the listed member can't be alive but where the plan stops

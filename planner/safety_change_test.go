@@ -96,7 +96,7 @@ func TestS22Adoption(t *testing.T) {
 	t.Run("force-new-cluster is restarted without it, first of all", func(t *testing.T) {
 		p := New(input(threeMembers(), forced, serving, missing))
 		k := stepKinds(p)
-		if p.Refusal == nil && (strings.Index(k, "stop start") < 0 || strings.Index(k, "stop start") > strings.Index(k, "add-learner") || !needs(p, ConsentDowntime)) {
+		if p.Refusal == nil && (!strings.Contains(k, "stop start") || strings.Index(k, "stop start") > strings.Index(k, "add-learner") || !needs(p, ConsentDowntime)) {
 			t.Errorf("%s, needs %v", k, p.Needs)
 		}
 		for _, s := range p.Steps {

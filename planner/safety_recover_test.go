@@ -271,7 +271,7 @@ func TestS12BinaryOfTheSurvivorsMinor(t *testing.T) {
 func TestS13TrialBeforeAnythingGoesInPlace(t *testing.T) {
 	for _, in := range []Input{input(threeMembers(), down, missing, missing), movedWhileStopped()} {
 		k := stepKinds(New(in))
-		if strings.Index(k, "trial") < 0 || strings.Index(k, "trial") > strings.Index(k, "install") {
+		if !strings.Contains(k, "trial") || strings.Index(k, "trial") > strings.Index(k, "install") {
 			t.Error(k)
 		}
 	}

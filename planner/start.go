@@ -365,14 +365,6 @@ func (b *builder) verifyStep(ms []*member, clusterID string, revision int64, dis
 	}, b.quorum)
 }
 
-func places(ms []*member) []Place {
-	out := make([]Place, len(ms))
-	for i, m := range ms {
-		out[i] = m.place()
-	}
-	return out
-}
-
 // isAre is "m1 is" or "m1, m2 are".
 func isAre(ms []*member) string { return verb(ms, "is", "are") }
 

@@ -1,6 +1,9 @@
 package planner
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // NewStop is the plan of `requorum stop`: it stops the services of the members in
 // only, or of all where only is empty, and keeps all data.
@@ -36,6 +39,7 @@ func NewStop(in Input, only []string) *Plan {
 	b.plan.Loss.Text = "Lost: nothing. All data stays where it is."
 	// The leader last: with its followers gone it hands its leadership to nobody
 	// and does not wait for an answer (server.go, tryTransferLeadership).
+	b.leadAway(ms)
 	followers, leader := leaderApart(ms)
 	for _, group := range [][]*member{followers, leader} {
 		if len(group) > 0 {
@@ -61,6 +65,21 @@ func (b *builder) stopStep(ms []*member) {
 		Wait:   "their processes have ended", TimeoutSeconds: 60,
 		Equivalent: stopCommands(ms),
 	}, after)
+}
+
+// leadAway hands the lead to a voter that goes on, where there is one: a leader that
+// is stopped leaves its clients waiting for an election.
+func (b *builder) leadAway(ms []*member) {
+	if b.takeSeats(); !b.quorum.Has() {
+		return
+	}
+	for _, s := range b.seats {
+		stays := slices.ContainsFunc(b.seats, func(o *seat) bool { return o.healthy && !o.learner && o.url != "" && !contains(ms, o.m) })
+		if s.leads && contains(ms, s.m) && stays {
+			b.moveLead(s, func(o *seat) bool { return contains(ms, o.m) })
+			return
+		}
+	}
 }
 
 // stopMembers names ms to be stopped, with the process of each that somebody else

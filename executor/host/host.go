@@ -27,6 +27,9 @@ type Host interface {
 	// Observe reads what lies and runs at the places, all at once. A place that
 	// can't be read gives an unknown fact, never an error for the whole.
 	Observe(ctx context.Context, places []planner.Place) (map[string]Facts, error)
+	// Etcds describes the etcds that run on the machine, as far as they can be looked
+	// into.
+	Etcds(ctx context.Context) []planner.Foreign
 	// Binary says which etcd stands at path; "" is the one inside requorum.
 	Binary(ctx context.Context, path string) planner.Fact[planner.Binary]
 	// Lock takes the exclusive lock of every place or of none. A place that is

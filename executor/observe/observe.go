@@ -43,11 +43,12 @@ type Observer struct {
 // unknown fact.
 func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	obs := planner.Observation{Members: map[string]planner.MemberObservation{}}
+	began := time.Now()
 	facts, err := o.members(ctx, &obs)
-	if err == nil && o.leaderless(&obs) {
+	if waited := time.Since(began); err == nil && o.leaderless(&obs) && waited < noLeader {
 		// An election, perhaps: only three of its time-outs without a leader say
-		// that there is none (S2).
-		if pause(ctx, noLeader) {
+		// that there is none (S2). A read that waited for one all that time does too.
+		if pause(ctx, noLeader-waited) {
 			facts, err = o.members(ctx, &obs)
 		}
 	}
@@ -58,6 +59,7 @@ func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 		return obs, err
 	}
 	o.addHostFacts(&obs, facts)
+	obs.Etcds = o.Host.Etcds(ctx)
 	o.addJournal(&obs)
 	o.addAdvertised(ctx, &obs)
 	o.addOthers(ctx, &obs)
@@ -174,9 +176,13 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 			evidence = fmt.Sprintf("this machine's journal can't be read: %v", err)
 		case last != nil:
 			obs.JournalClusterID = last.ClusterID
-			for _, name := range last.Members {
-				if !slices.Contains(obs.JournalMembers, name) {
-					obs.JournalMembers = append(obs.JournalMembers, name)
+			for i, name := range last.Members {
+				if slices.Contains(obs.JournalMembers, name) {
+					continue
+				}
+				obs.JournalMembers = append(obs.JournalMembers, name)
+				if len(last.DataDirs) == len(last.Members) {
+					obs.JournalPlaces = append(obs.JournalPlaces, planner.Place{Name: name, DataDir: last.DataDirs[i]})
 				}
 			}
 			evidence = fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time)

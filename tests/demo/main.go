@@ -1,4 +1,5 @@
-// Command demo shows a cluster lost and restored: what `make demo` runs.
+// Command demo shows a cluster lost twice, with and without a survivor, and
+// brought back twice: what `make demo` runs.
 //
 //	go run ./tests/demo -requorum bin/requorum [-keep]
 //
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -30,7 +32,8 @@ import (
 const (
 	keys    = 1500
 	members = 3
-	limit   = 2 * time.Minute
+	writers = 4
+	limit   = 3 * time.Minute
 )
 
 // demo is one run.
@@ -39,6 +42,8 @@ type demo struct {
 	ports    *harness.Ports // two for the old member, two for each new one
 	old      *harness.Server
 	want     harness.Keys
+	writers  *harness.Writers
+	survivor int // the member that keeps its disk
 	act      int
 }
 
@@ -48,7 +53,7 @@ func run() int {
 	bin := flag.String("requorum", "", "the requorum to show; without it, one is built")
 	keep := flag.Bool("keep", false, "keep the folder")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -64,8 +69,9 @@ func run() int {
 		fmt.Fprintf(os.Stderr, "\n%s %v\n", color.RedString("The demo failed:"), err)
 		return 1
 	}
-	fmt.Printf("\n%s %d keys were lost with their only member and are back, in %.0f s.\n",
-		color.GreenString("Done."), len(d.want), time.Since(began).Seconds())
+	fmt.Printf("\n%s The cluster was lost twice: once with its only member, once with two of three.\n"+
+		"All %d keys of the snapshot and all %d writes acknowledged since are there, in %.0f s.\n",
+		color.GreenString("Done."), len(d.want), d.writers.Acked(), time.Since(began).Seconds())
 	return 0
 }
 
@@ -106,6 +112,10 @@ func (d *demo) play(ctx context.Context) error {
 		{"requorum apply", d.requorum("apply", "--auto-approve")},
 		{"Proof: every key, on every member", d.prove},
 		{"requorum plan, again", d.requorum("plan", "--detailed-exitcode")},
+		{"Disaster again: two of three are gone, under writers", d.destroyTwo},
+		{"requorum plan", d.requorum("plan")},
+		{"requorum apply --accept=data-loss", d.requorum("apply", "--auto-approve", "--accept=data-loss")},
+		{"Proof: every acknowledged write, on every member", d.proveWrites},
 		{"requorum status", d.requorum("status")},
 		{"requorum stop", d.requorum("stop", "--auto-approve")},
 	} {
@@ -214,25 +224,118 @@ func (d *demo) environ() []string {
 	return append(env, "XDG_STATE_HOME="+filepath.Join(d.dir, "state"), "TMPDIR="+d.dir)
 }
 
-func (d *demo) prove(ctx context.Context) error {
-	var urls []string
+// urls are the members' client URLs.
+func (d *demo) urls() []string {
+	var out []string
 	for i := range members {
-		url := d.ports.URL(2 + 2*i)
-		urls = append(urls, url)
+		out = append(out, d.ports.URL(2+2*i))
+	}
+	return out
+}
+
+func (d *demo) prove(ctx context.Context) error {
+	for i, url := range d.urls() {
 		if err := harness.CompareKeys(ctx, []string{url}, d.want); err != nil {
 			return err
 		}
 		say("m%d at %s: all %d keys are there and equal, none more.", i+1, url, len(d.want))
 	}
-	if err := harness.SameHash(ctx, urls); err != nil {
+	return d.sameHash(ctx)
+}
+
+func (d *demo) sameHash(ctx context.Context) error {
+	if err := harness.SameHash(ctx, d.urls()); err != nil {
 		return err
 	}
 	say("HashKV is the same on all of them.")
 	return nil
 }
 
+// destroyTwo lets clients write and takes two members away from under them, all
+// but the leader.
+func (d *demo) destroyTwo(ctx context.Context) (err error) {
+	if d.writers, err = harness.NewWriters(nil, writers, d.urls()); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(2 * time.Second):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if d.survivor, err = harness.Leader(ctx, d.urls()); err != nil {
+		return err
+	}
+	say("%d clients write; %d writes were acknowledged so far. m%d leads.", writers, d.writers.Acked(), d.survivor+1)
+	for i := range members {
+		if i == d.survivor {
+			continue
+		}
+		if err := d.loseMachine(fmt.Sprintf("m%d", i+1)); err != nil {
+			return err
+		}
+	}
+	say("m%d runs on, alone: it has no quorum and acknowledges nothing.", d.survivor+1)
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+	}
+	d.writers.Stop()
+	say("%d writes were acknowledged until then, each by at least two of the three;", d.writers.Acked())
+	say("the leader was one of the two, so its log has them all.")
+	return ctx.Err()
+}
+
+// loseMachine kills a member and its supervisor and takes away their disk: the
+// demo's own folders, with all that requorum kept there.
+func (d *demo) loseMachine(name string) error {
+	data := filepath.Join(d.dir, "data", name)
+	var ps []harness.Proc
+	for _, p := range harness.Processes(d.dir) {
+		if p.Supervises() == data+".requorum" {
+			ps = append([]harness.Proc{p}, ps...)
+		} else if p.DataDir() == data {
+			ps = append(ps, p)
+		}
+	}
+	if len(ps) != 2 {
+		return fmt.Errorf("%s: a supervisor and an etcd should run, not %v", name, ps)
+	}
+	if err := harness.Kill9(ps); err != nil {
+		return err
+	}
+	say("kill -9 %d %d; rm -r data/%s data/%s.requorum", ps[0].PID, ps[1].PID, name, name)
+	return errors.Join(os.RemoveAll(data), os.RemoveAll(data+".requorum"))
+}
+
+func (d *demo) proveWrites(ctx context.Context) error {
+	got, err := harness.ReadAll(ctx, d.urls()[0])
+	if err != nil {
+		return err
+	}
+	want, doubtful := d.writers.Keys(), d.writers.Doubtful(got)
+	acked := len(want)
+	maps.Copy(want, d.want)
+	maps.Copy(want, doubtful)
+	for i, url := range d.urls() {
+		if err := harness.CompareKeys(ctx, []string{url}, want); err != nil {
+			return err
+		}
+		say("m%d at %s: all %d acknowledged writes and the %d keys from before.", i+1, url, acked, len(d.want))
+	}
+	switch n := len(doubtful); n {
+	case 0:
+		say("No write is there that nobody had acknowledged.")
+	default:
+		say("%d more were in the log, never acknowledged, and were kept, as the plan said.", n)
+	}
+	return d.sameHash(ctx)
+}
+
 // clean ends what still runs below the folder, by pid, and removes the folder.
 func (d *demo) clean(keep bool) error {
+	if d.writers != nil {
+		d.writers.Stop()
+	}
 	d.ports.Release()
 	if err := harness.EndAll(d.dir); err != nil {
 		return fmt.Errorf("%s is left: %w", d.dir, err)

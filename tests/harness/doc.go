@@ -23,5 +23,10 @@
 //     etcd for each data directory at most, and no stray process, trial, lock or
 //     temporary file of requorum's.
 //
+// Members that somebody started by hand are Hand and Hands (any flags, killed all
+// at once, in a network namespace of their own); Writers remember what was
+// acknowledged, what failed and the longest gap; Settle applies until there is
+// nothing to do; Dirs tells whether every data directory is still somewhere.
+//
 // Its parts that need no test (ports, processes, keys) serve tests/demo as well.
 package harness

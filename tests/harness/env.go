@@ -105,10 +105,21 @@ func (e *Env) Run(args ...string) Result {
 // Finish runs cmd to its end with stdin.
 func (e *Env) Finish(cmd *exec.Cmd, stdin string) Result {
 	e.t.Helper()
+	return e.finish(nil, cmd, stdin)
+}
+
+func (e *Env) finish(n *Net, cmd *exec.Cmd, stdin string) Result {
+	e.t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Stdin = &out, &errs, strings.NewReader(stdin)
 	began := time.Now()
-	err := cmd.Run()
+	err := n.start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if cmd.ProcessState == nil {
+		e.t.Fatal(err)
+	}
 	r := Result{cmd.Args[1:], cmd.ProcessState.ExitCode(), out.String(), errs.String(), time.Since(began)}
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
@@ -164,8 +175,16 @@ type Plan struct {
 		Code string `json:"code"`
 		Text string `json:"text"`
 	} `json:"notices"`
+	Survivors []struct {
+		Name    string `json:"name"`
+		Last    string `json:"last"`
+		Proven  string `json:"proven"`
+		Verdict string `json:"verdict"`
+		Chosen  bool   `json:"chosen"`
+	} `json:"survivors"`
 	Loss struct {
 		Kind string `json:"kind"`
+		Text string `json:"text"`
 	} `json:"loss"`
 	Refusal *struct {
 		Code   string `json:"code"`
@@ -204,7 +223,13 @@ func (p Plan) Consents() string {
 // it. The exit code has to fit what the plan says.
 func (e *Env) Plan(path string, args ...string) Plan {
 	e.t.Helper()
-	r := e.Run(append([]string{"plan", "--json", "--detailed-exitcode", path}, args...)...)
+	return e.PlanIn(nil, path, args...)
+}
+
+// PlanIn is Plan in a network.
+func (e *Env) PlanIn(n *Net, path string, args ...string) Plan {
+	e.t.Helper()
+	r := e.RunIn(n, append([]string{"plan", "--json", "--detailed-exitcode", path}, args...)...)
 	var p Plan
 	if err := json.Unmarshal([]byte(r.Stdout), &p); err != nil {
 		e.t.Fatalf("no JSON: %v\n%s", err, r)

@@ -63,7 +63,7 @@ func (s *Server) Start(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	return awaitServing(ctx, s.Client)
+	return awaitServingAt(ctx, s.Client)
 }
 
 // PID is the process.
@@ -82,12 +82,16 @@ func (s *Server) Signal(sig syscall.Signal) error {
 	}
 }
 
-func awaitServing(ctx context.Context, endpoint string) error {
+func awaitServingAt(ctx context.Context, endpoint string) error {
 	cli, err := Dial(endpoint)
 	if err != nil {
 		return err
 	}
 	defer cli.Close()
+	return awaitServing(ctx, cli)
+}
+
+func awaitServing(ctx context.Context, cli *clientv3.Client) error {
 	for {
 		one, cancel := context.WithTimeout(ctx, time.Second)
 		_, err := cli.Get(one, "x")
@@ -97,7 +101,7 @@ func awaitServing(ctx context.Context, endpoint string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not serve: %w", endpoint, context.Cause(ctx))
+			return fmt.Errorf("%s does not serve: %w (%w)", cli.Endpoints()[0], context.Cause(ctx), err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -186,6 +190,29 @@ func Status(t testing.TB, endpoint string) *clientv3.StatusResponse {
 	return r
 }
 
+// Leader is the place of the endpoint that leads, as the first one says.
+func Leader(ctx context.Context, endpoints []string) (int, error) {
+	cli, err := Dial(endpoints...)
+	if err != nil {
+		return 0, err
+	}
+	defer cli.Close()
+	leader := uint64(0)
+	for i, ep := range endpoints {
+		st, err := cli.Status(ctx, ep)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", ep, err)
+		}
+		if i == 0 {
+			leader = st.Leader
+		}
+		if leader != 0 && st.Header.MemberId == leader {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("none of %v leads", endpoints)
+}
+
 // ClusterID is the one cluster ID that all endpoints have, in hex.
 func ClusterID(t testing.TB, endpoints []string) string {
 	t.Helper()
@@ -203,7 +230,7 @@ func ClusterID(t testing.TB, endpoints []string) string {
 // AwaitServing waits until the member at endpoint answers linearizable reads.
 func AwaitServing(t testing.TB, endpoint string) {
 	t.Helper()
-	if err := awaitServing(Context(t), endpoint); err != nil {
+	if err := awaitServingAt(Context(t), endpoint); err != nil {
 		t.Fatal(err)
 	}
 }

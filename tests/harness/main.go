@@ -16,7 +16,7 @@ var binary string
 
 // parallel is how many tests run at once where -parallel does not say: etcd
 // mostly waits (for elections, for the disk), so more than there are cores.
-const parallel = 5
+const parallel = 7
 
 // Main is TestMain's body: it builds requorum, runs the tests, and exits.
 func Main(m *testing.M) { os.Exit(run(m)) }

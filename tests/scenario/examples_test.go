@@ -15,7 +15,7 @@ func example(name string) string { return filepath.Join(harness.Root(), "example
 // Each example is here, so that none is without a test.
 func TestEveryExampleIsTested(t *testing.T) {
 	t.Parallel()
-	tested := " minimal restore "
+	tested := " minimal restore migrate recover replace "
 	entries, err := os.ReadDir(example(""))
 	if err != nil {
 		t.Fatal(err)
@@ -46,31 +46,75 @@ func TestExampleRestore(t *testing.T) {
 	t.Parallel()
 	src := oldCluster(t)
 	e := harness.New(t)
-	ports, data := e.Ports(6), e.Path("data")
-	var members, urls []string
-	for i := range 3 {
-		name := fmt.Sprintf("m%d", i+1)
-		e.Expect(filepath.Join(data, name))
-		urls = append(urls, ports.URL(2*i))
-		members = append(members, fmt.Sprintf("%s = { client = %d, peer = %d }", name, ports.Numbers[2*i], ports.Numbers[2*i+1]))
-	}
-	vars := []string{
-		"--var=snapshot=" + write(t, e.Path("saved.db"), src.snapshot), "--var=data=" + data,
-		"--var=ports={ " + strings.Join(members, ", ") + " }",
-	}
-	lifeOfExample(t, e, "restore", vars, func() harness.Keys { return src.keys }, urls)
+	c, vars := threeOfExample(e)
+	vars = append(vars, "--var=snapshot="+write(t, e.Path("saved.db"), src.snapshot))
+	lifeOfExample(t, e, "restore", vars, func() harness.Keys { return src.keys }, c.Endpoints())
 }
 
-// lifeOfExample does with an example what its README says, in place, and finds
-// the example's folder as it was.
-func lifeOfExample(t *testing.T, e *harness.Env, name string, vars []string, fill func() harness.Keys, urls []string) {
+// threeOfExample are the members of an example that has three, and the variables
+// that put them where the test wants them. Nothing reads c's own file.
+func threeOfExample(e *harness.Env) (c *harness.Cluster, vars []string) {
+	c = e.Cluster(3)
+	var ports []string
+	for _, m := range c.Members {
+		ports = append(ports, fmt.Sprintf("%s = { client = %s, peer = %s }", m.Name, port(m.Client), port(m.Peer)))
+	}
+	return c, []string{"--var=data=" + filepath.Join(c.Dir, "data"), "--var=ports={ " + strings.Join(ports, ", ") + " }"}
+}
+
+func port(url string) string { return url[strings.LastIndex(url, ":")+1:] }
+
+func TestExampleMigrate(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, vars := threeOfExample(e)
+	m := c.Members[0]
+	byHand := e.Hand(m, nil, atLocalhost(m)...)
+	byHand.Serve()
+	keys := harness.Fill(t, []string{m.Client}, keysPerTest)
+	lifeOfExample(t, e, "migrate", vars, func() harness.Keys {
+		if now := c.Etcd(m).PID; now != byHand.PID() {
+			t.Errorf("m1 was pid %d and is %d", byHand.PID(), now)
+		}
+		return keys
+	}, c.Endpoints())
+}
+
+func TestExampleRecover(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, vars := threeOfExample(e)
+	hs := e.ByHand(c.Members)
+	lead(t, hs, 0)
+	keys := harness.Fill(t, hs.Endpoints(), keysPerTest)
+	hs.Kill9()
+	c.DropData(c.Members[1:]...)
+	lifeOfExample(t, e, "recover", vars, func() harness.Keys { return keys }, c.Endpoints(), "--accept=data-loss")
+}
+
+func TestExampleReplace(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, vars := threeOfExample(e)
+	path := example("replace")
+	run := func(args ...string) { e.Run(append(append(args, path), vars...)...).Want(t, 0) }
+	run("apply", "--auto-approve")
+	keys := harness.Fill(t, c.Endpoints(), keysPerTest)
+	run("stop", "--auto-approve", "--member=m3")
+	c.DropData(c.Members[2])
+	lifeOfExample(t, e, "replace", vars, func() harness.Keys { return keys }, c.Endpoints(), "--accept=data-loss")
+}
+
+// lifeOfExample does with an example what its README says, with the consents it
+// names, in place, and finds the example's folder as it was.
+func lifeOfExample(t *testing.T, e *harness.Env, name string, vars []string, fill func() harness.Keys, urls []string, accept ...string) {
 	t.Helper()
 	path := example(name)
 	before := harness.Tree(t, path)
 	run := func(args ...string) harness.Result { return e.Run(append(append(args, path), vars...)...) }
 	run("validate").Want(t, 0)
 	run("plan", "--detailed-exitcode").Want(t, 2)
-	run("apply", "--auto-approve").Want(t, 0)
+	run(append([]string{"apply", "--auto-approve"}, accept...)...).Want(t, 0)
 	run("plan", "--detailed-exitcode").Want(t, 0)
 	run("status").Want(t, 0)
 	want := fill()

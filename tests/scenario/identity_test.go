@@ -60,7 +60,8 @@ func TestMissingDataWithoutJournal(t *testing.T) {
 }
 
 // One of three directories is gone: the others are started, and the lost one is
-// not made anew, for it would be an empty twin.
+// not made anew, for it would be an empty twin. Once they serve, it is replaced,
+// if somebody says that it is lost.
 func TestOneDirectoryLost(t *testing.T) {
 	t.Parallel()
 	e := harness.New(t)
@@ -82,9 +83,12 @@ func TestOneDirectoryLost(t *testing.T) {
 	if now := harness.ClusterID(t, two); now != id {
 		t.Errorf("cluster ID %s, before %s", now, id)
 	}
-	if p := e.Plan(c.Path()); p.Refusal == nil {
-		t.Errorf("with m3 lost: route %s, %s: %s", p.Route, p.Kinds(), p.Headline)
+	if p := e.Plan(c.Path()); p.Route != "reconfigure" || p.Consents() != "data-loss" || p.Loss.Kind != "none" {
+		t.Errorf("with m3 lost: route %s, consents %q, loss %s: %s", p.Route, p.Consents(), p.Loss.Kind, p.Headline)
 	}
+	e.Run("apply", "--auto-approve", c.Path()).Want(t, 6).Says(t, "--accept=data-loss")
+	e.Settle(c.Path(), harness.Granted)
+	harness.CompareAll(t, want, c.Endpoints())
 }
 
 // Scenario 4, S5: another cluster behind the file's addresses is refused and

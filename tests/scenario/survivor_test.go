@@ -26,14 +26,14 @@ func TestNoRestoreOverASurvivor(t *testing.T) {
 	for _, m := range c.Members[:2] {
 		rename(t, m.DataDir, filepath.Join(aside, m.Name))
 	}
-	refused(t, e, c.Path(), "route-recover")
+	recovers(t, e, c, "m3")
 
 	// The survivor runs, alone: still no restore.
 	rename(t, filepath.Join(aside, "m1"), c.Members[0].DataDir)
 	e.Apply(c.Path())
 	c.PowerCut()
 	rename(t, c.Members[0].DataDir, filepath.Join(aside, "m1"))
-	refused(t, e, c.Path(), "route-recover")
+	recovers(t, e, c, "m3")
 
 	for _, m := range c.Members[:2] {
 		rename(t, filepath.Join(aside, m.Name), m.DataDir)
@@ -44,13 +44,29 @@ func TestNoRestoreOverASurvivor(t *testing.T) {
 	e.InSync(c.Path())
 }
 
+// recovers asserts a plan that recovers from the member, and not without consent.
+func recovers(t *testing.T, e *harness.Env, c *harness.Cluster, from string) {
+	t.Helper()
+	before := harness.Tree(t, e.Dir, ".log")
+	p := e.Plan(c.Path())
+	if p.Route != "recover" || !hasConsent(p, "data-loss") || p.Loss.Kind != "unknown" {
+		t.Errorf("route %s, consents %q, loss %+v, refusal %+v: %s", p.Route, p.Consents(), p.Loss, p.Refusal, p.Headline)
+	}
+	for _, s := range p.Survivors {
+		if s.Chosen != (s.Name == from) {
+			t.Errorf("%s, not %s, is chosen", s.Name, from)
+		}
+	}
+	e.Run("apply", "--auto-approve", c.Path()).Want(t, 6).Says(t, "--accept=data-loss")
+	harness.Unchanged(t, before, harness.Tree(t, e.Dir, ".log"))
+}
+
 // A directory that etcd can't start from is data all the same: neither a
 // restore nor a bootstrap goes over it.
 func TestDamagedDirectoryIsKept(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(*testing.T, string){
 		"db cut short":       func(t *testing.T, dir string) { cutFile(t, filepath.Join(dir, "member", "snap", "db")) },
-		"db is gone":         func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "member", "snap", "db")) },
 		"log is gone":        func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "member", "wal")) },
 		"log has a bad byte": harmLog,
 	} {
@@ -67,6 +83,20 @@ func TestDamagedDirectoryIsKept(t *testing.T) {
 			refused(t, e, c.Path(), "data-damaged", "data-unknown", "route-recover")
 		})
 	}
+}
+
+// A db alone that is gone is not: etcd makes it again from a log that reaches
+// back to the beginning, and every key with it.
+func TestDBIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, want := bootstrapped(t, e, 1)
+	c.Stop()
+	remove(t, filepath.Join(c.Members[0].DataDir, "member", "snap", "db"))
+	onlyStart(t, e, c)
+	e.Apply(c.Path())
+	harness.CompareAll(t, want, c.Endpoints())
+	e.InSync(c.Path())
 }
 
 // cutFile leaves 16 pages of a db, of which etcd preallocates more than it uses.

@@ -39,6 +39,9 @@ func (d *Driver) Observe(ctx context.Context, places []planner.Place) (map[strin
 	return out, nil
 }
 
+// Etcds implements host.Host.
+func (d *Driver) Etcds(context.Context) []planner.Foreign { return process.Etcds() }
+
 func unknownFacts(why string) host.Facts {
 	return host.Facts{
 		Data:      planner.Unknown[planner.DataDir](why),

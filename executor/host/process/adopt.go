@@ -53,7 +53,13 @@ func AdoptForeign(ctx context.Context, self string, cfg Config, pid int, start u
 		if st.Child == id {
 			return nil // done before
 		}
-		return fmt.Errorf("a supervisor (pid %d) is at work on %s: plan again", st.Supervisor.PID, l.DataDir)
+		if _, runs := runningChild(l, st); runs {
+			return fmt.Errorf("a supervisor (pid %d) is at work on %s: plan again", st.Supervisor.PID, l.DataDir)
+		}
+		// Its etcd can't start, for this one has the directory.
+		if err := stopSupervisor(ctx, st.Supervisor); err != nil {
+			return err
+		}
 	}
 	settings, err := adoptable(pid, cfg, l)
 	if err != nil {

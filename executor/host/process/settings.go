@@ -194,10 +194,9 @@ func text(v any, f *flag.Flag) string {
 		}
 		return strings.Join(parts, ",")
 	case json.Number:
-		if g, ok := flagValue(f).(time.Duration); ok {
+		if _, ok := flagValue(f).(time.Duration); ok {
 			if n, err := v.Int64(); err == nil {
-				g = time.Duration(n)
-				return g.String()
+				return time.Duration(n).String()
 			}
 		}
 	}

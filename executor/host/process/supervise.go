@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -106,7 +108,7 @@ func (s *supervisor) run() error {
 			s.set(planner.ServiceStopped)
 			return nil
 		default:
-			if words := finalWords(s.layout.Log()); words != "" {
+			if words := finalWords(s.layout.Log()); words != "" && !s.hearsay(words) {
 				return s.fail(refuse("etcd is not started again, for that can't help: %s", words))
 			}
 		}
@@ -115,6 +117,18 @@ func (s *supervisor) run() error {
 			return nil
 		}
 	}
+}
+
+// hearsay reports whether etcd ended because another member told it that it was
+// removed, while its own data knows nothing of that. The other may be a stray that
+// was started with --force-new-cluster: once that is gone this one must come back.
+func (s *supervisor) hearsay(words string) bool {
+	if !strings.Contains(words, "permanently removed") {
+		return false
+	}
+	d := etcd.ReadDataDir(s.cfg.DataDir, s.cfg.WALDir)
+	return d.Known() && !slices.Contains(d.Value.Removed, s.cfg.MemberID) &&
+		slices.ContainsFunc(d.Value.Members, func(m planner.ListedMember) bool { return m.ID == s.cfg.MemberID })
 }
 
 // next gives the running etcd of this member where there is one, and starts one

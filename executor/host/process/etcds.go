@@ -1,0 +1,41 @@
+package process
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/requorum/requorum/planner"
+)
+
+// Etcds describes every etcd that runs on this machine, whoever started it and in
+// whatever network: a member that no address leads to may be one of them. What
+// can't be looked into is left out.
+func Etcds() []planner.Foreign {
+	var out []planner.Foreign
+	for _, pid := range pids() {
+		if !isEtcd(cmdline(pid)) {
+			continue
+		}
+		if f := Foreign(pid); f != nil && f.Settings != nil {
+			out = append(out, *f)
+		}
+	}
+	return out
+}
+
+// isEtcd goes by the command line: the program's name, requorum's own verb, or one
+// of the flags that every etcd with a peer has.
+func isEtcd(args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	if filepath.Base(args[0]) == "etcd" || len(args) > 1 && args[1] == "etcd" {
+		return true
+	}
+	for _, a := range args[1:] {
+		if flag := strings.TrimLeft(a, "-"); flag != a && (strings.HasPrefix(flag, "listen-peer-urls") || strings.HasPrefix(flag, "initial-advertise-peer-urls")) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,148 @@
+package layers
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// removals is every place in the program that takes a file or folder away, or
+// writes over one, and what that is. None is a data or WAL directory, or a file in
+// one that a member has or had. A new place fails the test until it stands here;
+// what they do to real directories is shown by the scenarios, which list the trees
+// before and after.
+var removals = map[string]string{
+	"cmd/requorum/fmt.go replace os.Remove": "fmt's temporary file",
+	"cmd/requorum/fmt.go replace os.Rename": "a configuration file by its formatted text",
+
+	"executor/etcd/save.go write os.Remove":   "a snapshot file that was not finished",
+	"executor/etcd/save.go publish os.Remove": "a snapshot's temporary name; the file keeps its own",
+
+	"executor/host/durable.go WriteFile os.Remove": "the temporary file of a small record",
+	"executor/host/durable.go WriteFile os.Rename": "a small record of requorum's by its next version",
+
+	"executor/host/local/claim.go moveRan os.Rename":            "the marker `ran` gets the name of its token",
+	"executor/host/local/fence.go moveRanBack os.Rename":        "and back",
+	"executor/host/local/fence.go dropFences os.Rename":         "a fence's mark gets another name",
+	"executor/host/local/lock.go write Truncate":                "the lock's file, before its holder is written",
+	"executor/host/local/lock.go remove os.Remove":              "the lock's file",
+	"executor/host/local/remove.go removeOwn os.RemoveAll":      "staging and throwaway copies, by path (see there)",
+	"executor/host/local/remove.go removeUntouched os.Remove":   "the marker `ran` of an etcd that wrote nothing",
+	"executor/host/local/remove.go removeFenceFile unix.Unlink": "a fence's plain file",
+	"executor/host/local/remove.go removeFence unix.Unlink":     "the mark of a fence that stands nowhere",
+	"executor/host/local/remove.go removeRecord os.Remove":      "a record that was kept under another name first",
+	"executor/host/local/remove.go removeEmpty unix.Rmdir":      "empty folders of requorum's",
+
+	"executor/host/process/binary.go copyOf os.Remove":  "the half copy of a program",
+	"executor/host/process/binary.go copyOf os.Rename":  "a finished copy gets its name",
+	"executor/host/process/log.go rotate os.Rename":     "an old log's number",
+	"executor/host/process/log.go rotate os.Truncate":   "the log, after it was copied",
+	"executor/host/process/log.go copyTail os.OpenFile": "the copy of the log",
+
+	"executor/snapshot/trial.go Trial os.RemoveAll": "the trial's own copy",
+
+	"executor/survivor/recover.go Recover os.RemoveAll": "the recovery's own copy",
+	"executor/survivor/finish.go freshLog os.RemoveAll": "the log of that copy",
+	"executor/survivor/finish.go move os.RemoveAll":     "a half-made result of a recovery that was killed",
+	"executor/survivor/finish.go writeOut os.OpenFile":  "the same, as a snapshot",
+	"executor/survivor/record.go intend os.OpenFile":    "the note of what is being made",
+}
+
+// takes are the calls that can take something away.
+var takes = []string{"os.Remove", "os.RemoveAll", "os.Rename", "os.Truncate", "os.Create", "unix.Unlink", "unix.Unlinkat", "unix.Rmdir", "unix.Rename", "syscall.Unlink", "syscall.Rmdir"}
+
+func TestEveryRemovalIsKnown(t *testing.T) {
+	found := map[string]bool{}
+	for _, p := range packages(t) {
+		rel, ok := strings.CutPrefix(p.ImportPath, module+"/")
+		if !ok || layerOf(p.ImportPath) < 0 || rel == "executor/host/hosttest" {
+			continue // tests remove what they made
+		}
+		for _, name := range p.GoFiles {
+			for _, call := range removalsIn(t, filepath.Join(p.Dir, name)) {
+				found[rel+"/"+name+" "+call] = true
+			}
+		}
+	}
+	for call := range found {
+		if removals[call] == "" {
+			t.Errorf("%q takes something away and is not known: say what in removals", call)
+		}
+	}
+	for call := range removals {
+		if !found[call] {
+			t.Errorf("%q is known and no more there", call)
+		}
+	}
+	if len(found) < 20 {
+		t.Errorf("only %d found: does the test still see them?", len(found))
+	}
+}
+
+// removalsIn gives "function call" for each call in the file.
+func removalsIn(t *testing.T, path string) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, d := range file.Decls {
+		name := "-"
+		if f, ok := d.(*ast.FuncDecl); ok {
+			name = f.Name.Name
+		}
+		ast.Inspect(d, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				if what := takesAway(call); what != "" && !slices.Contains(out, name+" "+what) {
+					out = append(out, name+" "+what)
+				}
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// takesAway names the call where it can take something away; "" otherwise.
+func takesAway(call *ast.CallExpr) string {
+	sel, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	what := sel.Sel.Name
+	if x, ok := sel.X.(*ast.Ident); ok {
+		what = x.Name + "." + what
+	}
+	switch {
+	case slices.Contains(takes, what):
+		return what
+	case sel.Sel.Name == "Truncate":
+		return "Truncate"
+	case what == "os.OpenFile" && len(call.Args) == 3 && strings.Contains(flagsOf(call.Args[1]), "O_TRUNC"):
+		return what
+	case what == "exec.Command" || what == "exec.CommandContext":
+		for _, a := range call.Args {
+			if l, ok := a.(*ast.BasicLit); ok && slices.Contains([]string{`"rm"`, `"mv"`, `"sh"`, `"bash"`}, l.Value) {
+				return what + " " + l.Value
+			}
+		}
+	}
+	return ""
+}
+
+func flagsOf(e ast.Expr) string {
+	var out []string
+	ast.Inspect(e, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok {
+			out = append(out, id.Name)
+		}
+		return true
+	})
+	return fmt.Sprint(out)
+}
