@@ -23,19 +23,26 @@ func (r *Runner) members(endpoints []string) etcd.Cluster {
 }
 
 // change makes a change again as long as etcd's "no" is one that passes, each time
-// at another endpoint: every member has its own view of who is connected.
+// at another endpoint: every member has its own view of who is connected. When the
+// time is up, the last "no" is the reason.
 func (r *Runner) change(ctx context.Context, endpoints []string, do func(etcd.Cluster) error) error {
 	endpoints = slices.Clone(endpoints)
-	return poll(ctx, func() (string, error) {
+	said := ""
+	err := poll(ctx, func() (string, error) {
 		err := do(r.members(endpoints))
 		if len(endpoints) > 1 {
 			endpoints = append(endpoints[1:], endpoints[0])
 		}
 		if etcd.IsNotYet(err) {
-			return err.Error(), nil
+			said = err.Error()
+			return said, nil
 		}
 		return "", err
 	})
+	if err != nil && ctx.Err() != nil && said != "" && !errors.Is(err, etcd.ErrUnknownOutcome) {
+		return fmt.Errorf("it was refused to the end: %s", said)
+	}
+	return err
 }
 
 // listed waits until enough of the voters at endpoints have a list that satisfies

@@ -1,6 +1,9 @@
 package planner
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // checkClaims refuses a place that another cluster's file has its service on
 // (S5).
@@ -34,6 +37,34 @@ func (b *builder) checkElsewhere() *Refusal {
 				fmt.Sprintf("%s answers, and %s: %s. It may be the only copy of its data.", e.URL, m.spec.DataDir, m.elsewhereText()),
 				"Before anything else save a snapshot from it: etcdctl --endpoints="+e.URL+" snapshot save FILE.",
 				"Then correct data_dir in the file; if the directory was deleted under it, don't stop it before the snapshot is proven.")
+		}
+	}
+	return nil
+}
+
+// checkDirs refuses a member whose service has its log or data in another
+// directory than the file says: started with the file's it would be empty, or
+// would not come up, and what it has would be left behind.
+func (b *builder) checkDirs() *Refusal {
+	for _, m := range b.members {
+		have := m.runsWith()
+		if have == nil {
+			continue
+		}
+		for _, dir := range []struct{ flag, attr, want string }{{"--data-dir=", "data_dir", m.spec.DataDir}, {"--wal-dir=", "wal_dir", m.spec.WALDir}} {
+			is := ""
+			for _, a := range have {
+				if v, ok := strings.CutPrefix(a, dir.flag); ok {
+					is = v
+				}
+			}
+			if is == dir.want {
+				continue
+			}
+			return refusal(CodeServesElsewhere, m.spec.Pos, fmt.Sprintf("%s has its %s elsewhere", m.spec.Name, strings.TrimSuffix(strings.TrimPrefix(dir.flag, "--"), "=")),
+				fmt.Sprintf("It runs, or ran last, with %s; in the file it is %s.", orWord(is, "none of its own"), orWord(dir.want, "none of its own")),
+				fmt.Sprintf("Put %s in the file back as it was: moving a directory of a member comes with a later version.", dir.attr),
+				"Or replace the member: take it out of the file, apply, then add it with the new directories.")
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (b *builder) checkSupported() *Refusal {
 
 // checkIdentity refuses a cluster, or a directory, that is not the file's (S5).
 func (b *builder) checkIdentity() *Refusal {
-	for _, check := range []func() *Refusal{b.checkClaims, b.checkOneID, b.checkPinnedID, b.checkForeignList, b.checkForeignData, b.checkElsewhere} {
+	for _, check := range []func() *Refusal{b.checkClaims, b.checkOneID, b.checkPinnedID, b.checkForeignList, b.checkForeignData, b.checkElsewhere, b.checkDirs} {
 		if r := check(); r != nil {
 			return r
 		}
@@ -444,13 +444,13 @@ func (b *builder) checkStartable(ms []*member) *Refusal {
 		if r := b.checkBinary(m); r != nil {
 			return r
 		}
-		if ok, why := startsFromDir(m.data(), m.seen.Binary.Value.Version); !ok {
+		if ok, why := startsFromDir(m.survivor(), m.seen.Binary.Value.Version); !ok {
 			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, m.spec.Name+" would not start", why+".",
 				"Name a binary that fits in etcd { binary = … }.")
 		}
 		if s := m.seen.Service; s.Known() && s.Value.State == ServiceFailed {
-			return refusal(CodeDataDamaged, m.spec.Pos, m.spec.Name+"'s supervisor has given up", s.Value.LastError+".",
-				"See its log: "+s.Value.Log+".")
+			// Whether the reason still holds its supervisor finds out before it starts.
+			b.note(NoteRestarts, m.spec.Pos, "%s's supervisor gave up last time: %s (log: %s)", m.spec.Name, s.Value.LastError, s.Value.Log)
 		}
 	}
 	return nil

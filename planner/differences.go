@@ -152,6 +152,10 @@ func (b *builder) refuseNoReply() *Refusal {
 		return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" dies and is started again and again", detail,
 			append(remedy, "If its settings are wrong: correct the file, then requorum stop, then requorum apply.")...)
 	}
+	if b.quorum.Has() {
+		return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" runs and does not answer", detail,
+			append(remedy, fmt.Sprintf("The others have a quorum, so it may be restarted: requorum stop --member %s, then requorum apply.", m.spec.Name))...)
+	}
 	return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" runs and does not answer", detail,
 		append(remedy, "Don't restart it while the others lack a quorum: a running survivor can still be snapshotted.")...)
 }

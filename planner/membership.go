@@ -145,11 +145,38 @@ func (b *builder) intact() []*member {
 // canStart reports whether the disks that are here are enough for a quorum, so
 // that starting their members loses nothing (S1).
 func (b *builder) canStart() bool {
-	if b.cantMeet() != "" {
+	if b.cantMeet() != "" || b.wentBack() != "" {
 		return false
 	}
 	n := len(b.intact()) + b.aliveElsewhere()
 	return n >= majority(b.listedVoters()) || b.allThatRan() && n+len(b.unstarted()) >= majority(b.listedVoters())
+}
+
+// wentBack says why some disk here must have lost what it once had, a copy of
+// before put in its place perhaps: an entry is proven to be agreed on, which takes
+// a majority of voters to have it, and too few have it or are not here to say. Such
+// disks could outvote the one that has it. "" for none.
+func (b *builder) wentBack() string {
+	var best DataDir
+	intact := b.intact()
+	for _, m := range intact {
+		if d := m.survivor(); d.agreed() > best.agreed() {
+			best = d
+		}
+	}
+	have := b.listedVoters() - len(intact) // who is not here may have it
+	var short []string
+	for _, m := range intact {
+		if m.survivor().LastIndex >= best.agreed() {
+			have++
+		} else {
+			short = append(short, fmt.Sprintf("%s ends at #%d", m.spec.Name, m.survivor().LastIndex))
+		}
+	}
+	if have >= majority(b.listedVoters()) || len(short) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("entry #%d was agreed on, so a majority once had it, and now %s: a disk was put back to an earlier state", best.agreed(), strings.Join(short, ", "))
 }
 
 // aliveElsewhere counts the voters that the file does not have and that answer as

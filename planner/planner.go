@@ -111,7 +111,7 @@ func (b *builder) routeWithoutQuorum() *Plan {
 	case survivors && b.canStart():
 		return b.startFromDisks()
 	case survivors && b.list == nil && count(b.members, condRunning) > 0,
-		survivors && b.cantMeet() == "" && len(union(b.intact(), with(b.members, condRunning))) >= majority(b.listedVoters()):
+		survivors && b.cantMeet() == "" && b.wentBack() == "" && len(union(b.intact(), with(b.members, condRunning))) >= majority(b.listedVoters()):
 		// What runs and says nothing may be just starting, or frozen: no quorum
 		// is known to be gone.
 		return b.awaitOrRefuse()

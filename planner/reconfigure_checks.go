@@ -221,7 +221,7 @@ func (b *builder) checkSameMinor(m *member) *Refusal {
 // somebody else, and a person has to say that it may go (S5).
 func (b *builder) checkRemovals(c *changes) *Refusal {
 	for _, s := range slices.Concat(c.dead, c.extra) {
-		if s.started && !slices.Contains(b.obs.JournalMembers, s.name) {
+		if !slices.Contains(b.obs.JournalMembers, s.name) {
 			b.need(Consent(string(ConsentRemoveMember)+":"+s.name), "%s is a member, and no file that was applied from here named it", s.name)
 		}
 	}

@@ -238,8 +238,8 @@ func (b *builder) vacate(m *member) {
 	if m.processRuns() {
 		b.stopStepFor(m, "what runs there is no member any more")
 	}
-	if m.seen.Data.Known() && (m.data().State == DirPresent || m.data().State == DirFenced) {
-		b.setAsideStep(m)
+	if m.seen.Data.Known() && (m.data().State == DirPresent || m.data().State == DirFenced || m.data().ClusterID != "") {
+		b.setAsideStep(m) // the last is a log of its own without its data
 	}
 }
 

@@ -62,6 +62,9 @@ func (b *builder) recover(why string) *Plan {
 func (b *builder) inPlace() bool { return b.cluster.Recover != nil && b.cluster.Recover.InPlace }
 
 func (b *builder) whyNotStart() string {
+	if back := b.wentBack(); back != "" {
+		return back
+	}
 	if meet := b.cantMeet(); meet != "" && len(b.intact()) >= majority(b.listedVoters()) {
 		return meet
 	}
@@ -114,7 +117,7 @@ func entryKinds(entries []TailEntry) string {
 // tellLoss is S8.
 func (b *builder) tellLoss(chosen survivor, ranked []survivor, upto uint64) {
 	intact, voters, name := len(b.intact()), b.listedVoters(), chosen.m.spec.Name
-	whole := b.recoverFrom() == "" && upto == chosen.d.LastIndex
+	whole := b.recoverFrom() == "" && upto == chosen.d.LastIndex && b.wentBack() == ""
 	switch {
 	case whole && intact >= majority(voters):
 		b.plan.Headline = fmt.Sprintf("can't be started as it is, with %d of %d voters' data intact: recover from %s", intact, voters, name)
@@ -126,7 +129,10 @@ func (b *builder) tellLoss(chosen survivor, ranked []survivor, upto uint64) {
 		return
 	}
 	b.plan.Headline = fmt.Sprintf("quorum is lost for good (%d of %d voters' data is left): recover from %s", intact, voters, name)
-	if intact >= majority(voters) {
+	switch back := b.wentBack(); {
+	case back != "":
+		b.plan.Headline = fmt.Sprintf("a disk was put back to an earlier state: recover from %s", name)
+	case intact >= majority(voters):
 		b.plan.Headline = fmt.Sprintf("recover from %s, as the file asks", name)
 	}
 	if b.inPlace() {

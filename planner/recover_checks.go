@@ -87,7 +87,7 @@ func (b *builder) checkGone() *Refusal {
 		if l.Learner || b.ofFile(l) != nil && b.within(l) {
 			continue
 		}
-		if o := b.other(l.ID); o != nil && (o.Client.Reach == ReachServing || o.Peer.Reach == ReachServing) {
+		if o := b.other(l.ID); o != nil && (alive(o.Client.Reach) || alive(o.Peer.Reach)) {
 			return refusal(CodeHostAlive, b.cluster.Pos, nameOf(l)+" is alive, and not where it could be stopped",
 				fmt.Sprintf("%s answers at %s. A second cluster beside it would split the data.", nameOf(l), orWord(firstServing(*o), "its address")),
 				fmt.Sprintf("If %d of the %d voters still run somewhere, the cluster is not lost: bring the network back, plan again.", majority(b.listedVoters()), b.listedVoters()),
@@ -154,11 +154,14 @@ func (b *builder) other(id string) *OtherMember {
 
 func nameOf(l ListedMember) string { return orWord(l.Name, l.ID) }
 
+// alive reports whether something is at an address, though it may only hang.
+func alive(r Reach) bool { return r == ReachServing || answersTCP(r) }
+
 func firstServing(o OtherMember) string {
-	if o.Client.Reach == ReachServing {
-		return o.Client.URL
+	if alive(o.Client.Reach) {
+		return fmt.Sprintf("%s (%s)", o.Client.URL, o.Client.Reach)
 	}
-	return o.Peer.URL
+	return fmt.Sprintf("%s (%s)", o.Peer.URL, o.Peer.Reach)
 }
 
 // checkRecoverBinary is S12: the copy is opened by the survivor's own minor.

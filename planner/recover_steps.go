@@ -22,7 +22,7 @@ func (b *builder) recoverSteps(chosen survivor, upto uint64) {
 	b.verifyStep(ms, id, chosen.d.Revision+bump, true)
 	for _, l := range b.list {
 		if f := b.ofFile(l); f == nil && !l.Learner {
-			b.note(NoteRemaining, b.cluster.Pos, "%s is not in the file: the new cluster has %d voters, without it", nameOf(l), len(ms))
+			b.note(NoteRemaining, b.cluster.Pos, "%s is not in the file at that address: the new cluster has %d voters, without it", listText([]ListedMember{l}), len(ms))
 		}
 	}
 	b.growLearners()
@@ -178,7 +178,7 @@ func (b *builder) growFrom(chosen survivor) {
 
 // vacateFenced makes a place free whose data will be behind the fence by then.
 func (b *builder) vacateFenced(m *member) {
-	if m.hasData() || m.cond == condFenced {
+	if m.hasData() || m.cond == condFenced || m.data().ClusterID != "" {
 		b.setAsideStep(m)
 	}
 }

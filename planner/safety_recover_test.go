@@ -375,3 +375,46 @@ func TestInPlace(t *testing.T) {
 		refusedAs(t, New(in), CodeLearnerSlot)
 	})
 }
+
+// Disks that were put back to an earlier state are no majority: what the third proves
+// to be agreed on, they once had.
+func TestS1DisksThatWentBack(t *testing.T) {
+	in := input(threeMembers(), down, down, down)
+	endsAt(&in, "m3", 1300, 1300)
+	p := New(in)
+	if routeIs(t, p, RouteRecover); p.Loss.Kind == LossNone || !strings.Contains(p.Headline, "from m3") || !needs(p, ConsentDataLoss) {
+		t.Errorf("%s: %s, needs %v", p.Headline, p.Loss.Text, p.Needs)
+	}
+	// One that went back is only a laggard, wherever it stands.
+	in = input(threeMembers(), down, down, down)
+	endsAt(&in, "m1", 1300, 1300)
+	endsAt(&in, "m3", 1300, 1300)
+	routeIs(t, New(in), RouteStart)
+	// Who is not here may have it.
+	in = input(threeMembers(), down, missing, down)
+	endsAt(&in, "m3", 1300, 1300)
+	routeIs(t, New(in), RouteStart)
+}
+
+// A member whose service runs, or ran, with other directories is not started with
+// the file's.
+func TestOtherDirectories(t *testing.T) {
+	for _, k := range []kind{serving, stuck} {
+		in := input(threeMembers(), serving, serving, k)
+		in.Cluster.Members[2].WALDir = "/wal/m3"
+		if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeServesElsewhere {
+			t.Errorf("%s: %q %+v", k, stepKinds(p), p.Refusal)
+		}
+	}
+}
+
+// What accepts connections and hangs, as a paused machine does, is not destroyed,
+// whatever is said.
+func TestS2WhoHangsIsAlive(t *testing.T) {
+	in := input(threeMembers(), down, missing, missing)
+	in.Accept = map[Consent]bool{ConsentDataLoss: true, ConsentHostDestroyed + ":m2": true, ConsentHostDestroyed + ":m3": true}
+	elsewhere(&in, 1, func(o *OtherMember) { o.Client.Reach = ReachHangs })
+	if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeHostAlive {
+		t.Errorf("%q %+v", stepKinds(p), p.Refusal)
+	}
+}

@@ -161,7 +161,9 @@ func (b *builder) starting() bool {
 		// A supervisor that has not started it yet, or a process that is young.
 		coming := s.Value.State == ServiceBackoff && s.Value.Restarts == 0
 		young := s.Value.State == ServiceRunning && s.Value.UpSeconds <= startSeconds
-		if !s.Known() || !coming && !young {
+		// A process on a directory that is no more is no start.
+		gone := m.seen.Data.Known() && m.data().State == DirAbsent && young
+		if !s.Known() || !coming && !young || gone {
 			return false
 		}
 	}

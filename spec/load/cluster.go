@@ -16,7 +16,7 @@ import (
 var (
 	clusterSchema = schema("id etcd{ member{name snapshot{ recover{ tls{ auth{ policy{")
 	etcdSchema    = schema("version binary config")
-	recoverSchema = schema("from! in_place")
+	recoverSchema = schema("from in_place")
 	tlsSchema     = schema("client{ peer{ requorum{")
 	pairSchema    = schema("ca cert! key!")
 	ownPairSchema = schema("ca cert key")
