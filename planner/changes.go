@@ -185,7 +185,7 @@ func (b *builder) running(c *changes, m *member) {
 		c.restart = append(c.restart, m)
 		c.why[m] = strings.Join(why, "; ")
 		c.words = append(c.words, why...)
-		if m.seen.Peer.Reach != ReachServing || m.forceNew() || slices.Contains(c.update, s) {
+		if m.seen.Peer.Reach != ReachServing || m.forceNew() {
 			c.early = append(c.early, m)
 		}
 		return

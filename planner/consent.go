@@ -87,6 +87,7 @@ func consentForm(c Consent) string {
 type Need struct {
 	Consent Consent `json:"consent"`
 	Why     string  `json:"why"`
+	Given   bool    `json:"given,omitempty"` // it was, with --accept
 }
 
 // Missing gives those of needs that are not in given.

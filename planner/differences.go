@@ -56,14 +56,14 @@ func ownBinary(path string) string {
 }
 
 // settled are the arguments that still mean something once a member has data:
-// those about its beginning don't. localhost is 127.0.0.1 to a listener.
+// those about its beginning don't. localhost is 127.0.0.1: not worth a restart.
 func settled(args []string) []string {
 	var out []string
 	for _, a := range args {
 		if strings.HasPrefix(a, "--initial-") {
 			continue
 		}
-		if strings.HasPrefix(a, "--listen-") {
+		if strings.HasPrefix(a, "--listen-") || strings.HasPrefix(a, "--advertise-") {
 			a = strings.ReplaceAll(a, "//localhost:", "//127.0.0.1:")
 		}
 		out = append(out, a)
@@ -119,7 +119,13 @@ func (b *builder) refuseMissing() *Refusal {
 }
 
 // evidence is what says that a cluster was at the member's place.
-func (m *member) evidence() string { return strings.Join(m.data().Evidence, "; ") }
+func (m *member) evidence() string {
+	e := m.data().Evidence
+	if len(e) < 2 {
+		return strings.Join(e, "")
+	}
+	return fmt.Sprintf("%s (and %d more signs)", e[0], len(e)-1)
+}
 
 func (b *builder) refuseUnfinished(why string) *Refusal {
 	return refusal(CodeRestoreUnfinished, b.cluster.Pos, "a restore was begun, and the file no longer fits it",

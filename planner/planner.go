@@ -24,6 +24,9 @@ func New(in Input) *Plan {
 
 // prevented refuses a plan that needs a consent which the policy never grants.
 func (b *builder) prevented(p *Plan) *Plan {
+	for i, n := range p.Needs {
+		p.Needs[i].Given = b.in.Accept[n.Consent]
+	}
 	for _, n := range p.Needs {
 		kind, _, _ := strings.Cut(string(n.Consent), ":")
 		if p.Refusal == nil && slices.Contains(b.cluster.Policy.Prevent, kind) {
@@ -44,6 +47,7 @@ type builder struct {
 	plan    *Plan
 	list    []ListedMember // the membership that counts; nil if unknown
 	quorum  Quorum         // as the last step leaves it
+	begun   *Provenance    // of a restore that is finished
 	seats   []*seat        // of a cluster with quorum, as the last step leaves them
 }
 
@@ -85,7 +89,11 @@ func (b *builder) routeWithQuorum() *Plan {
 	case len(b.startable()) > 0:
 		return b.start(c.words)
 	case b.starting():
-		return b.await()
+		p := b.await()
+		for _, w := range c.words {
+			b.note(NoteRemaining, spec.Position{}, "planning again will deal with: %s", w)
+		}
+		return p
 	case count(b.members, condRunning) > 0:
 		return b.refuse(b.refuseNoReply())
 	case c.only(c.adopt):

@@ -18,6 +18,9 @@ func (b *builder) reconfigure(c *changes) *Plan {
 	b.pass(RouteInSync, "%s", few(c.words))
 	b.pass(RouteStart, "nothing to start")
 	b.plan.Loss.Text = "Lost: nothing. The cluster keeps its quorum and its data, and every new member copies them from it."
+	if len(c.lost) > 0 {
+		b.plan.Loss.Text = "Lost: nothing that the cluster has; only the copies of members that are replaced. The new ones copy all of it."
+	}
 	if r := b.saveBefore(c); r != nil {
 		return b.refuse(r)
 	}

@@ -47,6 +47,9 @@ func (b *builder) reconfigureSteps(c *changes) {
 		b.removeStep(s)
 	}
 	for _, voters := range []bool{true, false} { // a learner that stays one keeps the slot
+		if !voters { // restarts while there are the most voters
+			b.lateRestarts(c)
+		}
 		for _, s := range c.lost {
 			if s.m.spec.Learner != voters {
 				b.vacate(s.m)
@@ -67,11 +70,6 @@ func (b *builder) reconfigureSteps(c *changes) {
 				b.vacate(m)
 				b.addSteps(m)
 			}
-		}
-	}
-	for _, m := range b.leaderLast(c.restart) {
-		if !contains(c.early, m) {
-			b.restartSteps(c, m)
 		}
 	}
 	for _, s := range c.extra {
@@ -110,6 +108,14 @@ func (b *builder) updateSteps(c *changes) {
 			b.updateStep(s)
 		}
 		if contains(c.early, m) {
+			b.restartSteps(c, m)
+		}
+	}
+}
+
+func (b *builder) lateRestarts(c *changes) {
+	for _, m := range b.leaderLast(c.restart) {
+		if !contains(c.early, m) {
 			b.restartSteps(c, m)
 		}
 	}

@@ -44,6 +44,9 @@ func (b *builder) recover(why string) *Plan {
 	b.pass(RouteInSync, "%s", why)
 	b.pass(RouteStart, "%s", b.whyNotStart())
 	b.pass(RouteReconfigure, "there is no quorum to ask")
+	if b.cantMeet() != "" {
+		b.note(NoteRemaining, b.cluster.Pos, "if the addresses of before can still be used, there is a smaller way: put them back into the file, apply, and change them while the cluster serves, one after the other")
+	}
 	upto := b.decideTail(chosen, ranked)
 	for i, l := range b.plan.Survivors {
 		if n := chosen.d.LastIndex - upto; l.Chosen && n > 0 {

@@ -57,13 +57,33 @@ func (b *builder) restoreLoss(token string) string {
 	return fmt.Sprintf("every write after the snapshot was taken; no upper bound is known. The last write that it holds is revision %d.", revision)
 }
 
-// bump is the revision bump that the plan applies: the file's, or the default
-// (S16: every new identity bumps).
+// bump is the revision bump that the plan applies: what was begun with, the file's,
+// or the default (S16: every new identity bumps), beyond what an identity of before
+// went on from: clients saw its revisions.
 func (b *builder) bump() int64 {
+	if b.begun != nil {
+		return b.begun.RevisionBump
+	}
 	if s := b.cluster.Snapshot; s != nil && s.RevisionBump != nil {
 		return *s.RevisionBump
 	}
-	return spec.DefaultRevisionBump
+	n := spec.DefaultRevisionBump
+	if s := b.obs.Snapshot; s != nil && b.seenRevision() > s.Revision {
+		n += b.seenRevision() - s.Revision
+	}
+	return n
+}
+
+// seenRevision is the highest revision that an identity of before is known to have
+// gone on from.
+func (b *builder) seenRevision() int64 {
+	var n int64
+	for _, m := range b.members {
+		if p := m.data().Provenance; p != nil {
+			n = max(n, p.Revision+p.RevisionBump)
+		}
+	}
+	return n
 }
 
 // restoreSteps stages, tries, installs, starts and verifies. stage and install

@@ -418,3 +418,21 @@ func TestS2WhoHangsIsAlive(t *testing.T) {
 		t.Errorf("%q %+v", stepKinds(p), p.Refusal)
 	}
 }
+
+// A second restore goes on beyond what the first one's clients saw.
+func TestS16BumpBeyondWhatWasSeen(t *testing.T) {
+	in := input(withSnapshot(threeMembers()), missing, missing, missing)
+	disk(&in, "m2", func(d *DataDir) {
+		d.Provenance = &Provenance{Kind: ProvenanceRestore, Token: oldToken, Revision: 1204, RevisionBump: spec.DefaultRevisionBump}
+	})
+	p := New(in)
+	for _, s := range p.Steps {
+		if a, ok := s.Action.(Restore); ok {
+			if got := 1204 + a.RevisionBump; got < 1204+2*spec.DefaultRevisionBump {
+				t.Errorf("it goes on at %d, and clients saw %d and more", got, 1204+spec.DefaultRevisionBump)
+			}
+			return
+		}
+	}
+	t.Errorf("%q %+v", stepKinds(p), p.Refusal)
+}

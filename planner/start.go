@@ -66,6 +66,11 @@ func (b *builder) startFromDisks() *Plan {
 	b.plan.Headline = fmt.Sprintf("stopped, with %d of %d voters' data directories intact: start", len(intact), b.listedVoters())
 	b.pass(RouteInSync, "%s not running", isAre(started))
 	b.plan.Loss.Text = fmt.Sprintf("Lost: nothing. The intact directories (%s) are a majority of the %d voters, so they hold every acknowledged write.", names(intact), b.listedVoters())
+	for _, m := range down {
+		if diff := b.settingsDiffer(m); diff != "" {
+			b.note(NoteRemaining, m.spec.Pos, "%s: it is started with the file's", diff)
+		}
+	}
 	if n := b.aliveElsewhere(); n > 0 && len(intact) < majority(b.listedVoters()) {
 		b.plan.Headline = fmt.Sprintf("stopped in part, with %d voters here and %d that answer elsewhere, of %d: start", len(intact), n, b.listedVoters())
 		b.plan.Loss.Text = "Lost: nothing. With those that answer elsewhere the intact directories are a majority, so they hold every acknowledged write."

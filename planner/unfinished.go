@@ -116,8 +116,8 @@ func (b *builder) snapshotMismatch(p *Provenance) string {
 		return "the snapshot can't be used: " + s.Detail
 	case s.SHA256 != p.SHA256:
 		return fmt.Sprintf("it was begun from a snapshot with sha256 %s…, the file's has %s…", short(p.SHA256), short(s.SHA256))
-	case b.bump() != p.RevisionBump:
-		return fmt.Sprintf("it was begun with a revision bump of %d, the file now says %d", p.RevisionBump, b.bump())
+	case b.cluster.Snapshot.RevisionBump != nil && *b.cluster.Snapshot.RevisionBump != p.RevisionBump:
+		return fmt.Sprintf("it was begun with a revision bump of %d, the file now says %d", p.RevisionBump, *b.cluster.Snapshot.RevisionBump)
 	}
 	return ""
 }
@@ -307,6 +307,11 @@ func (b *builder) finishBootstrap(token string) *Plan {
 func (b *builder) finishRestore(token string) *Plan {
 	b.plan.Route = RouteRestore
 	b.plan.Headline = "a restore was begun and interrupted: finish it under its own token"
+	for _, m := range b.members {
+		if p := m.provenance(); p != nil && p.Token == token {
+			b.begun = p
+		}
+	}
 	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what the restore that was begun gave up, and nothing more: " + b.restoreLoss(token)}
 	stage := b.toStage(token)
 	b.restoreSteps(token, stage, b.toInstall(token))

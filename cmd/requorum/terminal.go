@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -96,7 +97,7 @@ func newProgress(steps []planner.Step) *progress {
 	p := &progress{live: isTerminal(os.Stderr), width: widthOf(os.Stderr)}
 	for _, s := range steps {
 		p.ids, p.titles = max(p.ids, len(fmt.Sprint(s.ID))), max(p.titles, len(s.Title))
-		p.targets = max(p.targets, len(strings.Join(s.Target, " ")))
+		p.targets = max(p.targets, len([]rune(render.On(s))))
 	}
 	return p
 }
@@ -116,12 +117,16 @@ func (p *progress) event(e executor.Event) {
 	case executor.StepDone:
 		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), color.GreenString("done"), took(e.Took)), true)
 	case executor.StepFailed:
-		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), color.RedString("failed"), took(e.Took)), true)
+		word := color.RedString("failed")
+		if errors.Is(e.Err, context.Canceled) {
+			word = color.YellowString("interrupted")
+		}
+		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), word, took(e.Took)), true)
 	}
 }
 
 func (p *progress) step(s planner.Step) string {
-	return fmt.Sprintf("  %-*d  %-*s  %-*s  ", p.ids, s.ID, p.titles, s.Title, p.targets, strings.Join(s.Target, " "))
+	return fmt.Sprintf("  %-*d  %-*s  %-*s  ", p.ids, s.ID, p.titles, s.Title, p.targets, render.On(s))
 }
 
 func portion(e executor.StepProgress) string {

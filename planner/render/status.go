@@ -14,12 +14,44 @@ func Status(in planner.Input, p *planner.Plan, s Style) string {
 	var b strings.Builder
 	b.WriteString(statusHead(in, p, s))
 	b.WriteString(statusTable(in, p, s))
+	b.WriteString(lastWords(in, s))
 	if p.Refusal != nil {
 		b.WriteString(refusal(p.Refusal, s))
 	}
-	b.WriteString(notices(p, s))
+	b.WriteString(notices(asItIs(p), s))
 	b.WriteString("\n" + verdict(p, s))
 	return b.String()
+}
+
+// asItIs is the plan with those of its notes that say how things are, and not what
+// the plan would bring.
+func asItIs(p *planner.Plan) *planner.Plan {
+	now := *p
+	now.Notices = nil
+	for _, n := range p.Notices {
+		switch n.Code {
+		case planner.NoteWatchers, planner.NoteLeasesRestart, planner.NoteNotProvable, planner.NoteOldAlarms,
+			planner.NoteInDoubt, planner.NoteDip, planner.NoteRemaining, planner.NoteNoBootStart:
+		default:
+			now.Notices = append(now.Notices, n)
+		}
+	}
+	return &now
+}
+
+// lastWords says why a member's supervisor has given up, or tries again and again.
+func lastWords(in planner.Input, s Style) string {
+	var b strings.Builder
+	for _, m := range in.Cluster.Members {
+		v := in.Observation.Members[m.Name].Service
+		if v.Known() && v.Value.LastError != "" && (v.Value.State == planner.ServiceFailed || v.Value.State == planner.ServiceBackoff) {
+			b.WriteString(paragraph(m.Name+": "+s.path(v.Value.LastError), s.width(), "  ", "    "))
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "\n" + b.String()
 }
 
 func statusTable(in planner.Input, p *planner.Plan, s Style) string {
@@ -142,9 +174,9 @@ func process(o planner.MemberObservation) string {
 		if v.Restarts == 0 {
 			return "about to start"
 		}
-		return fmt.Sprintf("dies and restarts (%d): %s", v.Restarts, v.LastError)
+		return fmt.Sprintf("dies and restarts (%d)", v.Restarts)
 	case planner.ServiceFailed:
-		return "given up: " + v.LastError
+		return "given up"
 	}
 	if held := o.Data.Value.HeldBy; o.Data.Known() && held > 0 {
 		return fmt.Sprintf("pid %d, not requorum's", held)

@@ -179,7 +179,7 @@ func steps(p *planner.Plan, s Style) string {
 		if undo == "" {
 			undo = "no: " + st.NoUndo
 		}
-		rows = append(rows, []string{fmt.Sprint(st.ID), st.Title, strings.Join(st.Target, " "), Quorum(st.After), undo})
+		rows = append(rows, []string{fmt.Sprint(st.ID), st.Title, On(st), Quorum(st.After), undo})
 	}
 	return "\n" + table(rows, s.width(), func(r, c int, text string) string {
 		switch {
@@ -194,6 +194,14 @@ func steps(p *planner.Plan, s Style) string {
 		}
 		return text
 	})
+}
+
+// On says which members a step is about.
+func On(st planner.Step) string {
+	if a, ok := st.Action.(planner.MoveLeader); ok {
+		return a.From + " → " + a.To
+	}
+	return strings.Join(st.Target, " ")
 }
 
 // Quorum says how a cluster stands: "2 of 3, may lose 0", or "none".
@@ -233,9 +241,11 @@ func notices(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	for _, n := range p.Notices {
 		text := "Note: " + s.path(n.Text)
+		where := string(n.Code)
 		if at := s.path(n.Pos.String()); at != "" {
-			text += " (" + at + ")"
+			where += ", " + at
 		}
+		text += " (" + where + ")"
 		b.WriteString(paragraph(text+".", s.width(), "  ", "    "))
 	}
 	return b.String()
@@ -244,7 +254,7 @@ func notices(p *planner.Plan, s Style) string {
 func needs(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	for _, n := range p.Needs {
-		b.WriteString(paragraph(fmt.Sprintf("Needs: --accept=%s: %s.", n.Consent, s.path(n.Why)), s.width(), "  ", "    "))
+		b.WriteString(paragraph(fmt.Sprintf("Needs: --accept=%s%s: %s.", n.Consent, map[bool]string{true: " (given)"}[n.Given], s.path(n.Why)), s.width(), "  ", "    "))
 	}
 	if b.Len() == 0 {
 		return ""
@@ -282,6 +292,14 @@ func summary(p *planner.Plan, s Style) string {
 		counts[st.Kind] += len(st.Target)
 	}
 	var parts []string
+	if n := min(counts[planner.Stop{}.Kind()], counts[planner.Start{}.Kind()]); n > 0 && p.Route == planner.RouteReconfigure {
+		parts = append(parts, fmt.Sprintf("%d to restart", n))
+		counts[planner.Stop{}.Kind()] -= n
+		counts[planner.Start{}.Kind()] -= n
+	}
+	if n := counts[planner.Promote{}.Kind()] - counts[planner.Join{}.Kind()]; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d to promote", n))
+	}
 	for _, k := range []struct{ kind, text string }{
 		{planner.Recover{}.Kind(), "to recover from"}, {planner.Restore{}.Kind(), "to restore"}, {planner.Start{}.Kind(), "to start"},
 		{planner.Adopt{}.Kind(), "to adopt"}, {planner.Stop{}.Kind(), "to stop"}, {planner.Update{}.Kind(), "to update"},
