@@ -43,7 +43,8 @@ type Host interface {
 	Install(ctx context.Context, a planner.Install) error
 	// Start installs and starts the services; it returns when the supervisors
 	// have taken over, not when etcd serves. A service that another cluster's
-	// file installed is refused.
+	// file installed is refused. With Bootstrap, an empty directory takes the place
+	// of a fence, in one step, right before the new member's first start.
 	Start(ctx context.Context, members []planner.StartMember) error
 	// Adopt returns when each running process has a supervisor. None is touched,
 	// started or ended. A process that is not the one planned is refused, and one
@@ -53,13 +54,16 @@ type Host interface {
 	// that were named. Where a place's service was installed for another cluster
 	// than this one, nothing is stopped.
 	Stop(ctx context.Context, cluster string, members []planner.StopMember) error
-	// SetAside moves what lies at a place, or behind its fence, to Layout.Aside, and
-	// leaves the path absent. It is refused while a process has it open, and where
-	// it is not whose the plan says.
+	// SetAside moves what lies at a place to Layout.Aside and leaves a fence where
+	// the data was, so that nobody else can start on the path before a new member
+	// does; a log of its own goes aside for good. What is fenced already stays
+	// fenced, and a path that has no data stays as it is. It is refused while a
+	// process has the data open, and where it is not whose the plan says.
 	SetAside(ctx context.Context, a planner.SetAside) error
 	// Fence returns when no process has the members' data open any more and none
 	// can start on it; a place that is fenced already is left so. Claim, Restore and
-	// Install take a fenced place for a vacant one; Start is refused there.
+	// Install take a fenced place for a vacant one; Start is refused there, but for
+	// one with Bootstrap.
 	Fence(ctx context.Context, a planner.Fence) error
 	// Unfence puts data back where it was fenced, with the record of its origin as
 	// it was then; the services stay stopped.

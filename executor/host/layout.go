@@ -111,6 +111,10 @@ func (l Layout) StagingWAL() string {
 // under.
 func (l Layout) StagingDone() string { return filepath.Join(l.Staging(), "complete") }
 
+// Fresh is the empty directory that takes a fence's place at the first start of a
+// new member; then, for a moment, the fence's plain file is there.
+func (l Layout) Fresh() string { return filepath.Join(l.Base(), "fresh") }
+
 // Trial is where a throwaway copy is started.
 func (l Layout) Trial() string { return filepath.Join(l.Base(), "trial") }
 

@@ -30,7 +30,7 @@ var removals = map[string]string{
 	"executor/host/local/fence.go moveRanBack os.Rename":        "and back",
 	"executor/host/local/fence.go dropFences os.Rename":         "a fence's mark gets another name",
 	"executor/host/local/lock.go write Truncate":                "the lock's file, before its holder is written",
-	"executor/host/local/lock.go remove os.Remove":              "the lock's file",
+	"executor/host/local/lock.go release os.Remove":             "the lock's file",
 	"executor/host/local/remove.go removeOwn os.RemoveAll":      "staging and throwaway copies, by path (see there)",
 	"executor/host/local/remove.go removeUntouched os.Remove":   "the marker `ran` of an etcd that wrote nothing",
 	"executor/host/local/remove.go removeFenceFile unix.Unlink": "a fence's plain file",
@@ -38,19 +38,23 @@ var removals = map[string]string{
 	"executor/host/local/remove.go removeRecord os.Remove":      "a record that was kept under another name first",
 	"executor/host/local/remove.go removeEmpty unix.Rmdir":      "empty folders of requorum's",
 
-	"executor/host/process/binary.go copyOf os.Remove":  "the half copy of a program",
-	"executor/host/process/binary.go copyOf os.Rename":  "a finished copy gets its name",
-	"executor/host/process/log.go rotate os.Rename":     "an old log's number",
-	"executor/host/process/log.go rotate os.Truncate":   "the log, after it was copied",
-	"executor/host/process/log.go copyTail os.OpenFile": "the copy of the log",
+	"executor/host/process/fresh.go dropPlainFile unix.Unlink": "a fence's plain file",
+	"executor/host/process/fresh.go openFence unix.Rmdir":      "an empty folder of requorum's",
+
+	"executor/host/process/binary.go copyBinary os.Remove": "the half copy of a program",
+	"executor/host/process/binary.go copyBinary os.Rename": "a finished copy gets its name",
+	"executor/host/process/log.go rotate os.Rename":        "an old log's number",
+	"executor/host/process/log.go rotate os.Truncate":      "the log, after it was copied",
+	"executor/host/process/log.go rotate os.OpenFile":      "the copy of the log",
 
 	"executor/snapshot/trial.go Trial os.RemoveAll": "the trial's own copy",
 
-	"executor/survivor/recover.go Recover os.RemoveAll": "the recovery's own copy",
-	"executor/survivor/finish.go freshLog os.RemoveAll": "the log of that copy",
-	"executor/survivor/finish.go move os.RemoveAll":     "a half-made result of a recovery that was killed",
-	"executor/survivor/finish.go writeOut os.OpenFile":  "the same, as a snapshot",
-	"executor/survivor/record.go intend os.OpenFile":    "the note of what is being made",
+	"executor/survivor/recover.go Recover os.RemoveAll":     "the recovery's own copy",
+	"executor/survivor/finish.go freshLog os.RemoveAll":     "the log of that copy",
+	"executor/survivor/finish.go move os.RemoveAll":         "a half-made result of a recovery that was killed",
+	"executor/survivor/finish.go writeSnapshot os.OpenFile": "the same, as a snapshot",
+	"executor/survivor/record.go renameNew unix.Rename":     "a result gets its name, where that is free",
+	"executor/survivor/record.go writeIntent os.OpenFile":   "the note of what is being made",
 }
 
 // takes are the calls that can take something away.

@@ -40,6 +40,7 @@ func Run(t *testing.T, newHost func(t *testing.T) host.Host) {
 		{"AdoptsForeign", adoptsForeign},
 		{"KeptForeign", keptForeign},
 		{"FencedAgainstALoop", fencedAgainstLoop},
+		{"SetAsideAgainstALoop", asideAgainstLoop},
 		{"FencedAndReplaced", together(fencedAndReplaced)},
 		{"Replaced", together(replaced)},
 		{"Recovered", together(recovered)},

@@ -3,6 +3,7 @@ package hosttest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,11 +64,70 @@ func replaced(t *testing.T, newHost func(*testing.T) host.Host) {
 		for range 2 {
 			must(t, h.SetAside(ctx(t), over))
 		}
-		wantData(t, two.observe(t, h), func(d planner.DataDir) bool { return d.State == planner.DirAbsent && len(d.Evidence) > 0 })
+		wantData(t, two.observe(t, h), func(d planner.DataDir) bool {
+			return d.State == planner.DirFenced && len(d.Evidence) > 0 && !d.ProvenanceAgrees && d.HeldBy == 0 &&
+				d.Fenced.ClusterID == cluster && d.Fenced.MemberID == start.MemberID && d.Fenced.Problem == ""
+		})
+		if err := h.Start(ctx(t), []planner.StartMember{start.StartMember}); err == nil || !strings.Contains(err.Error(), "fenced") {
+			t.Errorf("the one that was set aside was started: %v", err)
+		}
 		if n := count(t, dir, "db"); n != round+2 {
 			t.Fatalf("%d databases after round %d", n, round)
 		}
 		time.Sleep(time.Second) // an ID is made of the URLs and the second: a removed one is refused
+	}
+}
+
+// asideAgainstLoop gives a place to a new member while a shell goes on starting the
+// old one's command there. The old one never comes up again, not as an empty twin.
+func asideAgainstLoop(t *testing.T, newHost func(*testing.T) host.Host) {
+	h, dir := newHost(t), t.TempDir()
+	c := newCluster(t, dir, 1)
+	stopAtEnd(t, h, c)
+	start := c.start("token-loop", true)
+	argv := slices.Concat(etcdCommand(t), start[0].Args)
+	byHand(t, dir, nil, append([]string{"/bin/sh", "-c", `while :; do "$@"; sleep 0.05; done`, "sh"}, argv...)...)
+	c.serves(t)
+	put(t, c)
+	f := c.observe(t, h)["m1"].Service.Value.Foreign
+	if f == nil || !strings.Contains(f.Keeper, "the script that started it") {
+		t.Errorf("%+v", f)
+	}
+	old := c.fences("token-loop")[0].Over
+	eventually(t, "it is stopped and set aside", func() bool {
+		if f := c.observe(t, h)["m1"].Service.Value.Foreign; f != nil {
+			_ = h.Stop(ctx(t), clusterName, []planner.StopMember{{Place: c.places[0], PID: f.PID, Start: f.Start}})
+		}
+		return h.SetAside(ctx(t), planner.SetAside{Place: c.places[0], Over: old}) == nil
+	})
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		c.wantFenced(t, h, "token-loop")
+	}
+	must(t, h.Claim(ctx(t), planner.Claim{Members: c.claims(planner.ProvenanceBootstrap, "token-new")}))
+	c.wantFenced(t, h, "token-loop")
+	// Where the loop hits the moment between the exchange and the first write, the
+	// supervisor says so and starts none beside it.
+	err := h.Start(ctx(t), c.start("token-new", true))
+	var s planner.Service
+	var d planner.DataDir
+	eventually(t, "one of them has the place", func() bool {
+		facts := c.observe(t, h)["m1"]
+		s, d = facts.Service.Value, facts.Data.Value
+		return d.State == planner.DirPresent && d.HeldBy > 0 && d.ClusterID != "" && (s.State == planner.ServiceFailed || s.Foreign != nil || s.PID == d.HeldBy)
+	})
+	if now := c.fences("token-new")[0].Over; s.State == planner.ServiceRunning && (planner.Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}) != now {
+		t.Errorf("%v: %+v, %+v", err, s, d)
+	}
+	if s.Foreign != nil {
+		t.Logf("the loop was faster: %s", s.LastError)
+		if !strings.Contains(s.LastError, "requorum did not start") && !strings.Contains(s.LastError, "holds member") && !strings.Contains(s.LastError, "in use") {
+			t.Errorf("%v: %+v", err, s)
+		}
+		return
+	}
+	c.serves(t)
+	if n := c.count(t); n != 0 {
+		t.Errorf("%d keys", n)
 	}
 }
 

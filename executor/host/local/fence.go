@@ -26,6 +26,9 @@ type fenceMark struct {
 	Text  string `json:"text"`
 	Inode uint64 `json:"inode"` // of the plain file
 	When  string `json:"when"`
+	// WAL is where a log of its own went, or was about to go, when the data was set
+	// aside for good.
+	WAL string `json:"wal,omitempty"`
 	// Provenance is the record as it was then; Unfence brings it back.
 	Provenance *planner.Provenance `json:"provenance,omitempty"`
 }
@@ -58,6 +61,17 @@ func (s slot) dataDir() string {
 		return s.dir
 	}
 	return filepath.Join(s.dir, s.name)
+}
+
+// walDir is where the log of the data behind a fence lies: in a slot of its own, or
+// still where it always was.
+func (s slot) walDir(l host.Layout) string {
+	if m, ok := s.fence(); ok && l.WALDir != "" && m.WAL != "" {
+		if _, err := os.Lstat(m.WAL); err == nil {
+			return m.WAL
+		}
+	}
+	return l.WALDir
 }
 
 // vacant reports whether a new identity may come to a place: nothing is there,
@@ -101,7 +115,7 @@ func fenceable(m planner.FenceMember, cluster string) error {
 		return err
 	}
 	if s, ok := fenced(l); ok {
-		return isOver(s.dataDir(), l.WALDir, m.Over)
+		return isOver(s.dataDir(), s.walDir(l), m.Over)
 	}
 	return isOver(l.DataDir, l.WALDir, m.Over)
 }
@@ -144,13 +158,13 @@ func fence(ctx context.Context, m planner.FenceMember) error {
 			return err
 		}
 	}
-	if err := clearUsers(limit, s.dataDir(), l.WALDir); err != nil {
+	if err := clearUsers(limit, s.dataDir(), s.walDir(l)); err != nil {
 		return err
 	}
 	if _, ok := fenced(l); !ok {
 		return fmt.Errorf("the fence at %s was taken away while it was put there", l.FencePath())
 	}
-	return isOver(s.dataDir(), l.WALDir, m.Over)
+	return isOver(s.dataDir(), s.walDir(l), m.Over)
 }
 
 // putFence makes the exchange, and is done when it is durable.
@@ -173,14 +187,18 @@ func putFence(l host.Layout) (slot, error) {
 	if mark.Inode, err = inode(inSlot); err != nil {
 		return s, err
 	}
-	b, err := json.MarshalIndent(mark, "", "  ")
-	if err != nil {
-		return s, err
-	}
-	if err := host.WriteFile(s.fenceFile(), append(b, '\n')); err != nil {
+	if err := s.writeFence(mark); err != nil {
 		return s, err
 	}
 	return s, rename(inSlot, u.target, unix.RENAME_EXCHANGE)
+}
+
+func (s slot) writeFence(m fenceMark) error {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return host.WriteFile(s.fenceFile(), append(b, '\n'))
 }
 
 // clearUsers ends who has the moved data open. Where there was somebody, it looks
@@ -240,12 +258,18 @@ func unfence(m planner.FenceMember) error {
 		dropFences(l) // done before, but perhaps for this
 		return process.Unfenced(l)
 	}
-	if err := isOver(s.dataDir(), l.WALDir, m.Over); err != nil {
+	if err := isOver(s.dataDir(), s.walDir(l), m.Over); err != nil {
 		return err
 	}
 	mark, _ := s.fence()
 	if err := restoreRecord(l, mark.Provenance); err != nil {
 		return err
+	}
+	if wal := s.walDir(l); wal != l.WALDir { // an empty directory is replaced, any other stays
+		if err := rename(wal, l.WALDir, 0); err != nil {
+			return err
+		}
+		removeEmpty([]string{filepath.Dir(wal), l.AsideWAL(), filepath.Dir(l.AsideWAL())})
 	}
 	if err := rename(filepath.Join(s.dir, s.name), l.FencePath(), unix.RENAME_EXCHANGE); err != nil {
 		return err
@@ -311,18 +335,4 @@ func dropFences(l host.Layout) {
 			_ = os.Rename(s.fenceFile(), filepath.Join(s.dir, "was-fenced.json"))
 		}
 	}
-}
-
-// openFence takes the fence away and leaves the path absent; the data stays in
-// its slot as what was moved aside.
-func openFence(l host.Layout) error {
-	path := l.FencePath()
-	if host.FenceTextAt(path) == "" {
-		return errors.New("no fence stands there")
-	}
-	if err := removeFenceFile(path); err != nil {
-		return err
-	}
-	dropFences(l)
-	return nil
 }

@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
 	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
 )
 
@@ -162,7 +165,9 @@ func TestInstallOverFenceCrashes(t *testing.T) {
 	}
 }
 
+// The path is never absent either: what was set aside has a fence before it.
 func TestSetAsideCrashes(t *testing.T) {
+	effect := 0
 	for _, ownWAL := range []bool{false, true} {
 		for _, behind := range []bool{false, true} {
 			eachCrash(t, 0, func(t *testing.T, crash func(func()) bool) {
@@ -173,16 +178,30 @@ func TestSetAsideCrashes(t *testing.T) {
 				}
 				a := planner.SetAside{Place: p, Over: oldIdentity}
 				crash(func() { must(t, d.SetAside(context.Background(), a)) })
-				if n := found(t, filepath.Dir(p.DataDir), "aaaa"); n != 1 {
-					t.Errorf("the data is there %d times", n)
-				}
+				wantOneOld(t, l)
 				must(t, d.SetAside(t.Context(), a))
 				must(t, d.SetAside(t.Context(), a))
+				wantOneOld(t, l)
+				wantFence(t, d, p, l)
 				if !vacant(l) || len(keptData(l)) != 1 {
 					t.Errorf("vacant: %t, kept: %v", vacant(l), keptData(l))
 				}
-				if wals := slots(l.AsideWAL()); ownWAL && len(wals) != 1 {
+				if wals := slots(l.AsideWAL()); ownWAL && (len(wals) != 1 || !process.Vacant(l.WALDir)) {
 					t.Errorf("logs: %v", wals)
+				}
+				other := a
+				other.Over.MemberID = "2"
+				if d.SetAside(t.Context(), other) == nil {
+					t.Error("another member's was set aside")
+				}
+				if effect++; effect%2 == 0 {
+					return
+				}
+				must(t, d.Unfence(t.Context(), unfenceOf(p)))
+				must(t, d.Unfence(t.Context(), unfenceOf(p)))
+				wantOld(t, p)
+				if v := d.observe(p).Data.Value; v.ClusterID != "aaaa" || len(slots(l.Aside())) != 0 {
+					t.Errorf("unfenced: %+v", v)
 				}
 			})
 		}
@@ -201,10 +220,80 @@ func TestSetAsideUnreadable(t *testing.T) {
 		}
 	}
 	wantOld(t, p)
-	must(t, d.SetAside(t.Context(), planner.SetAside{Place: p, Problem: "wal directory lost"}))
-	if !vacant(l) {
-		t.Error("it is still there")
+	for range 2 {
+		must(t, d.SetAside(t.Context(), planner.SetAside{Place: p, Problem: "wal directory lost"}))
 	}
+	if v := d.observe(p).Data; v.Value.State != planner.DirFenced || v.Value.Fenced.Problem == "" || !vacant(l) {
+		t.Errorf("%+v", v)
+	}
+	if err := d.SetAside(t.Context(), planner.SetAside{Place: p, Over: oldIdentity}); err == nil {
+		t.Error("what can't be read passed for the old data")
+	}
+}
+
+// A log of its own goes aside alone where its data is lost; the path stays.
+func TestSetAsideLogAlone(t *testing.T) {
+	for _, empty := range []bool{false, true} {
+		eachCrash(t, 1, func(t *testing.T, crash func(func()) bool) {
+			d := New(Options{})
+			p, l := onePlace(t, true)
+			must(t, os.RemoveAll(p.DataDir))
+			if empty {
+				must(t, os.Mkdir(p.DataDir, 0o700))
+			}
+			a := planner.SetAside{Place: p, Over: oldIdentity}
+			wrong := a
+			wrong.Over.ClusterID = "beef"
+			if d.SetAside(t.Context(), wrong) == nil {
+				t.Error("another member's log was moved")
+			}
+			crash(func() { must(t, d.SetAside(context.Background(), a)) })
+			for range 2 {
+				must(t, d.SetAside(t.Context(), a))
+			}
+			want := planner.DirAbsent
+			if empty {
+				want = planner.DirEmpty
+			}
+			if v := d.observe(p).Data.Value; v.State != want || v.ClusterID != "" || !vacant(l) {
+				t.Errorf("%+v", v)
+			}
+			if n := len(slots(l.AsideWAL())); n != 1 {
+				t.Errorf("%d logs", n)
+			}
+		})
+	}
+}
+
+// What somebody has open stays where it is, behind a fence too.
+func TestSetAsideRefusesWhatIsHeld(t *testing.T) {
+	d := New(Options{})
+	p, l := onePlace(t, false)
+	files, _ := filepath.Glob(filepath.Join(l.MemberDir(), "wal", "*.wal"))
+	f, err := fileutil.LockFile(files[0], os.O_RDWR, 0o600)
+	must(t, err)
+	a := planner.SetAside{Place: p, Over: oldIdentity}
+	wantHeld := func() {
+		t.Helper()
+		if err := d.SetAside(t.Context(), a); err == nil || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("got %v", err)
+		}
+	}
+	wantHeld()
+	_, err = fenceFree(l) // as if it had come after the first look
+	if err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("got %v", err)
+	}
+	wantOld(t, p)
+	if _, err := os.Stat(l.Aside()); !notExist(err) {
+		t.Error("something of the fence is left")
+	}
+	_, err = putFence(l)
+	must(t, err)
+	wantHeld()
+	must(t, f.Close())
+	must(t, d.SetAside(t.Context(), a))
+	wantOneOld(t, l)
 }
 
 // A recovery in place has the IDs of what is behind the fence: neither is ever
@@ -235,14 +324,14 @@ func TestForceNewIsNotTheOldData(t *testing.T) {
 
 // Somebody's own plain file is no fence.
 func TestPlainFileIsNoFence(t *testing.T) {
-	p, l := onePlace(t, false)
+	p, _ := onePlace(t, false)
 	must(t, os.Rename(p.DataDir, p.DataDir+".x"))
 	put(t, p.DataDir, "precious")
 	d := New(Options{})
 	if v := d.observe(p).Data.Value; v.State != planner.DirNotDir {
 		t.Errorf("%+v", v)
 	}
-	if d.Unfence(t.Context(), unfenceOf(p)) == nil || d.Fence(t.Context(), fenceOf(p)) == nil || openFence(l) == nil {
+	if d.Unfence(t.Context(), unfenceOf(p)) == nil || d.Fence(t.Context(), fenceOf(p)) == nil {
 		t.Error("it was taken for one")
 	}
 	if b, _ := os.ReadFile(p.DataDir); string(b) != "precious" {
@@ -270,4 +359,11 @@ func fenceInside(t *testing.T, p planner.Place, l host.Layout) {
 	if v := d.observe(p).Data.Value; v.State != planner.DirPresent || v.ClusterID != over.ClusterID {
 		t.Errorf("%+v", v)
 	}
+	for range 2 {
+		must(t, d.SetAside(t.Context(), planner.SetAside{Place: p, Over: over}))
+	}
+	if v := d.observe(p).Data.Value; v.State != planner.DirFenced || v.Fenced.ClusterID != over.ClusterID || !vacant(l) {
+		t.Errorf("%+v", v)
+	}
+	must(t, d.Unfence(t.Context(), planner.Unfence{Members: members}))
 }

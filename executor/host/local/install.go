@@ -73,7 +73,7 @@ func free(l host.Layout, prov *planner.Provenance, over planner.Identity) error 
 	behind, isFenced := fenced(l)
 	data := etcd.ReadDataDir(l.DataDir, l.WALDir)
 	if isFenced {
-		data = etcd.ReadDataDir(behind.dataDir(), l.WALDir)
+		data = etcd.ReadDataDir(behind.dataDir(), behind.walDir(l))
 	}
 	if !data.Known() {
 		return fmt.Errorf("%s can't be read, so it is not moved: %s", l.DataDir, data.Why)

@@ -105,13 +105,20 @@ func (p *placeLock) holder() (h host.Holder, ok bool) {
 	return h, err == nil && json.Unmarshal(b, &h) == nil
 }
 
+// holderPatience is how long one that has just taken a lock may take to write who
+// it is.
+const holderPatience = 300 * time.Millisecond
+
 func (p *placeLock) conflict(l host.Layout, err error) error {
 	defer p.file.Close()
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return errors.Join(fmt.Errorf("lock %s: %w", p.path, err), p.rmdirs(l))
 	}
 	other, ok := p.holder()
-	if !ok { // it may just be written
+	for end := time.Now().Add(holderPatience); !ok && time.Now().Before(end); other, ok = p.holder() {
+		time.Sleep(20 * time.Millisecond) // it has just been taken, and is yet to say who by
+	}
+	if !ok {
 		other = host.Holder{Who: "somebody", Operation: "?", Cluster: "?", Since: "?"}
 	}
 	return &host.LockedError{Path: p.path, Holder: other}

@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
@@ -48,6 +51,34 @@ func TestLockOfAKilledHolder(t *testing.T) {
 	if _, err := os.Stat(dir + ".requorum"); !notExist(err) {
 		t.Errorf("the folder of the lock is left: %v", err)
 	}
+}
+
+// One that has just taken the lock, and is yet to write who it is.
+func TestLockOfASlowHolder(t *testing.T) {
+	p := planner.Place{Name: "m1", DataDir: filepath.Join(t.TempDir(), "m1")}
+	l := host.LayoutOf(p.DataDir, "")
+	_, err := host.MkdirAll(l.Base())
+	must(t, err)
+	f, err := os.Create(l.Lock())
+	must(t, err)
+	defer f.Close()
+	must(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	want := func(who string) {
+		t.Helper()
+		_, err := New(Options{}).Lock(t.Context(), []planner.Place{p}, host.Holder{})
+		var locked *host.LockedError
+		if !errors.As(err, &locked) || locked.Holder.Who != who {
+			t.Errorf("%q: got %v", who, err)
+		}
+	}
+	want("somebody")
+	written := make(chan error, 1)
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		written <- (&placeLock{file: f}).write(host.Holder{Who: "other", PID: os.Getpid()})
+	}()
+	want("other")
+	must(t, <-written)
 }
 
 func must(t *testing.T, err error) {

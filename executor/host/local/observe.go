@@ -79,7 +79,7 @@ func readPlace(l host.Layout) planner.Fact[planner.DataDir] {
 	if !ok {
 		return etcd.ReadDataDir(l.DataDir, l.WALDir)
 	}
-	behind := etcd.ReadDataDir(s.dataDir(), l.WALDir)
+	behind := etcd.ReadDataDir(s.dataDir(), s.walDir(l))
 	if !behind.Known() {
 		return behind
 	}

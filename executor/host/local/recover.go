@@ -36,7 +36,7 @@ func (d *Driver) recover(ctx context.Context, l host.Layout, a planner.Recover, 
 	if !ok {
 		return fmt.Errorf("%s is not fenced: a survivor is copied only when nothing can write to it any more", l.DataDir)
 	}
-	if err := isOver(s.dataDir(), l.WALDir, planner.Identity{ClusterID: a.ClusterID, MemberID: a.MemberID}); err != nil {
+	if err := isOver(s.dataDir(), s.walDir(l), planner.Identity{ClusterID: a.ClusterID, MemberID: a.MemberID}); err != nil {
 		return err
 	}
 	if err := settle(l); err != nil {
@@ -73,7 +73,7 @@ func made(a planner.Recover) bool {
 // for what it makes (S20) it finds out itself.
 func (d *Driver) recoverRequest(s slot, l host.Layout, a planner.Recover) (survivor.Request, error) {
 	r := survivor.Request{
-		DataDir: s.dataDir(), WALDir: l.WALDir, Work: recoverWork(l),
+		DataDir: s.dataDir(), WALDir: s.walDir(l), Work: recoverWork(l),
 		ClusterID: a.ClusterID, MemberID: a.MemberID, LastTerm: a.LastTerm, LastIndex: a.LastIndex, Upto: a.Upto,
 		Out: a.Out,
 	}

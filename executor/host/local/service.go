@@ -26,7 +26,7 @@ func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error
 		if err != nil {
 			return err
 		}
-		if text := l.FenceText(); text != "" {
+		if text := l.FenceText(); text != "" && !m.Bootstrap {
 			return fmt.Errorf("%s: not started: it is fenced: %s", m.Name, strings.TrimSpace(text))
 		}
 		cfg, prov := config(m, l)

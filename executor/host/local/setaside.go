@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +15,9 @@ import (
 )
 
 // SetAside implements host.Host. The data goes before a log of its own, for the
-// log alone still tells whose it was, and so the rest can be finished.
+// log alone still tells whose it was, and so the rest can be finished. In its place
+// a fence stays: a path that is absent, if only until the new member's first start,
+// is one where whoever starts the old command again gets an empty twin (S18).
 func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) error {
 	l, err := layout(a.Place)
 	if err == nil {
@@ -39,72 +39,104 @@ func aside(l host.Layout, a planner.SetAside) error {
 	if pid := process.Supervisor(l); pid != 0 {
 		return fmt.Errorf("a supervisor (pid %d) is at work on %s: stop it first", pid, l.DataDir)
 	}
-	if s, ok := fenced(l); ok {
-		if err := isOver(s.dataDir(), l.WALDir, a.Over); err != nil {
-			return err
-		}
-		if err := openFence(l); err != nil {
-			return err
-		}
+	s, isFenced := fenced(l)
+	dataDir, walDir := l.DataDir, l.WALDir
+	if isFenced {
+		dataDir, walDir = s.dataDir(), s.walDir(l)
+	} else if vacant(l) {
+		return nil
 	}
-	done, err := movable(l, a)
-	if err != nil || done {
+	if err := movable(dataDir, walDir, a); err != nil {
 		return err
 	}
-	for _, u := range slices.Backward(units(l)) {
-		if err := u.moveAside(l); err != nil {
+	dropFences(l)
+	if !isFenced && !process.Vacant(l.DataDir) {
+		var err error
+		if s, err = fenceFree(l); err != nil {
 			return err
 		}
+		dataDir = s.dataDir()
 	}
-	for _, u := range units(l) {
-		removeEmptySlots(u)
+	if l.WALDir == "" || process.Vacant(l.WALDir) {
+		return nil
 	}
-	return nil
+	return walAside(l, s, dataDir)
 }
 
-// movable refuses what is in use and what is not whose the plan says; done is
-// true where nothing is left to move.
-func movable(l host.Layout, a planner.SetAside) (done bool, err error) {
-	data := etcd.ReadDataDir(l.DataDir, l.WALDir)
+// movable refuses what is in use and what is not whose the plan says.
+func movable(dataDir, walDir string, a planner.SetAside) error {
+	data := etcd.ReadDataDir(dataDir, walDir)
 	if !data.Known() {
-		return false, fmt.Errorf("%s can't be read: %s", l.DataDir, data.Why)
+		return fmt.Errorf("%s can't be read: %s", dataDir, data.Why)
 	}
 	d := data.Value
 	there := planner.Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}
 	unreadable := there == planner.Identity{} && a.Over == planner.Identity{} && a.Problem != ""
+	held, err := heldBy(dataDir, walDir) // of a log without its data, too
 	switch {
-	case d.HeldBy != 0:
-		return false, fmt.Errorf("%s is in use by process %d: stop it first", l.DataDir, d.HeldBy)
-	case vacant(l):
-		return true, nil
+	case err != nil:
+		return err
+	case d.HeldBy != 0 || held != 0:
+		return inUse(dataDir, max(d.HeldBy, held))
 	case unreadable, there == a.Over && a.Over != planner.Identity{}:
-		return false, nil
-	}
-	return false, fmt.Errorf("%s holds data that the plan did not see there (cluster %q, member %q): plan again", l.DataDir, there.ClusterID, there.MemberID)
-}
-
-// moveAside moves what is at the target to a slot. An etcd that was started on it
-// at the same moment keeps it: then all is as it was.
-func (u unit) moveAside(l host.Layout) error {
-	if _, err := os.Lstat(u.target); notExist(err) || u.target == l.WALDir && process.Vacant(u.target) {
 		return nil
 	}
-	s, err := newSlot(u)
+	return fmt.Errorf("%s holds data that the plan did not see there (cluster %q, member %q): plan again", dataDir, there.ClusterID, there.MemberID)
+}
+
+func inUse(dir string, pid int) error {
+	if pid <= 0 {
+		return fmt.Errorf("%s is in use by a process that can't be named: stop it first", dir)
+	}
+	return fmt.Errorf("%s is in use by process %d: stop it first", dir, pid)
+}
+
+// fenceFree puts a fence where data is that nobody has open. An etcd that was
+// started on it at the same moment keeps it: then all is as it was.
+func fenceFree(l host.Layout) (slot, error) {
+	s, err := putFence(l)
+	if err != nil {
+		dropFences(l)
+		return s, err
+	}
+	pid, err := heldBy(s.dataDir(), l.WALDir)
+	if err == nil && pid == 0 {
+		return s, nil
+	}
+	if err == nil {
+		err = inUse(l.DataDir, pid)
+	}
+	err = errors.Join(err, rename(filepath.Join(s.dir, s.name), l.FencePath(), unix.RENAME_EXCHANGE))
+	dropFences(l)
+	return s, err
+}
+
+// walAside moves a log of its own to a slot; the mark of the data's fence, where
+// there is one, says first where it goes. No etcd can come to it through a fence;
+// one that did without takes it back.
+func walAside(l host.Layout, behind slot, dataDir string) error {
+	u := units(l)[0]
+	to, err := newSlot(u)
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(s.dir, u.name)
-	if err := rename(u.target, to, unix.RENAME_NOREPLACE); err != nil {
+	defer removeEmptySlots(u)
+	moved := filepath.Join(to.dir, u.name)
+	if mark, ok := behind.fence(); ok && behind.dir != "" {
+		mark.WAL = moved
+		if err := behind.writeFence(mark); err != nil {
+			return err
+		}
+	}
+	if err := rename(u.target, moved, unix.RENAME_NOREPLACE); err != nil {
 		return err
 	}
-	dataDir, walDir := s.dataDir(), l.WALDir
-	if u.target == l.WALDir {
-		dataDir, walDir = l.DataDir, to
-	}
-	pid, err := heldBy(dataDir, walDir)
+	pid, err := heldBy(dataDir, moved)
 	if err == nil && pid == 0 {
 		return nil
 	}
-	err = errors.Join(err, fmt.Errorf("%s came into use by process %d just now", u.target, pid))
-	return errors.Join(err, rename(to, u.target, unix.RENAME_NOREPLACE))
+	if err == nil {
+		err = inUse(l.WALDir, pid)
+	}
+	return errors.Join(err, rename(moved, u.target, unix.RENAME_NOREPLACE))
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/requorum/requorum/executor/host"
@@ -100,7 +101,8 @@ func TestKeeperOfCgroup(t *testing.T) {
 	}
 }
 
-// A shell or this test keeps nothing; a supervisor does, through its wrapper too.
+// This test keeps nothing; a living script does, and so does a supervisor, through
+// its wrapper too.
 func TestKeeperOfParents(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]bool{"sh": false, "runsv": true, "nohup": false, "supervise": true} {
@@ -113,11 +115,70 @@ func TestKeeperOfParents(t *testing.T) {
 		var pid int
 		_, err = fmt.Fscan(out, &pid)
 		must(t, err)
-		if k := keeper(pid); strings.HasPrefix(k, name+" (pid") != want || (k == "") == want {
+		if k := keeper(pid); strings.HasPrefix(k, name+" (pid") != want || !want && !strings.HasPrefix(k, "the script that started it (pid ") {
 			t.Errorf("%s: %q", name, k)
 		}
 		kill9(t, pid)
 		must(t, cmd.Wait())
+	}
+}
+
+// Who waits in a living script has a keeper; in one that has ended, or at a prompt,
+// none.
+func TestKeeperIsAScript(t *testing.T) {
+	loop := "while :; do sleep 60 & echo $!; wait; done"
+	path := filepath.Join(t.TempDir(), "run.sh")
+	must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+loop), 0o755))
+	for _, c := range []struct {
+		argv  []string
+		stdin string
+		want  string
+	}{
+		{[]string{"/bin/sh", "-c", loop}, "", "sh -c while :; do sleep 60 & echo"},
+		{[]string{path}, "", "run.sh)"},
+		{[]string{"/bin/sh", "-e", path}, "", "run.sh)"},
+		{[]string{"/bin/sh"}, loop + "\n", ""},
+		{[]string{"/bin/sh", "-c", "sleep 60 >/dev/null & echo $!"}, "", ""},
+	} {
+		cmd := exec.Command(c.argv[0], c.argv[1:]...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Stdin = strings.NewReader(c.stdin)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		var pid int
+		_, err = fmt.Fscan(out, &pid)
+		must(t, err)
+		if strings.HasPrefix(c.argv[len(c.argv)-1], "sleep") {
+			must(t, cmd.Wait())
+		}
+		k := keeper(pid)
+		if want := fmt.Sprintf("the script that started it (pid %d: ", cmd.Process.Pid); (k == "") != (c.want == "") || c.want != "" && !(strings.HasPrefix(k, want) && strings.Contains(k, c.want)) {
+			t.Errorf("%q: %q", c.argv, k)
+		}
+		must(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)) // this test's own group
+		_ = cmd.Wait()
+	}
+}
+
+func TestScriptArguments(t *testing.T) {
+	for line, want := range map[string]bool{
+		"bash": false, "-bash": false, "bash -i": false, "bash -l": false, "bash --login": false, "bash -s x": false,
+		"bash --init-file /x/y.sh -i": false, "bash -o pipefail": false, "-sh -c x": false,
+		"bash -c x": true, "bash -lc x": true, "sh ./run.sh": true, "bash -eu -o pipefail run.sh": true, "bash -- run.sh": true,
+		"busybox sh -c x": true, "busybox sh": false, "busybox timeout 5 etcd": false,
+	} {
+		if shellScript(strings.Fields(line)) != want {
+			t.Errorf("%s: %t", line, !want)
+		}
+	}
+	for line, want := range map[string]bool{
+		"python3": false, "python3 -i": false, "python3 -u": false, "node": false,
+		"python3 -c x": true, "python3 -u -W ignore run.py": true, "python3 -m keep": true, "perl -e x": true, "node keep.js": true,
+	} {
+		if programScript(strings.Fields(line)) != want {
+			t.Errorf("%s: %t", line, !want)
+		}
 	}
 }
 

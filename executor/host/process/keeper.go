@@ -93,24 +93,104 @@ var inits = []string{"tini", "dumb-init", "docker-init", "catatonit", "podman-in
 var entrances = []string{"sshd", "sshd-session", "login", "cron", "crond", "atd", "tmux: server", "screen", "dropbear"}
 
 func keeperOfParents(pid int, groups []string) string {
-	own := ancestors(os.Getpid())
+	own, script := ancestors(os.Getpid()), ""
 	for i, p := range ancestors(pid) {
 		name := commandName(p)
 		direct := i == 0
 		switch {
 		case slices.Contains(entrances, name):
-			return ""
+			return script
 		case slices.Contains(own, p) && !direct:
-			return "" // it keeps requorum, or requorum's shell
+			return script // it keeps requorum, or requorum's shell
 		case keepers.MatchString(name):
 			return fmt.Sprintf("%s (pid %d)", name, p)
 		case direct && slices.Contains(inits, name) && together(p, pid):
 			return fmt.Sprintf("%s (pid %d)", name, p)
 		case direct && name == "systemd" && p != 1 && !inScope(groups):
 			return fmt.Sprintf("the user's systemd (pid %d)", p)
+		case direct && p != 1 && !slices.Contains(own, p): // ours waits for us, and starts nothing
+			script = scriptOf(p, name) // unless something better known is found above it
+		}
+	}
+	return script
+}
+
+// interpreters may run a loop that starts its command again; so may any program, but
+// most that start a process wait for it, and end.
+var (
+	shells   = regexp.MustCompile(`^(sh|bash|dash|zsh|[mo]?ksh[0-9.]*|ash|busybox)$`)
+	programs = regexp.MustCompile(`^(python[0-9.]*|perl[0-9.]*|ruby[0-9.]*|node|nodejs)$`)
+)
+
+// scriptOf describes a living shell or interpreter that was started with a script;
+// "" for any other process, and for a shell that a person sits at.
+func scriptOf(pid int, name string) string {
+	args := cmdline(pid)
+	// The name is the script's where it was started by its first line.
+	for _, n := range []string{name, filepath.Base(exeOf(pid)), filepath.Base(args[0])} {
+		if shells.MatchString(n) && shellScript(args) || programs.MatchString(n) && programScript(args) {
+			return fmt.Sprintf("the script that started it (pid %d: %s)", pid, shortened(args))
 		}
 	}
 	return ""
+}
+
+// withValue are the flags of shells and interpreters that take the next word.
+var withValue = []string{"-o", "+o", "-O", "+O", "--rcfile", "--init-file", "-W", "-X", "-I", "-r", "--require"}
+
+// shellScript reports whether a shell has -c or a script among its arguments.
+func shellScript(args []string) bool {
+	if strings.HasPrefix(args[0], "-") {
+		return false // a login shell
+	}
+	if filepath.Base(args[0]) == "busybox" {
+		if len(args) < 2 || !shells.MatchString(args[1]) {
+			return false
+		}
+		args = args[1:]
+	}
+	for i := 1; i < len(args); i++ {
+		switch a := args[i]; {
+		case slices.Contains(withValue, a):
+			i++
+		case a == "--", a == "-":
+			return i+1 < len(args)
+		case !strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "+"):
+			return true
+		case strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.Contains(a, "c"):
+			return true
+		case a == "-s":
+			return false // what follows is no script
+		}
+	}
+	return false
+}
+
+// programScript is the same for a script's interpreter.
+func programScript(args []string) bool {
+	for i := 1; i < len(args); i++ {
+		switch a := args[i]; {
+		case slices.Contains([]string{"-c", "-m", "-e", "-E", "--eval"}, a):
+			return true
+		case slices.Contains(withValue, a):
+			i++
+		case a == "--":
+			return i+1 < len(args)
+		case !strings.HasPrefix(a, "-"):
+			return true
+		}
+	}
+	return false
+}
+
+// shortened is a command line as one short line of text.
+func shortened(args []string) string {
+	const most = 60
+	r := []rune(strings.Join(strings.Fields(strings.Join(args, " ")), " "))
+	if len(r) <= most {
+		return string(r)
+	}
+	return string(r[:most-1]) + "…"
 }
 
 // together reports whether one was started right after the other.

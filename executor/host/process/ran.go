@@ -86,13 +86,16 @@ func (r Ran) Untouched(dataDir string) bool {
 
 // Vacant reports whether dir is absent or has nothing in it but lost+found and
 // .requorum.
-func Vacant(dir string) bool {
+func Vacant(dir string) bool { return vacantBut(dir, "") }
+
+// vacantBut is Vacant that does not mind one name.
+func vacantBut(dir, name string) bool {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return absent(err)
 	}
 	for _, e := range entries {
-		if e.Name() != "lost+found" && e.Name() != ".requorum" {
+		if e.Name() != "lost+found" && e.Name() != ".requorum" && e.Name() != name {
 			return false
 		}
 	}
