@@ -76,7 +76,7 @@ func (r *Runner) update(ctx context.Context, a planner.Update) error {
 	}
 	return r.listed(ctx, a.Endpoints, true, func(list []planner.ListedMember) bool {
 		return slices.ContainsFunc(list, func(m planner.ListedMember) bool {
-			return m.ID == a.MemberID && sameURLs(m.PeerURLs, a.PeerURLs)
+			return m.ID == a.MemberID && planner.SameURLs(m.PeerURLs, a.PeerURLs)
 		})
 	})
 }
@@ -99,14 +99,9 @@ func (r *Runner) join(ctx, act context.Context, a planner.Join, progress host.Pr
 		return err
 	}
 	var self *planner.ListedMember
-	var fellows []string
 	for i, m := range list {
-		label := "member-" + m.ID // names may be there twice, or not yet
-		if sameURLs(m.PeerURLs, a.PeerURLs) {
-			self, label = &list[i], a.Name
-		}
-		for _, u := range m.PeerURLs {
-			fellows = append(fellows, label+"="+u)
+		if planner.SameURLs(m.PeerURLs, a.PeerURLs) {
+			self = &list[i]
 		}
 	}
 	switch {
@@ -117,10 +112,11 @@ func (r *Runner) join(ctx, act context.Context, a planner.Join, progress host.Pr
 	}
 	start := a.StartMember
 	start.MemberID = self.ID
-	start.Args = append(slices.Clone(start.Args), "--initial-cluster="+strings.Join(fellows, ","))
+	fellows := planner.Fellows(list, self.ID, a.Name)
+	start.Args = append(slices.Clone(start.Args), "--initial-cluster="+fellows)
 	claim := planner.ClaimMember{Place: a.Place, Provenance: planner.Provenance{
 		Kind: planner.ProvenanceJoin, Token: planner.JoinToken(a.ClusterID, self.ID), Name: a.Name,
-		InitialCluster: strings.Join(fellows, ","), ClusterID: a.ClusterID, MemberID: self.ID, When: a.When, By: a.By,
+		InitialCluster: fellows, ClusterID: a.ClusterID, MemberID: self.ID, When: a.When, By: a.By,
 	}}
 	if err := r.Host.Claim(act, planner.Claim{Members: []planner.ClaimMember{claim}}); err != nil {
 		return err
@@ -156,7 +152,7 @@ func (r *Runner) findMember(ctx context.Context, endpoints, peerURLs []string) (
 		return "", false, err
 	}
 	for _, m := range list {
-		if sameURLs(m.PeerURLs, peerURLs) {
+		if planner.SameURLs(m.PeerURLs, peerURLs) {
 			return m.ID, !m.Learner, nil
 		}
 	}
@@ -208,8 +204,8 @@ func (r *Runner) remove(ctx context.Context, a planner.Remove) error {
 	})
 }
 
-// save writes a running member's snapshot. One that is there already was written
-// whole: it got its name last.
+// save writes a running member's snapshot, to a path that has the plan's time in it:
+// a second try is another plan and another file.
 func (r *Runner) save(ctx context.Context, a planner.Save, progress host.Progress) error {
 	if _, err := host.MkdirAll(filepath.Dir(a.Path)); err != nil {
 		return err
@@ -223,11 +219,4 @@ func (r *Runner) save(ctx context.Context, a planner.Save, progress host.Progres
 		return fmt.Errorf("%s is a snapshot of member %s of cluster %s, and should be of %s of %s: somebody else answers at %s", a.Path, saved.MemberID, saved.ClusterID, a.MemberID, a.ClusterID, a.ClientURL)
 	}
 	return err
-}
-
-func sameURLs(a, b []string) bool {
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.Sort(a)
-	slices.Sort(b)
-	return slices.Equal(a, b)
 }

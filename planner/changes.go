@@ -136,14 +136,14 @@ func (b *builder) fileSeat(c *changes, s *seat) {
 		c.say("%s is a voter, in the file a learner", s.name)
 		return
 	}
-	if l.Learner && !sameURLs(l.PeerURLs, m.spec.PeerURLs) {
+	if l.Learner && !SameURLs(l.PeerURLs, m.spec.PeerURLs) {
 		// Not updated, for older servers promote it by that.
 		c.promote = slices.DeleteFunc(c.promote, func(x *seat) bool { return x == s })
 		c.demote = append(c.demote, s)
 		c.say("%s is a learner with the peer URLs %s, in the file %s", s.name, strings.Join(l.PeerURLs, ","), strings.Join(m.spec.PeerURLs, ","))
 		return
 	}
-	if !sameURLs(l.PeerURLs, m.spec.PeerURLs) {
+	if !SameURLs(l.PeerURLs, m.spec.PeerURLs) {
 		c.update = append(c.update, s)
 		c.say("%s has the peer URLs %s, in the file %s", s.name, strings.Join(l.PeerURLs, ","), strings.Join(m.spec.PeerURLs, ","))
 	}

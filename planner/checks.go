@@ -155,7 +155,7 @@ func (b *builder) checkForeignList() *Refusal {
 // from the address that it was seen at: its peer URLs, or the ID on the disk.
 func (b *builder) fileHas(l ListedMember) bool {
 	for _, m := range b.members {
-		if sameURLs(l.PeerURLs, m.spec.PeerURLs) || m.survivor().MemberID == l.ID {
+		if SameURLs(l.PeerURLs, m.spec.PeerURLs) || m.survivor().MemberID == l.ID {
 			return true
 		}
 	}
@@ -174,7 +174,7 @@ func (b *builder) ofFile(l ListedMember) *member {
 		}
 	}
 	for _, m := range b.members {
-		if sameURLs(l.PeerURLs, m.spec.PeerURLs) && b.entry(m) == nil {
+		if SameURLs(l.PeerURLs, m.spec.PeerURLs) && b.entry(m) == nil {
 			return m
 		}
 	}

@@ -48,9 +48,9 @@ func ClusterID(members []spec.Member, token string) string {
 
 func formatID(id uint64) string { return strconv.FormatUint(id, 16) }
 
-// sameURLs compares two sets of URLs. etcd keeps peer URLs as a set; their
+// SameURLs compares two sets of URLs. etcd keeps peer URLs as a set; their
 // order means nothing.
-func sameURLs(a, b []string) bool {
+func SameURLs(a, b []string) bool {
 	a, b = slices.Clone(a), slices.Clone(b)
 	slices.Sort(a)
 	slices.Sort(b)

@@ -299,7 +299,7 @@ func (b *builder) checkListedAsInFile() *Refusal {
 		switch {
 		case f == nil:
 			b.note(NoteRemaining, b.cluster.Pos, "%s is a member and not in the file; with a quorum back, planning again will deal with it", listText([]ListedMember{l}))
-		case !sameURLs(l.PeerURLs, f.spec.PeerURLs):
+		case !SameURLs(l.PeerURLs, f.spec.PeerURLs):
 			b.note(NoteRemaining, f.spec.Pos, "%s has the peer URLs %s on disk and %s in the file; planning again will deal with it", f.spec.Name, strings.Join(l.PeerURLs, ","), strings.Join(f.spec.PeerURLs, ","))
 		case l.Learner != f.spec.Learner:
 			b.note(NoteRemaining, f.spec.Pos, "%s is %s on disk and %s in the file; planning again will deal with it", f.spec.Name, voterOrLearner(l.Learner), voterOrLearner(f.spec.Learner))
@@ -318,7 +318,7 @@ func (b *builder) cantMeet() string {
 	why, meet := "", 0
 	for _, m := range b.intact() {
 		e := b.entry(m)
-		if m.processRuns() || m.cond == condServing || sameURLs(e.PeerURLs, m.spec.PeerURLs) || listensAt(m.spec.ListenPeerURLs, e.PeerURLs) {
+		if m.processRuns() || m.cond == condServing || SameURLs(e.PeerURLs, m.spec.PeerURLs) || listensAt(m.spec.ListenPeerURLs, e.PeerURLs) {
 			meet++
 			continue
 		}

@@ -72,6 +72,16 @@ const (
 	ReachUnasked      Reach = "not asked"
 )
 
+// Mute reports whether something is at the address, though no etcd that could be
+// asked.
+func (r Reach) Mute() bool {
+	switch r {
+	case ReachHangs, ReachTLSFailed, ReachWrongService, ReachAuth:
+		return true
+	}
+	return false
+}
+
 // Endpoint is the answer of a member's client URL. The fields after Detail are
 // set only when Reach is ReachServing.
 type Endpoint struct {

@@ -64,7 +64,7 @@ func (b *builder) checkGoneFor(c *changes) *Refusal {
 		}{{m.seen.Peer.URL, m.seen.Peer.Reach}, {m.seen.Client.URL, m.seen.Client.Reach}} {
 			switch {
 			case seen.reach == ReachRefused:
-			case seen.reach == ReachServing || answersTCP(seen.reach):
+			case seen.reach == ReachServing || seen.reach.Mute():
 				return refusal(CodeServesElsewhere, m.spec.Pos, m.spec.Name+"'s place is empty, and something answers at its address",
 					fmt.Sprintf("%s: %s; %s: %s. It may be the member itself, running from another directory.", seen.url, seen.reach, m.spec.DataDir, m.dataText()),
 					"Find out what runs there: if it is the member, correct data_dir in the file; if not, stop it.")
@@ -76,16 +76,6 @@ func (b *builder) checkGoneFor(c *changes) *Refusal {
 		}
 	}
 	return nil
-}
-
-// answersTCP reports whether something is there, though no etcd that could be
-// asked.
-func answersTCP(r Reach) bool {
-	switch r {
-	case ReachHangs, ReachTLSFailed, ReachWrongService, ReachAuth:
-		return true
-	}
-	return false
 }
 
 // checkLeaderKnown: membership does not change while nobody is known to lead.

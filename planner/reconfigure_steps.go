@@ -321,7 +321,7 @@ func (b *builder) promoteStep(s *seat) {
 	}
 	s.learner = false
 	b.step(Step{
-		Action: Promote{Name: s.name, PeerURLs: b.peerURLsOf(s), ClientURL: url, Endpoints: ends},
+		Action: Promote{Name: s.name, PeerURLs: s.m.spec.PeerURLs, ClientURL: url, Endpoints: ends},
 		Title:  "promote",
 		Reason: Reason{Fact: "the file has it as a voter", Pos: s.m.spec.Pos},
 		NoUndo: "it can only be removed and added again", Wait: "it has all that the leader has; every voter lists it as one",
@@ -329,9 +329,6 @@ func (b *builder) promoteStep(s *seat) {
 		Equivalent:     []string{fmt.Sprintf("etcdctl --endpoints=%s member promote %s", strings.Join(ends, ","), orWord(s.id, "ID"))},
 	}, b.seated())
 }
-
-// peerURLsOf are the peer URLs under which the seat is listed when its turn comes.
-func (b *builder) peerURLsOf(s *seat) []string { return s.m.spec.PeerURLs }
 
 func orWord(s, word string) string {
 	if s == "" {

@@ -140,7 +140,7 @@ func (b *builder) within(l ListedMember) bool {
 	if m.survivor().MemberID == l.ID {
 		return true
 	}
-	return m.seen.Peer.Reach == ReachRefused && sameURLs(l.PeerURLs, m.spec.PeerURLs) && m.seen.Data.Known()
+	return m.seen.Peer.Reach == ReachRefused && SameURLs(l.PeerURLs, m.spec.PeerURLs) && m.seen.Data.Known()
 }
 
 func (b *builder) other(id string) *OtherMember {
@@ -155,7 +155,7 @@ func (b *builder) other(id string) *OtherMember {
 func nameOf(l ListedMember) string { return orWord(l.Name, l.ID) }
 
 // alive reports whether something is at an address, though it may only hang.
-func alive(r Reach) bool { return r == ReachServing || answersTCP(r) }
+func alive(r Reach) bool { return r == ReachServing || r.Mute() }
 
 func firstServing(o OtherMember) string {
 	if alive(o.Client.Reach) {

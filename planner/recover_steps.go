@@ -161,7 +161,7 @@ func (b *builder) growFrom(chosen survivor) {
 	one := &seat{id: chosen.d.MemberID, name: m.spec.Name, url: m.spec.ClientURLs[0], m: m, healthy: true, started: true, leads: true}
 	b.seats = []*seat{one}
 	for _, l := range b.list {
-		if l.ID == one.id && !sameURLs(l.PeerURLs, m.spec.PeerURLs) {
+		if l.ID == one.id && !SameURLs(l.PeerURLs, m.spec.PeerURLs) {
 			b.updateStep(one)
 		}
 	}

@@ -98,7 +98,7 @@ func (b *builder) claimUnstarted(ms []*member) {
 	for _, m := range ms {
 		l := b.listedAt(m)
 		a.Members = append(a.Members, ClaimMember{Place: m.place(), Provenance: Provenance{
-			Kind: ProvenanceJoin, Token: JoinToken(b.plan.ClusterID, l.ID), Name: m.spec.Name, InitialCluster: b.fellows(m),
+			Kind: ProvenanceJoin, Token: JoinToken(b.plan.ClusterID, l.ID), Name: m.spec.Name, InitialCluster: Fellows(b.list, l.ID, m.spec.Name),
 			ClusterID: b.plan.ClusterID, MemberID: l.ID, When: b.in.Now, By: b.in.By,
 		}})
 	}
@@ -115,14 +115,15 @@ func (b *builder) claimUnstarted(ms []*member) {
 // its token: it has none of etcd's.
 func JoinToken(clusterID, memberID string) string { return "join-" + clusterID + "-" + memberID }
 
-// fellows is --initial-cluster for a member that joins: the peer URLs as listed.
-// The names in it mean nothing to etcd but for its own.
-func (b *builder) fellows(m *member) string {
+// Fellows is --initial-cluster for the member with this ID, which joins as name: the
+// peer URLs as listed. The other names in it mean nothing to etcd, but that two that
+// are the same would be taken for one member.
+func Fellows(list []ListedMember, id, name string) string {
 	var out []string
-	for _, l := range b.list {
+	for _, l := range list {
 		label := "member-" + l.ID
-		if b.ofFile(l) == m {
-			label = m.spec.Name
+		if l.ID == id {
+			label = name
 		}
 		for _, u := range l.PeerURLs {
 			out = append(out, label+"="+u)
@@ -297,7 +298,7 @@ func (b *builder) startStep(ms []*member, clusterID string) {
 		s.ClusterID = clusterID
 		if m.cond == condFresh { // listed, and never started
 			s.MemberID, s.Bootstrap = b.listedAt(m).ID, true
-			s.Args = append(slices.DeleteFunc(s.Args, isInitialCluster), "--initial-cluster="+b.fellows(m))
+			s.Args = append(slices.DeleteFunc(s.Args, isInitialCluster), "--initial-cluster="+Fellows(b.list, s.MemberID, m.spec.Name))
 		}
 		a.Members = append(a.Members, s)
 	}

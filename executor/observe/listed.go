@@ -9,6 +9,7 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/spec"
 )
 
 // noLeader is three election time-outs of etcd's default of one second.
@@ -71,43 +72,56 @@ func lists(obs *planner.Observation) [][]planner.ListedMember {
 // their process may run, at those that the cluster has for them: so a changed
 // client URL is told from a dead member.
 func (o *Observer) addAdvertised(ctx context.Context, obs *planner.Observation) {
+	ask := map[string][]string{} // before anybody is asked: the answers change obs
+	for _, m := range o.Cluster.Members {
+		if urls := o.advertised(obs, m); len(urls) > 0 {
+			ask[m.Name] = urls
+		}
+	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for _, m := range o.Cluster.Members {
-		seen := obs.Members[m.Name]
-		if seen.Client.Reach == planner.ReachServing || !seen.Data.Known() || seen.Data.Value.HeldBy == 0 {
-			continue
-		}
-		var urls []string
-		for _, list := range lists(obs) {
-			for _, l := range list {
-				if l.ID == seen.Data.Value.MemberID {
-					urls = union(urls, l.ClientURLs)
-				}
-			}
-		}
-		urls = union(urls, runsAt(seen.Service))
-		if len(urls) == 0 || sameSet(urls, m.ClientURLs) {
-			continue
-		}
+	for name, urls := range ask {
 		wg.Go(func() {
 			e := etcd.Probe(ctx, urls, o.Client, o.Limit)
+			mu.Lock()
+			defer mu.Unlock()
+			seen := obs.Members[name]
 			if e.Reach != planner.ReachServing || e.MemberID != seen.Data.Value.MemberID {
 				return
 			}
 			e.Advertised = true
-			mu.Lock()
-			defer mu.Unlock()
 			// Whatever answers at the file's addresses is somebody else.
 			seen.PortsTaken = nil
-			if answers(seen.Client.Reach) {
+			if seen.Client.Reach.Mute() {
 				seen.PortsTaken = append(seen.PortsTaken, seen.Client.URL)
 			}
 			seen.Client = e
-			obs.Members[m.Name] = seen
+			obs.Members[name] = seen
 		})
 	}
 	wg.Wait()
+}
+
+// advertised are the client URLs at which a member that runs, and does not answer
+// where the file says, may be found; nil where there are no others.
+func (o *Observer) advertised(obs *planner.Observation, m spec.Member) []string {
+	seen := obs.Members[m.Name]
+	if seen.Client.Reach == planner.ReachServing || !seen.Data.Known() || seen.Data.Value.HeldBy == 0 {
+		return nil
+	}
+	var urls []string
+	for _, list := range lists(obs) {
+		for _, l := range list {
+			if l.ID == seen.Data.Value.MemberID {
+				urls = union(urls, l.ClientURLs)
+			}
+		}
+	}
+	urls = union(urls, runsAt(seen.Service))
+	if planner.SameURLs(urls, m.ClientURLs) {
+		return nil
+	}
+	return urls
 }
 
 // runsAt are the client URLs that the member's process advertises, by its flags:
@@ -167,7 +181,7 @@ func (o *Observer) inFile(obs *planner.Observation, l planner.ListedMember) bool
 	for _, m := range o.Cluster.Members {
 		seen := obs.Members[m.Name]
 		d := seen.Data.Value
-		if seen.Client.MemberID == l.ID || d.MemberID == l.ID || d.Fenced != nil && d.Fenced.MemberID == l.ID || sameSet(l.PeerURLs, m.PeerURLs) {
+		if seen.Client.MemberID == l.ID || d.MemberID == l.ID || d.Fenced != nil && d.Fenced.MemberID == l.ID || planner.SameURLs(l.PeerURLs, m.PeerURLs) {
 			return true
 		}
 	}
@@ -181,11 +195,4 @@ func union(a, b []string) []string {
 		}
 	}
 	return a
-}
-
-func sameSet(a, b []string) bool {
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.Sort(a)
-	slices.Sort(b)
-	return slices.Equal(a, b)
 }

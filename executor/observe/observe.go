@@ -145,21 +145,13 @@ func portsTaken(seen planner.MemberObservation) []string {
 		return nil
 	}
 	var out []string
-	if answers(seen.Client.Reach) {
+	if seen.Client.Reach.Mute() {
 		out = append(out, seen.Client.URL)
 	}
-	if answers(seen.Peer.Reach) || seen.Peer.Reach == planner.ReachServing {
+	if seen.Peer.Reach.Mute() || seen.Peer.Reach == planner.ReachServing {
 		out = append(out, seen.Peer.URL)
 	}
 	return out
-}
-
-func answers(r planner.Reach) bool {
-	switch r {
-	case planner.ReachHangs, planner.ReachTLSFailed, planner.ReachWrongService, planner.ReachAuth:
-		return true
-	}
-	return false
 }
 
 // addJournal adds what this machine's journal remembers of the data
