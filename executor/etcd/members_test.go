@@ -538,13 +538,13 @@ func TestChangeAuth(t *testing.T) {
 	onlyFiles(t, dir, "x.db")
 }
 
-// TestEtcdProcess is no test: it is the etcd that asProcess starts.
-func TestEtcdProcess(t *testing.T) {
-	args := os.Getenv("REQUORUM_TEST_ETCD")
-	if args == "" {
-		t.Skip("not asked for")
+// TestMain is also the etcd that asProcess starts.
+func TestMain(m *testing.M) {
+	if args := os.Getenv("REQUORUM_TEST_ETCD"); args != "" {
+		etcdmain.Main(append([]string{"etcd"}, strings.Split(args, "\n")...))
+		return
 	}
-	etcdmain.Main(append([]string{"etcd"}, strings.Split(args, "\n")...))
+	os.Exit(m.Run())
 }
 
 // asProcess starts l as a process of its own, which a test can freeze.
@@ -552,7 +552,7 @@ func (l *live) asProcess(t testing.TB) *os.Process {
 	t.Helper()
 	exe, err := os.Executable()
 	must1(t, err)
-	cmd := exec.Command(exe, "-test.run=^TestEtcdProcess$")
+	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), "REQUORUM_TEST_ETCD="+strings.Join([]string{
 		"--name=" + l.name, "--data-dir=" + l.cfg.Dir, "--log-level=panic", "--unsafe-no-fsync",
 		"--heartbeat-interval=50", "--election-timeout=500",
