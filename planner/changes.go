@@ -123,9 +123,6 @@ func (b *builder) fileSeat(c *changes, s *seat) {
 	case b.isLost(s):
 		c.lost = append(c.lost, s)
 		c.say("%s can't go on with what it has: %s", s.name, m.dataText())
-		if m.vacant() && hasRun(l) {
-			b.need(ConsentDataLoss, "%s's data directory is taken for lost for good; a disk that is not mounted looks the same (the cluster keeps all it has)", s.name)
-		}
 		return
 	case l.Learner && !m.spec.Learner && s.healthy:
 		c.promote = append(c.promote, s)

@@ -21,6 +21,11 @@ func (b *builder) reconfigure(c *changes) *Plan {
 	if len(c.lost) > 0 {
 		b.plan.Loss.Text = "Lost: nothing that the cluster has; only the copies of members that are replaced. The new ones copy all of it."
 	}
+	for _, s := range c.lost {
+		if s.m.vacant() && hasRun(b.listed(s.id)) {
+			b.need(ConsentDataLoss, "%s's data directory is taken for lost for good; a disk that is not mounted looks the same (the cluster keeps all it has)", s.name)
+		}
+	}
 	if r := b.saveBefore(c); r != nil {
 		return b.refuse(r)
 	}

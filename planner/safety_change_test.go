@@ -400,3 +400,24 @@ func TestOthersThatAnswerAsSomebodyElse(t *testing.T) {
 		})
 	}
 }
+
+// What a later plan will need, this one does not: starting a member beside another
+// whose disk is gone gives nothing up.
+func TestStartNeedsNoConsentOfTheNextPlan(t *testing.T) {
+	c := threeMembers()
+	for _, n := range []string{"4", "5"} {
+		c.Members = append(c.Members, spec.Member{
+			Name: "m" + n, DataDir: "/data/m" + n, Pos: c.Pos,
+			PeerURLs: []string{"http://127.0.0.1:238" + n}, ListenPeerURLs: []string{"http://127.0.0.1:238" + n},
+			ClientURLs: []string{"http://127.0.0.1:237" + n}, ListenClientURLs: []string{"http://127.0.0.1:237" + n},
+		})
+	}
+	p := New(input(c, serving, serving, serving, down, missing))
+	if routeIs(t, p, RouteStart); len(p.Needs) > 0 {
+		t.Errorf("%s: needs %v", p.Headline, p.Needs)
+	}
+	p = New(input(c, serving, serving, serving, serving, missing))
+	if routeIs(t, p, RouteReconfigure); !needs(p, ConsentDataLoss) {
+		t.Errorf("%s: needs %v", p.Headline, p.Needs)
+	}
+}
