@@ -353,7 +353,7 @@ func onlyStart(t *testing.T, e *harness.Env, c *harness.Cluster) {
 		t.Fatalf("route %s, steps %s, consents %q, loss %s: %s", p.Route, p.Kinds(), p.Consents(), p.Loss.Kind, p.Headline)
 	}
 	if len(p.Steps[0].Target) != len(c.Members) {
-		t.Fatalf("starts %v", p.Steps[0].Target)
+		t.Fatalf("starts %v; planned:\n%s", p.Steps[0].Target, e.Run("plan", c.Path()).Stdout)
 	}
 }
 
