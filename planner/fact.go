@@ -8,9 +8,9 @@ type FactState string
 
 // The states of a fact.
 const (
-	StateUnknown      FactState = "unknown"
-	StateKnown        FactState = "known"
-	StateContradicted FactState = "contradicted" // two sources disagree
+	FactUnknown      FactState = "unknown"
+	FactKnown        FactState = "known"
+	FactContradicted FactState = "contradicted" // two sources disagree
 )
 
 // Fact is one thing observed, or the reason why it could not be. The zero value
@@ -23,18 +23,18 @@ type Fact[T any] struct {
 }
 
 // Known is a fact that was seen.
-func Known[T any](v T) Fact[T] { return Fact[T]{State: StateKnown, Value: v} }
+func Known[T any](v T) Fact[T] { return Fact[T]{State: FactKnown, Value: v} }
 
 // Unknown is a fact that could not be learned.
-func Unknown[T any](why string) Fact[T] { return Fact[T]{State: StateUnknown, Why: why} }
+func Unknown[T any](why string) Fact[T] { return Fact[T]{State: FactUnknown, Why: why} }
 
 // Contradicted is a fact on which two sources disagree.
 func Contradicted[T any](why string) Fact[T] {
-	return Fact[T]{State: StateContradicted, Why: why}
+	return Fact[T]{State: FactContradicted, Why: why}
 }
 
 // Known reports whether the value may be used.
-func (f Fact[T]) Known() bool { return f.State == StateKnown }
+func (f Fact[T]) Known() bool { return f.State == FactKnown }
 
 // MarshalJSON writes {"state":…,"value":…} or {"state":…,"why":…}.
 func (f Fact[T]) MarshalJSON() ([]byte, error) {
@@ -46,7 +46,7 @@ func (f Fact[T]) MarshalJSON() ([]byte, error) {
 	}
 	s := f.State
 	if s == "" {
-		s = StateUnknown
+		s = FactUnknown
 	}
 	return json.Marshal(struct {
 		State FactState `json:"state"`

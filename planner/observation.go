@@ -106,7 +106,22 @@ type Endpoint struct {
 	Linearizable Fact[bool] `json:"linearizable"`
 	// Members is the member list as this member has it (serializable).
 	Members Fact[[]ListedMember] `json:"members"`
-	Alarms  []string             `json:"alarms,omitempty"`
+	Alarms  []string             `json:"alarms,omitempty"` // "NOSPACE on a1", with the ID of whose it is
+	// Downgrade is the version that a downgrade which was enabled leads to; "" for
+	// none (3.6 and later tell).
+	Downgrade string `json:"downgrade,omitempty"`
+	// Metrics are the process's own counters; unknown where they are not served.
+	Metrics Fact[Metrics] `json:"metrics"`
+}
+
+// Metrics are those of a member's counters that say whether its cluster is calm
+// enough to be changed.
+type Metrics struct {
+	UpSeconds     int     `json:"up_seconds"`
+	LeaderChanges int     `json:"leader_changes"` // seen since it started
+	FsyncSeconds  float64 `json:"fsync_seconds"`  // the WAL's, which 99 of 100 do not exceed
+	Pending       int     `json:"pending"`        // proposals that wait
+	FailedTotal   int     `json:"failed"`         // proposals that failed since it started
 }
 
 // ListedMember is an entry of etcd's member list.
@@ -304,7 +319,29 @@ type Service struct {
 	// Foreign is a process on the data directory that requorum did not start; nil
 	// for none.
 	Foreign *Foreign `json:"foreign,omitempty"`
+	// Signs are what the end of its log tells of trouble, each once, the last one of
+	// its kind.
+	Signs []LogSign `json:"signs,omitempty"`
 }
+
+// LogSign is a line of etcd's log that means something.
+type LogSign struct {
+	Kind string `json:"kind"` // one of the kinds below
+	Text string `json:"text"` // etcd's words, without the time
+}
+
+// The kinds of signs in etcd's log.
+const (
+	SignClockDrift     = "clock-drift"      // prober found high clock drift
+	SignPeerTLS        = "peer-tls"         // rejected connection on peer endpoint
+	SignIDMismatch     = "id-mismatch"      // request cluster ID mismatch
+	SignSlowDisk       = "slow-disk"        // slow fdatasync; leader failed to send out heartbeat on time
+	SignOverloaded     = "overloaded"       // too many requests
+	SignDiskFull       = "disk-full"        // no space left on device
+	SignTooManyLearner = "too-many-learner" // too many learner members in cluster
+	SignRemoved        = "removed"          // the member has been permanently removed
+	SignForced         = "forced"           // forcing restart member
+)
 
 // Foreign is an etcd that somebody else started on a member's data directory.
 type Foreign struct {

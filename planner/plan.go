@@ -60,6 +60,11 @@ type Plan struct {
 	// Headline says in one sentence what was found and what follows from it.
 	Headline string       `json:"headline"`
 	Members  []MemberLine `json:"members"`
+	// States are what was found to be the matter, by number.
+	States []Finding `json:"states,omitempty"`
+	// Doubts are the facts that could not be learned, or that contradict each other,
+	// and what would settle each.
+	Doubts []Doubt `json:"doubts,omitempty"`
 	// Survivors are the disks that hold a log of the old cluster, the best first,
 	// where the plan recovers from one or has to.
 	Survivors []SurvivorLine `json:"survivors,omitempty"`
@@ -90,6 +95,17 @@ type SurvivorLine struct {
 	Proven  string `json:"proven"`  // up to where it is proven to be agreed on
 	Verdict string `json:"verdict"` // "chosen", or why not
 	Chosen  bool   `json:"chosen,omitempty"`
+}
+
+// Doubt is a fact that is not known, and that a plan does not take for anything.
+type Doubt struct {
+	Member string `json:"member,omitempty"` // "" for the cluster's
+	Fact   string `json:"fact"`             // what is not known, "its data directory"
+	// State is FactUnknown or FactContradicted, Why what stood in the way or who
+	// disagrees.
+	State  FactState `json:"state"`
+	Why    string    `json:"why"`
+	Settle string    `json:"settle"` // what would settle it
 }
 
 // PassedRoute is a route that was considered before the one taken.
