@@ -79,7 +79,7 @@ func TestProbeTwoMembersBehindOne(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	p := ProbePeer(context.Background(), []string{a.peer, b.peer}, Access{}, 5*time.Second)
-	if p.Reach != planner.ReachWrongService || p.Members.State != planner.StateContradicted {
+	if p.Reach != planner.ReachWrongService || p.Members.State != planner.FactContradicted {
 		t.Errorf("%+v", p)
 	}
 }
