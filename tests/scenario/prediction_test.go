@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/requorum/requorum/executor"
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
@@ -255,7 +257,12 @@ func growAndReplace(t *testing.T, compared *tally) {
 // damage makes a stopped member's log unreadable.
 func (s *told) damage(i int) {
 	s.t.Helper()
-	wals, err := filepath.Glob(filepath.Join(s.c.Members[i].DataDir, "member", "wal", "*.wal"))
+	m := s.c.Members[i]
+	dir := m.WALDir
+	if dir == "" {
+		dir = filepath.Join(m.DataDir, "member", "wal")
+	}
+	wals, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil || len(wals) == 0 {
 		s.t.Fatal("no log to be damaged", err)
 	}
@@ -334,12 +341,36 @@ func recoverOnTheSpot(t *testing.T, compared *tally) {
 	s.comesTrue("save-snapshot fence recover trial install start add-learner join promote verify")
 }
 
+// restoreAll restores a snapshot that has an alarm of a member that is no more, to
+// members of which one has its log elsewhere.
 func restoreAll(t *testing.T, compared *tally) {
-	src := oldCluster(t)
 	s := tell(t, compared, 3)
-	s.c.Snapshot = s.e.Path("snapshot.db")
-	write(t, s.c.Snapshot, src.snapshot)
+	old := s.e.Server("old")
+	harness.Fill(t, []string{old.Client}, 50)
+	raiseAlarm(t, old.Client)
+	s.c.Snapshot = harness.Snapshot(t, old.Client, s.e.Path("snapshot.db"))
+	s.e.StopServer(old)
+	s.c.Members[1].WALDir = s.e.Path("wal", "m2")
+	if n := s.look().Observation.Snapshot.Alarms; n != 1 {
+		t.Fatalf("the snapshot has %d alarms", n)
+	}
 	s.comesTrue("restore trial install start verify")
+	s.comesTrueStop([]string{"m2"})
+	s.damage(1)
+	s.comesTrue("remove-member set-aside add-learner join promote verify")
+}
+
+func raiseAlarm(t *testing.T, endpoint string) {
+	t.Helper()
+	cli, err := harness.Dial(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	req := &etcdserverpb.AlarmRequest{Action: etcdserverpb.AlarmRequest_ACTIVATE, MemberID: 7, Alarm: etcdserverpb.AlarmType_NOSPACE}
+	if _, err := etcdserverpb.NewMaintenanceClient(cli.ActiveConnection()).Alarm(harness.Context(t), req); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // fenceAndBack: a recovery has fenced what was left when the others' disks turn up.
