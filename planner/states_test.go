@@ -204,7 +204,7 @@ func TestNothingIsFoundInHealth(t *testing.T) {
 	} {
 		in := input(members(len(ks)), ks...)
 		for _, m := range in.Cluster.Members {
-			metrics(&in, m.Name, Metrics{UpSeconds: 86400, LeaderChanges: 2, FsyncSeconds: 0.004, FailedTotal: 3})
+			metrics(&in, m.Name, Metrics{UpSeconds: 86400, LeaderChanges: 9, FsyncSeconds: 0.004, FailedTotal: 3})
 		}
 		in.Observation.KV = Known(KVComparison{Revision: 1204, Equal: true})
 		p := New(in)
@@ -214,6 +214,27 @@ func TestNothingIsFoundInHealth(t *testing.T) {
 		if only := NewStop(in, nil); len(only.States) > 0 {
 			t.Errorf("%v, to be stopped: found %s", ks, found(only))
 		}
+	}
+}
+
+// A member whose disk is full is not started with the others.
+func TestDiskFullIsLeftAlone(t *testing.T) {
+	in := input(threeMembers(), down, down, down)
+	edit(&in, "m3", lastWords("no space left on device"))
+	p := New(in)
+	a, _ := actionOf[Start](p)
+	v, _ := actionOf[Verify](p)
+	if !slices.Equal(a.Targets(), []string{"m1", "m2"}) || !slices.Equal(v.Members, a.Targets()) || p.Steps[0].After.Healthy != 2 {
+		t.Errorf("starts %v, verifies %v, %+v", a.Targets(), v.Members, p.Steps[0].After)
+	}
+}
+
+// Without a quorum it is not known whose alarms those are.
+func TestAlarmWithoutQuorum(t *testing.T) {
+	in := input(threeMembers(), serving, missing, missing)
+	edit(&in, "m1", func(o *MemberObservation) { o.Client.Alarms = []string{"NOSPACE on deadbeef"} })
+	if got := found(New(in)); got != "quorum-lost-running m1" {
+		t.Errorf("found %s", got)
 	}
 }
 
