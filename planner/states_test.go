@@ -238,6 +238,34 @@ func TestAlarmWithoutQuorum(t *testing.T) {
 	}
 }
 
+// Where nobody could log in, and a majority runs, nothing shows that the quorum is
+// gone.
+func TestAuthIsNoLostQuorum(t *testing.T) {
+	in := input(threeMembers(), stuck, stuck, missing)
+	for _, n := range []string{"m1", "m2"} {
+		edit(&in, n, func(o *MemberObservation) { o.Client.Reach = ReachAuth })
+	}
+	if p := New(in); refusedWith(p) != CodeAuthRequired || found(p) != "minority-lost m3" {
+		t.Errorf("%+v, found %s", p.Refusal, found(p))
+	}
+}
+
+// Who can't be looked at may be alive, and have its data.
+func TestUnseenIsNotLost(t *testing.T) {
+	in := input(members(4), serving, serving, serving, down)
+	elsewhere(&in, 3, silent)
+	if got := found(New(in)); got != "minority-down m4" {
+		t.Errorf("found %s", got)
+	}
+	in.Observation.Others[0].Client.Reach = ReachUnasked
+	if got := found(New(in)); got != "" {
+		t.Errorf("not asked, and found %s", got)
+	}
+	if got := found(New(input(members(5), down, down, unread, missing, missing))); got != "" {
+		t.Errorf("a disk can't be read, and found %s", got)
+	}
+}
+
 // TestStatesAreDocumented: docs/states.md has one row for each number, with the
 // code, the routes and the refusals that the cases above prove.
 func TestStatesAreDocumented(t *testing.T) {
