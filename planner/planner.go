@@ -16,10 +16,10 @@ func New(in Input) *Plan {
 		b.checkSupported, b.checkIdentity, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
-			return b.refuse(r)
+			return b.noteBugs(b.refuse(r))
 		}
 	}
-	return b.prevented(b.route())
+	return b.noteBugs(b.prevented(b.route()))
 }
 
 // prevented refuses a plan that needs a consent which the policy never grants.
