@@ -17,7 +17,7 @@ type running struct {
 
 // noteBugs adds a notice for each bug of the versions at hand that matters to the
 // plan, once, whoever has it.
-func (b *builder) noteBugs(p *Plan) *Plan {
+func (b *builder) noteBugs(p *Plan) {
 	etcds := b.etcds()
 	var on map[Occasion]bool
 	for i := range bugs {
@@ -48,7 +48,6 @@ func (b *builder) noteBugs(p *Plan) *Plan {
 		}
 		b.note(bug.Code, b.cluster.Etcd.Pos, "%s. %s. See %s", text, bug.Remedy, bug.Source)
 	}
-	return p
 }
 
 func distinct(list []string) string {

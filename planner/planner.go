@@ -14,6 +14,7 @@ func New(in Input) *Plan {
 	b := newBuilder(in)
 	p := b.decide()
 	p.Doubts = b.doubts()
+	b.noteBugs(p)
 	return p
 }
 
@@ -22,10 +23,10 @@ func (b *builder) decide() *Plan {
 		b.checkSupported, b.checkIdentity, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
-			return b.noteBugs(b.refuse(r))
+			return b.refuse(r)
 		}
 	}
-	return b.noteBugs(b.prevented(b.route()))
+	return b.prevented(b.route())
 }
 
 // prevented refuses a plan that needs a consent which the policy never grants.
