@@ -121,6 +121,9 @@ func (r *rescuer) find(ctx context.Context) (rescue.Found, error) {
 			found.Unseen = append(found.Unseen, p)
 			continue
 		}
+		if i := slices.IndexFunc(named, func(n string) bool { return sameDir(n, dir) }); i >= 0 {
+			dir = named[i]
+		}
 		running[dir] = p
 		if !slices.Contains(named, dir) {
 			others = append(others, planner.Place{Name: dir, DataDir: dir, WALDir: p.Settings["wal-dir"]})
@@ -138,6 +141,12 @@ func (r *rescuer) find(ctx context.Context) (rescue.Found, error) {
 	}
 	more, err := r.read(ctx, others, running)
 	found.Disks = append(found.Disks, more...)
+	for _, d := range found.Disks {
+		if p, ok := running[d.DataDir]; ok && d.Data.Known() && d.Data.Value.HeldBy == 0 {
+			p.Problem = fmt.Sprintf("it has %s as its data directory, and not the one of this machine: it may be in a container", d.DataDir)
+			found.Unseen = append(found.Unseen, p)
+		}
+	}
 	return found, err
 }
 
@@ -222,7 +231,7 @@ func peers(ctx context.Context, d rescue.Disk) []planner.ListedMember {
 func dataDirs(paths []string) ([]string, error) {
 	var out []string
 	add := func(dir string) {
-		if !slices.Contains(out, dir) {
+		if !slices.ContainsFunc(out, func(o string) bool { return sameDir(o, dir) }) {
 			out = append(out, dir)
 		}
 	}
@@ -240,6 +249,9 @@ func dataDirs(paths []string) ([]string, error) {
 			return nil, fmt.Errorf("--data-dir: %w", err)
 		}
 		n := len(out)
+		slices.SortStableFunc(entries, func(x, y fs.DirEntry) int { // what is linked to, by its own name
+			return int(x.Type()&fs.ModeSymlink) - int(y.Type()&fs.ModeSymlink)
+		})
 		for _, e := range entries {
 			sub, beside := strings.CutSuffix(filepath.Join(dir, e.Name()), ".requorum")
 			if beside || kept(sub) { // what lies beside says that something was there
@@ -261,6 +273,17 @@ func kept(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "member"))
 	// What can't be looked into may have it.
 	return err == nil || !errors.Is(err, fs.ErrNotExist) && !isNotDir(dir)
+}
+
+// sameDir reports whether two paths lead to one directory: a link to a data directory
+// is no copy of it.
+func sameDir(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 func isNotDir(path string) bool {
