@@ -88,6 +88,7 @@ func Placeholders() []Placeholder {
 		{"LOOPBACK_PEER", "a free peer URL on 127.0.0.1"},
 		{"INITIAL_CLUSTER", "all members as NAME=PEER_URL, with commas"},
 		{"TOKEN", "a cluster token that was never used before"},
+		{"OLD_TOKEN", "the cluster token that the members were started with"},
 		{"PID", "the process ID of the member's etcd"},
 		{"LOG", "the file with the member's output"},
 		{"SNAPSHOT", "the path of the snapshot file"},
