@@ -118,7 +118,7 @@ func byHand(t explain.Topic, values []explain.Setting, s Style) string {
 			b.WriteString(s.Dim(head) + "\n")
 			where = c.Situation
 		}
-		for i, line := range commandLines(c.Line, s.width()-4) {
+		for i, line := range CommandLines(c.Line, s.width()-4) {
 			prompt := "  "
 			if i == 0 {
 				prompt = "$ "
@@ -174,9 +174,9 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// commandLines breaks a command at spaces outside of quotes, so that it can be
+// CommandLines breaks a command at spaces outside of quotes, so that it can be
 // copied as it stands.
-func commandLines(line string, width int) []string {
+func CommandLines(line string, width int) []string {
 	var words []string
 	var word strings.Builder
 	quote := rune(0)

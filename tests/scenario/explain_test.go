@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/requorum/requorum/planner/explain"
+	"github.com/requorum/requorum/planner/render"
 	"github.com/requorum/requorum/tests/harness"
 )
 
@@ -130,7 +131,9 @@ func (s *sandbox) run(t *testing.T, c explain.Command) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "set -u; "+c.Line)
+	// As it is shown on a terminal, line ends and all.
+	shown := strings.Join(render.CommandLines(c.Line, 76), "\n")
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "set -u; "+shown)
 	cmd.Dir, cmd.WaitDelay = s.e.Dir, time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -147,6 +150,6 @@ func (s *sandbox) run(t *testing.T, c explain.Command) {
 		t.Fatalf("%s\n%v\n%s", c.Line, err, out.String())
 	}
 	if got := cmd.ProcessState.ExitCode(); got != c.Exit || !strings.Contains(out.String(), c.Says) {
-		t.Fatalf("$ %s\nexit %d, want %d and %q; the output:\n%.3000s", c.Line, got, c.Exit, c.Says, out.String())
+		t.Fatalf("$ %s\nexit %d, want %d and %q; the output:\n%.3000s", shown, got, c.Exit, c.Says, out.String())
 	}
 }
