@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -110,18 +111,38 @@ func TestEveryFieldIsFilled(t *testing.T) {
 
 var betweenSentences = regexp.MustCompile(`[.!?;:](?:\s|$)`)
 
-// sentences are the parts of a topic that no other one may have.
+// sentences are the parts of a topic that no other one may have. What stands
+// before and after a colon counts by itself.
 func sentences(topic Topic) []string {
 	var out []string
 	for _, text := range []string{topic.Title, topic.Why, topic.Invariant, topic.Call, topic.NoEquivalent} {
 		for _, s := range betweenSentences.Split(text, -1) {
 			s = strings.ToLower(strings.Join(strings.Fields(s), " "))
-			if s != "" && s != "none" {
+			if strings.Count(s, " ") >= 3 { // "none", "nospace": no sentence
 				out = append(out, s)
 			}
 		}
 	}
 	return out
+}
+
+// Nor does one say what docs/refusals.md says already.
+func TestNotThePage(t *testing.T) {
+	b, err := os.ReadFile("../../docs/refusals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := map[string]bool{}
+	for _, s := range betweenSentences.Split(string(b), -1) {
+		page[strings.ToLower(strings.Join(strings.Fields(s), " "))] = true
+	}
+	for _, topic := range All() {
+		for _, s := range sentences(topic) {
+			if page[s] {
+				t.Errorf("%s: docs/refusals.md has %q", topic.Name, s)
+			}
+		}
+	}
 }
 
 // A gRPC method with its fields may be named again: it is what it is.
