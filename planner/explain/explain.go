@@ -118,6 +118,7 @@ func Situations() []Situation {
 		{"unstarted", "while a learner is listed that never started"},
 		{"stopped", "on the host of a stopped member"},
 		{"fenced", "on the host of a fenced member, its data at $ASIDE"},
+		{"vacant", "on the host of a member that is yet to be made"},
 		{"snapshot", "where the snapshot file lies"},
 		{"space", "while the NOSPACE alarm is on"},
 		{"downgrading", "while a downgrade is enabled"},

@@ -27,7 +27,7 @@ func newSandbox(t *testing.T, bin, situation string, commands []explain.Command)
 	begin, ok := map[string]func(*sandbox, *testing.T){
 		"cluster": (*sandbox).cluster, "noquorum": (*sandbox).noquorum, "learner": (*sandbox).learner,
 		"unstarted": (*sandbox).unstarted, "stopped": (*sandbox).stopped, "fenced": (*sandbox).fenced,
-		"snapshot": (*sandbox).snapshot, "space": (*sandbox).space, "downgrading": (*sandbox).downgrading,
+		"snapshot": (*sandbox).snapshot, "vacant": (*sandbox).snapshot, "space": (*sandbox).space, "downgrading": (*sandbox).downgrading,
 		"auth": (*sandbox).auth, "tls": (*sandbox).tls, "file": (*sandbox).file,
 	}[situation]
 	if !ok {
@@ -53,8 +53,8 @@ func newSandbox(t *testing.T, bin, situation string, commands []explain.Command)
 // No situation is forgotten here.
 func TestEverySituationHasASandbox(t *testing.T) {
 	t.Parallel()
-	if n := len(explain.Situations()); n != 12 {
-		t.Errorf("%d situations; newSandbox knows 12", n)
+	if n := len(explain.Situations()); n != 13 {
+		t.Errorf("%d situations; newSandbox knows 13", n)
 	}
 }
 
