@@ -37,6 +37,7 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 	root.AddCommand(
 		newValidate(o), newFmt(), newPlan(o), newApply(o), newStatus(o), newStop(o), newExplain(o),
 		newEtcd(), newAgent(), newVersion(),
+		newRescue(o),
 	)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	root.InitDefaultCompletionCmd()
