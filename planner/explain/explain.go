@@ -20,11 +20,12 @@ const (
 	GroupNotice  Group = "notice"
 	GroupState   Group = "state"
 	GroupConsent Group = "consent"
+	GroupBug     Group = "bug" // of etcd's own
 )
 
 // Groups lists them.
 func Groups() []Group {
-	return []Group{GroupAction, GroupRefusal, GroupNotice, GroupState, GroupConsent}
+	return []Group{GroupAction, GroupRefusal, GroupNotice, GroupState, GroupConsent, GroupBug}
 }
 
 // Topic is one thing that can be explained.
@@ -35,7 +36,9 @@ type Topic struct {
 	Name   string `json:"name"`
 	Number int    `json:"number,omitempty"` // a state's
 	Title  string `json:"title"`            // what it is, in a few words
-	Why    string `json:"why"`              // why it exists, what it means, what to do
+	// Versions are those of etcd that have a bug.
+	Versions string `json:"versions,omitempty"`
+	Why      string `json:"why"` // why it exists, what it means, what to do
 	// Invariant is what it keeps, or what is broken.
 	Invariant string `json:"invariant"`
 	// Call is exactly what etcd is asked, or which files are written; "none: …"
@@ -61,7 +64,7 @@ type Command struct {
 
 // Source is where etcd says so.
 type Source struct {
-	Module string `json:"module"` // etcd's, raft's, bbolt's, or requorum
+	Module string `json:"module"` // etcd's, raft's, bbolt's, requorum, or web
 	File   string `json:"file"`
 	Func   string `json:"func,omitempty"`
 	Words  string `json:"words,omitempty"` // that occur there

@@ -16,7 +16,7 @@ func Topics(all []explain.Topic, s Style) string {
 	heads := map[explain.Group]string{
 		explain.GroupAction: "Actions: what the steps of a plan do", explain.GroupRefusal: "Refusals: why there is no plan",
 		explain.GroupNotice: "Notes: what a plan says beside its steps", explain.GroupState: "States: what a cluster can be in",
-		explain.GroupConsent: "Consents: what --accept agrees to",
+		explain.GroupConsent: "Consents: what --accept agrees to", explain.GroupBug: "Bugs of etcd's own, in some of its versions",
 	}
 	var b strings.Builder
 	for _, g := range explain.Groups() {
@@ -53,7 +53,10 @@ func Topic(t explain.Topic, values []explain.Setting, s Style) string {
 	b.WriteString(s.Bold(t.Name) + strings.Repeat(" ", gap) + s.Dim(what) + "\n")
 	b.WriteString(paragraph(strings.ToUpper(t.Title[:1])+t.Title[1:]+".", s.width(), "", "") + "\n")
 	b.WriteString(paragraph(t.Why, s.width(), "  ", "  "))
-	for _, f := range []struct{ label, text string }{{"Invariant", t.Invariant}, {"Call", t.Call}} {
+	for _, f := range []struct{ label, text string }{{"Versions", t.Versions}, {"Invariant", t.Invariant}, {"Call", t.Call}} {
+		if f.text == "" {
+			continue
+		}
 		b.WriteString("\n" + labelled(f.label, f.text, s))
 	}
 	b.WriteString("\n" + byHand(t, values, s))
@@ -85,7 +88,7 @@ func labelled(label, text string, s Style) string {
 func sourceText(src explain.Source) string {
 	out := src.Module + "/" + src.File
 	switch src.Module {
-	case "requorum":
+	case "requorum", "web":
 		out = src.File
 	case "raft", "bbolt":
 	default:
