@@ -118,7 +118,7 @@ func Situations() []Situation {
 		{"cluster", "while the cluster serves"},
 		{"noquorum", "on a survivor that runs without a quorum"},
 		{"learner", "while a learner runs beside the voters"},
-		{"unstarted", "while a learner is listed that never started"},
+		{"unstarted", "while a listed learner never started"},
 		{"stopped", "on the host of a stopped member"},
 		{"fenced", "on the host of a fenced member, its data at $ASIDE"},
 		{"vacant", "on the host of a member that is yet to be made"},

@@ -28,6 +28,13 @@ func moduleDirs(t *testing.T) map[string]string {
 		if out[name] = strings.TrimSpace(string(b)); out[name] == "" {
 			t.Fatalf("%s has no source here", path)
 		}
+		want := map[string]string{"raft": RaftVersion, "bbolt": BboltVersion}[name]
+		if want == "" {
+			want = EtcdVersion
+		}
+		if !strings.HasSuffix(out[name], "@v"+want) {
+			t.Errorf("the texts are of %s %s, the module is %s", name, want, out[name])
+		}
 	}
 	return out
 }

@@ -6,8 +6,13 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
-// EtcdVersion is the etcd that the texts are true of, and that the sources are in.
-const EtcdVersion = "3.7.3"
+// EtcdVersion is the etcd that the texts are true of, and that the sources are in,
+// with its raft and bbolt.
+const (
+	EtcdVersion  = "3.7.3"
+	RaftVersion  = "3.7.0"
+	BboltVersion = "1.5.0"
+)
 
 // Setting is the value that a placeholder has in a step of a plan.
 type Setting struct {

@@ -90,7 +90,10 @@ func sourceText(src explain.Source) string {
 	switch src.Module {
 	case "requorum", "web":
 		out = src.File
-	case "raft", "bbolt":
+	case "raft":
+		out = "raft v" + explain.RaftVersion + ": " + src.File
+	case "bbolt":
+		out = "bbolt v" + explain.BboltVersion + ": " + src.File
 	default:
 		out = "etcd v" + explain.EtcdVersion + ": " + out
 	}
@@ -116,10 +119,13 @@ func byHand(t explain.Topic, values []explain.Setting, s Style) string {
 	var b strings.Builder
 	where := ""
 	for _, c := range t.Equivalent {
-		if c.Situation != where {
-			head := "  By hand, " + means[c.Situation] + ":"
-			b.WriteString(s.Dim(head) + "\n")
-			where = c.Situation
+		head := "By hand, " + means[c.Situation] + ":"
+		if c.Changes {
+			head = "By hand, " + means[c.Situation] + " (this changes something):"
+		}
+		if head != where {
+			b.WriteString(s.Dim("  "+head) + "\n")
+			where = head
 		}
 		for i, line := range CommandLines(c.Line, s.width()-4) {
 			prompt := "  "
