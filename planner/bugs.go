@@ -131,7 +131,7 @@ func bugTable() []Bug {
 // Affects reports whether an etcd of this version ("3.6.4") has the bug. One of
 // which only the minor is known ("3.5") counts as affected where any of it is.
 func (b Bug) Affects(version string) bool {
-	_, ok := b.fixFor(minor(version), patch(version))
+	_, ok := b.fixFor(minor(version), patchNumber(version))
 	return ok
 }
 
@@ -157,9 +157,9 @@ func (b Bug) fixFor(minor, patch int) (int, bool) {
 	return 0, false
 }
 
-// patch reads the last number of "3.6.16"; -1 where there is none. What comes
+// patchNumber reads the last number of "3.6.16"; -1 where there is none. What comes
 // before a release ("3.6.0-rc.1") has no fix that the release has not.
-func patch(version string) int {
+func patchNumber(version string) int {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 3 {
 		return -1

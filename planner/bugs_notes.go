@@ -62,7 +62,7 @@ func (b *builder) etcds() []running {
 	var out []running
 	add := func(name, version string, before bool) {
 		if n := minor(version); n >= 0 {
-			out = append(out, running{name: name, version: version, minor: n, patch: patch(version), before: before})
+			out = append(out, running{name: name, version: version, minor: n, patch: patchNumber(version), before: before})
 		}
 	}
 	for _, m := range b.members {

@@ -20,7 +20,7 @@ const (
 	GroupNotice  Group = "notice"
 	GroupState   Group = "state"
 	GroupConsent Group = "consent"
-	GroupBug     Group = "bug" // of etcd's own
+	GroupBug     Group = "bug" // etcd's own
 )
 
 // Groups lists them.

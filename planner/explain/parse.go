@@ -149,7 +149,10 @@ func titled(t Topic) Topic {
 			for _, r := range b.Affected {
 				versions = append(versions, r.String())
 			}
-			t.Title, t.Versions = b.Title, "etcd "+strings.Join(versions, ", ")
+			t.Title, t.Versions = b.Title, strings.Join(versions, ", ")+"; fixed in none of these minors"
+			if f := b.Fixed(); len(f) > 0 {
+				t.Versions = strings.Join(versions, ", ") + "; fixed in " + strings.Join(f, ", ")
+			}
 			t.Sources = []Source{{Module: "web", File: b.Source}}
 		}
 		return t

@@ -16,7 +16,7 @@ func Topics(all []explain.Topic, s Style) string {
 	heads := map[explain.Group]string{
 		explain.GroupAction: "Actions: what the steps of a plan do", explain.GroupRefusal: "Refusals: why there is no plan",
 		explain.GroupNotice: "Notes: what a plan says beside its steps", explain.GroupState: "States: what a cluster can be in",
-		explain.GroupConsent: "Consents: what --accept agrees to", explain.GroupBug: "Bugs of etcd's own, in some of its versions",
+		explain.GroupConsent: "Consents: what --accept agrees to", explain.GroupBug: "Bugs: what some versions of etcd do wrong",
 	}
 	var b strings.Builder
 	for _, g := range explain.Groups() {
