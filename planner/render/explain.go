@@ -124,7 +124,7 @@ func byHand(t explain.Topic, values []explain.Setting, s Style) string {
 			head = "By hand, " + means[c.Situation] + " (this changes something):"
 		}
 		if head != where {
-			b.WriteString(s.Dim("  "+head) + "\n")
+			b.WriteString(s.Dim(strings.TrimSuffix(paragraph(head, s.width(), "  ", "    "), "\n")) + "\n")
 			where = head
 		}
 		for i, line := range CommandLines(c.Line, s.width()-4) {
