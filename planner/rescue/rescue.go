@@ -213,8 +213,16 @@ func checkOneCluster(disks []Disk) *planner.Refusal {
 		slices.Sort(dirs[id])
 		texts = append(texts, fmt.Sprintf("cluster %s: %s", id, strings.Join(dirs[id], ", ")))
 	}
+	remedy := []string{"Make a file for each: name the directories of one cluster with --data-dir, each on its own.", "Two that should be one cluster are two histories: keep all the disks; only a person can say which one counts."}
+	for _, d := range disks {
+		// It began a new identity, and some of the disks have it already.
+		if p := d.Data.Value.Provenance; p != nil && dirs[p.ClusterID] != nil && d.ClusterID() != p.ClusterID {
+			remedy = append([]string{fmt.Sprintf("A new identity (%s) was begun here and is not finished: the file that it was begun with finishes it. Its members were %s.", p.Kind, p.InitialCluster)}, remedy...)
+			break
+		}
+	}
 	return &planner.Refusal{Code: planner.CodeSplitCluster, Title: fmt.Sprintf("the disks are of %d clusters", len(ids)), Detail: strings.Join(texts, "; ") + ".",
-		Remedy: []string{"Make a file for each: name the directories of one cluster with --data-dir, each on its own.", "Two that should be one cluster are two histories: keep all the disks; only a person can say which one counts."}}
+		Remedy: remedy}
 }
 
 // checkTwins: of two disks of one member one is a copy, and both must never run.

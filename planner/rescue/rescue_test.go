@@ -144,6 +144,21 @@ func TestTwoClustersAreNeverMixed(t *testing.T) {
 	says(t, r.Detail, "cluster "+ours+": /data/m1", "cluster 1234: /data/x1")
 }
 
+// A recovery that was killed half-way leaves disks of both identities.
+func TestHalfRecovered(t *testing.T) {
+	fenced := disk("m1", "a1", 100, three())
+	was := fenced.Data.Value
+	p := &planner.Provenance{Kind: planner.ProvenanceRecover, ClusterID: "1234", InitialCluster: "m1=http://127.0.0.1:2380,m2=http://127.0.0.1:2480"}
+	fenced.Data = planner.Known(planner.DataDir{Path: "/data/m1", State: planner.DirFenced, Fenced: &was, Provenance: p})
+	made := disk("m2", "b2", 2, nil)
+	made.Data.Value.ClusterID, made.Data.Value.Provenance = "1234", p
+	_, r := New(Found{Disks: []Disk{fenced, made}})
+	if r == nil || r.Code != planner.CodeSplitCluster {
+		t.Fatalf("%+v", r)
+	}
+	says(t, r.Remedy[0], "A new identity (recover) was begun here", p.InitialCluster)
+}
+
 func TestACopyIsRefused(t *testing.T) {
 	twin := disk("m1", "a1", 90, three())
 	twin.DataDir = "/backup/m1"

@@ -118,6 +118,7 @@ var pure = []string{
 	module + "/spec", module + "/planner", "crypto/sha1", "crypto/sha256", "encoding/binary", "encoding/hex",
 	"encoding/json", "fmt", "math", "slices", "sort", "strconv", "strings", "time", "unicode/utf8",
 	"github.com/mitchellh/go-wordwrap",
+	"cmp",
 }
 
 func TestPlannerIsPure(t *testing.T) {
