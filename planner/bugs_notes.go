@@ -28,7 +28,12 @@ func (b *builder) noteBugs(p *Plan) {
 			if !has || e.before && !slices.Contains(bug.Matters, OccasionUpgrade) {
 				continue
 			}
-			who, versions = append(who, e.name), append(versions, e.version)
+			who = append(who, e.name)
+			if e.patch < 0 {
+				versions = append(versions, e.version+" (its patch release is not known)")
+			} else {
+				versions = append(versions, e.version)
+			}
 			if fix > 0 {
 				fixes = append(fixes, fmt.Sprintf("3.%d.%d", e.minor, fix))
 			}
@@ -42,11 +47,11 @@ func (b *builder) noteBugs(p *Plan) {
 		if !slices.ContainsFunc(bug.Matters, func(o Occasion) bool { return on[o] }) {
 			continue
 		}
-		text := fmt.Sprintf("etcd %s (%s): %s", distinct(versions), distinct(who), bug.Title)
+		text := fmt.Sprintf("etcd %s on %s: %s", distinct(versions), distinct(who), bug.Title)
 		if len(fixes) > 0 {
 			text += "; fixed in " + distinct(fixes)
 		}
-		b.note(bug.Code, b.cluster.Etcd.Pos, "%s. %s. See %s", text, bug.Remedy, bug.Source)
+		b.note(bug.Code, b.cluster.Etcd.Pos, "%s. %s. See %s", text, strings.ToUpper(bug.Remedy[:1])+bug.Remedy[1:], bug.Source)
 	}
 }
 
@@ -108,7 +113,10 @@ func (b *builder) upgrades(m *member) bool {
 	if have < 0 {
 		return false
 	}
-	return minor(b.cluster.Etcd.Version) > have || m.seen.Binary.Known() && minor(m.seen.Binary.Value.Version) > have
+	if want := b.cluster.Etcd.Version; want != "" {
+		return minor(want) > have // another binary is refused
+	}
+	return m.seen.Binary.Known() && minor(m.seen.Binary.Value.Version) > have
 }
 
 // occasions says what there is about the cluster, and in the plan, that a bug may

@@ -126,6 +126,12 @@ func TestBugNotices(t *testing.T) {
 				data(in, m.Name, func(d *DataDir) { d.StorageVersion, d.ClusterVersion = "", "3.5.0" })
 			}
 		}, "19557 20793 20995 upgrade-path"},
+		{"3.6 on 3.5's data, and the file wants 3.5", input(threeMembers(), down, down, down), "3.6.16", func(in *Input) {
+			in.Cluster.Etcd.Version = "3.5"
+			for _, m := range in.Cluster.Members {
+				data(in, m.Name, func(d *DataDir) { d.StorageVersion, d.ClusterVersion = "", "3.5.0" })
+			}
+		}, ""},
 		{"the file wants 3.6", input(threeMembers(), serving, serving, serving), "3.5.31", func(in *Input) { in.Cluster.Etcd.Version = "3.6" }, "security upgrade-path"},
 		{"the file wants 3.6, from 3.5.32", input(threeMembers(), serving, serving, serving), "3.5.33", func(in *Input) { in.Cluster.Etcd.Version = "3.6" }, ""},
 		{"in place, 3.6.5", input(inPlace, missing, missing, down), "3.6.5", nil, "security 20896 21378 21694 22401"},
@@ -166,7 +172,7 @@ func TestBugNoticeNamesWhoHasIt(t *testing.T) {
 	}
 	for _, n := range New(in).Notices {
 		if n.Code == "etcd-17780" {
-			want := "etcd 3.5.9 (m1, m3): a crash during a compaction may take the revision back; fixed in 3.5.14."
+			want := "etcd 3.5.9 on m1, m3: a crash during a compaction may take the revision back; fixed in 3.5.14. Upgrade"
 			if !strings.HasPrefix(n.Text, want) || !strings.Contains(n.Text, "issues/17780") {
 				t.Errorf("%s", n.Text)
 			}

@@ -46,7 +46,7 @@ HOST is this machine, so far.
 Exit codes: 0 done, 1 error, 6 refused (no file can be made of this).`,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, o, args) },
 	}
-	cmd.Flags().StringArrayVar(&r.dirs, "data-dir", nil, "a data directory, or a folder with some in it: `DIR` (repeatable)")
+	cmd.Flags().StringArrayVar(&r.dirs, "data-dir", nil, "a data directory (DIR,WAL_DIR where its WAL lies elsewhere), or a folder with some in it: `DIR` (repeatable)")
 	cmd.Flags().StringVar(&r.out, "out", "", "write `FILE` instead of to stdout, and show the plan for it")
 	return cmd
 }
@@ -109,7 +109,7 @@ func (r *rescuer) refuse(refusal *planner.Refusal) error {
 // else runs here of the same clusters; without, all that runs.
 func (r *rescuer) find(ctx context.Context) (rescue.Found, error) {
 	found := rescue.Found{Addresses: addresses()}
-	named, err := dataDirs(r.dirs)
+	named, wals, err := dataDirs(r.dirs)
 	if err != nil {
 		return found, err
 	}
@@ -131,7 +131,11 @@ func (r *rescuer) find(ctx context.Context) (rescue.Found, error) {
 	}
 	var places []planner.Place
 	for _, d := range named {
-		places = append(places, planner.Place{Name: d, DataDir: d, WALDir: running[d].Settings["wal-dir"]})
+		wal := wals[d]
+		if wal == "" {
+			wal = running[d].Settings["wal-dir"]
+		}
+		places = append(places, planner.Place{Name: d, DataDir: d, WALDir: wal})
 	}
 	if found.Disks, err = r.read(ctx, places, running); err != nil {
 		return found, err
@@ -227,26 +231,33 @@ func peers(ctx context.Context, d rescue.Disk) []planner.ListedMember {
 	return p.Members.Value
 }
 
-// dataDirs are the directories named, and those that lie in folders named.
-func dataDirs(paths []string) ([]string, error) {
-	var out []string
+// dataDirs are the directories named, and those that lie in folders named; wals has
+// the logs that lie elsewhere, named behind a comma.
+func dataDirs(paths []string) (out []string, wals map[string]string, err error) {
+	wals = map[string]string{}
 	add := func(dir string) {
 		if !slices.ContainsFunc(out, func(o string) bool { return sameDir(o, dir) }) {
 			out = append(out, dir)
 		}
 	}
 	for _, p := range paths {
+		p, wal, hasWAL := strings.Cut(p, ",")
 		dir, err := filepath.Abs(p)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if kept(dir) {
+		if hasWAL {
+			if wals[dir], err = filepath.Abs(wal); err != nil {
+				return nil, nil, err
+			}
+		}
+		if kept(dir) || hasWAL {
 			add(dir)
 			continue
 		}
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			return nil, fmt.Errorf("--data-dir: %w", err)
+			return nil, nil, fmt.Errorf("--data-dir: %w", err)
 		}
 		n := len(out)
 		slices.SortStableFunc(entries, func(x, y fs.DirEntry) int { // what is linked to, by its own name
@@ -262,7 +273,7 @@ func dataDirs(paths []string) ([]string, error) {
 			add(dir) // what is the matter with it is said like everything else
 		}
 	}
-	return out, nil
+	return out, wals, nil
 }
 
 // kept reports whether a member's data lies at the path, or did, or is kept from it.

@@ -80,8 +80,11 @@ func TestRescueTakesLinksForWhatTheyLeadTo(t *testing.T) {
 	if err != nil || len(found.Disks) != 1 || found.Disks[0].Process == nil {
 		t.Errorf("%+v, %v", found, err)
 	}
+	if got, wals, err := dataDirs([]string{real + ",/wal/m1"}); err != nil || fmt.Sprint(got, wals) != fmt.Sprintf("[%s] map[%s:/wal/m1]", real, real) {
+		t.Errorf("%v %v: %v", got, wals, err)
+	}
 	// A folder: what has a member in it, and what requorum kept something for.
-	got, err := dataDirs([]string{dir})
+	got, _, err := dataDirs([]string{dir})
 	if want := []string{filepath.Join(dir, "gone"), real}; err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, not %v: %v", got, want, err)
 	}

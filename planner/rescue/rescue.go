@@ -190,7 +190,7 @@ func (f *File) checkAny(disks []Disk) *planner.Refusal {
 		detail = strings.Join(f.Left, ". ") + "."
 	}
 	return &planner.Refusal{Code: planner.CodeDataMissing, Title: "nothing was found to make a file of", Detail: detail,
-		Remedy: []string{"Name the data directories, or a folder that has them: requorum rescue --data-dir /var/lib/etcd.", "An unmounted disk looks like an empty folder: look at the mounts."}}
+		Remedy: []string{"Name the data directories, or a folder that has them: requorum rescue --data-dir /var/lib/etcd. Where the WAL lies in a directory of its own: --data-dir DIR,WAL_DIR.", "An unmounted disk looks like an empty folder: look at the mounts."}}
 }
 
 // checkOneCluster: what is of two clusters is never put into one file.
