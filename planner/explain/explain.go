@@ -90,6 +90,7 @@ func Placeholders() []Placeholder {
 		{"LOOPBACK", "a free client URL on 127.0.0.1"},
 		{"LOOPBACK_PEER", "a free peer URL on 127.0.0.1"},
 		{"INITIAL_CLUSTER", "all members as NAME=PEER_URL, with commas"},
+		{"STATE", "existing; new only where a cluster is begun, never on a lost disk"},
 		{"TOKEN", "a cluster token that was never used before"},
 		{"OLD_TOKEN", "the cluster token that the members were started with"},
 		{"PID", "the process ID of the member's etcd"},

@@ -129,6 +129,10 @@ func (v *values) start(m planner.StartMember) {
 			v.set(m.Name, "PEER_URL", value)
 		case "--initial-cluster":
 			v.set(m.Name, "INITIAL_CLUSTER", value)
+		case "--initial-cluster-token":
+			v.set(m.Name, "TOKEN", value)
+		case "--initial-cluster-state":
+			v.set(m.Name, "STATE", value)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func newSandbox(t *testing.T, bin, situation string, commands []explain.Command)
 	}
 	p := s.e.Ports(2)
 	s.env["LOOPBACK"], s.env["LOOPBACK_PEER"] = p.URL(0), p.URL(1)
-	s.env["TOKEN"] = "never-used-before"
+	s.env["TOKEN"], s.env["STATE"] = "never-used-before", "existing"
 	begin(s, t)
 	return s
 }
