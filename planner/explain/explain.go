@@ -117,6 +117,9 @@ type Situation struct {
 func Situations() []Situation {
 	return []Situation{
 		{"cluster", "while the cluster serves"},
+		{"down", "while one member is down and the others serve"},
+		{"removed", "after a member was removed, and has ended"},
+		{"emptied", "on the host of a member whose disk was emptied"},
 		{"noquorum", "on a survivor that runs without a quorum"},
 		{"learner", "while a learner runs beside the voters"},
 		{"unstarted", "while a listed learner never started"},
