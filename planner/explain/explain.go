@@ -83,6 +83,7 @@ func Placeholders() []Placeholder {
 		{"ENDPOINT", "the client URL of one member"},
 		{"LEADER", "the client URL of the leader"},
 		{"MEMBER_ID", "the member's ID in hex, as `member list` shows it"},
+		{"TARGET_ID", "the ID of the member that is to lead, as its `endpoint status` shows it"},
 		{"NAME", "the member's name"},
 		{"PEER_URL", "the member's peer URL"},
 		{"CLIENT_URL", "the member's client URL"},
@@ -117,6 +118,7 @@ type Situation struct {
 func Situations() []Situation {
 	return []Situation{
 		{"cluster", "while the cluster serves"},
+		{"growing", "while the cluster serves and has room for a learner"},
 		{"down", "while one member is down and the others serve"},
 		{"removed", "after a member was removed, and has ended"},
 		{"emptied", "on the host of a member whose disk was emptied"},

@@ -65,7 +65,7 @@ func Values(a planner.Action) []Setting {
 		v.listed(a.Name, "", a.PeerURLs, a.Endpoints)
 		v.set(a.Name, "CLIENT_URL", a.ClientURL)
 	case planner.MoveLeader:
-		v.listed(a.From, a.FromID, nil, a.Endpoints)
+		v.set(a.To, "CLIENT_URL", a.ToURL)
 	case planner.Remove:
 		v.listed(a.Name, a.MemberID, nil, a.Endpoints)
 	case planner.SetAside:

@@ -27,7 +27,8 @@ const settled = 5500 * time.Millisecond
 func newSandbox(t *testing.T, bin, situation string, commands []explain.Command) *sandbox {
 	t.Helper()
 	begin, ok := map[string]func(*sandbox, *testing.T){
-		"cluster": (*sandbox).cluster, "down": (*sandbox).down, "removed": (*sandbox).removed, "emptied": (*sandbox).emptied,
+		"cluster": (*sandbox).cluster, "down": (*sandbox).down, "growing": (*sandbox).growing,
+		"removed": (*sandbox).removed, "emptied": (*sandbox).emptied,
 		"noquorum": (*sandbox).noquorum, "learner": (*sandbox).learner,
 		"unstarted": (*sandbox).unstarted, "stopped": (*sandbox).stopped, "fenced": (*sandbox).fenced,
 		"snapshot": (*sandbox).snapshot, "vacant": (*sandbox).snapshot, "space": (*sandbox).space, "downgrading": (*sandbox).downgrading,
@@ -56,8 +57,8 @@ func newSandbox(t *testing.T, bin, situation string, commands []explain.Command)
 // No situation is forgotten here.
 func TestEverySituationHasASandbox(t *testing.T) {
 	t.Parallel()
-	if n := len(explain.Situations()); n != 16 {
-		t.Errorf("%d situations; newSandbox knows 16", n)
+	if n := len(explain.Situations()); n != 17 {
+		t.Errorf("%d situations; newSandbox knows 17", n)
 	}
 }
 
@@ -69,6 +70,12 @@ func (s *sandbox) is(h *harness.Hand) {
 }
 
 func (s *sandbox) cluster(t *testing.T) { s.three(t) }
+
+// growing has addresses for one more.
+func (s *sandbox) growing(t *testing.T) {
+	s.three(t)
+	s.env["NAME"], s.env["PEER_URL"] = "m4", s.env["LOOPBACK_PEER"]
+}
 
 // down has the follower killed.
 func (s *sandbox) down(t *testing.T) {
@@ -124,6 +131,7 @@ func (s *sandbox) three(t *testing.T) harness.Hands {
 	s.env["ENDPOINTS"] = strings.Join(hs.Endpoints(), ",")
 	s.env["LEADER"], s.env["ENDPOINT"] = hs[leads].Client, hs[leads].Client
 	s.env["MEMBER_ID"] = fmt.Sprintf("%x", harness.Status(t, follower.Client).Header.MemberId)
+	s.env["TARGET_ID"] = s.env["MEMBER_ID"]
 	s.env["INITIAL_CLUSTER"], s.env["OLD_TOKEN"] = harness.InitialCluster(hs.Members()), "by-hand"
 	s.env["REVISION"] = s.fill(t, hs[leads].Client)
 	if s.changesMembers {
