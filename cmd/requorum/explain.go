@@ -21,9 +21,10 @@ func newExplain(o *options) *cobra.Command {
 		Use:   "explain [TOPIC… | --step N [PATH]]",
 		Short: "Say why a step, a refusal or a state is there, and how to do it by hand",
 		Long: `Explains an action (set-aside), the code of a refusal or a note (no-leader), a
-state by its name or number (split-brain, 13) or a consent (data-loss): why it
-is there, what it keeps, exactly what etcd is asked, the commands that do the
-same by hand, and where in etcd that stands. Without a TOPIC all are listed.
+state by its name or number (split-brain, 13), a consent (data-loss) or a bug of
+etcd's own (etcd-20995): why it is there, what it keeps, exactly what etcd is
+asked, the commands that do the same by hand, and where in etcd that stands.
+Without a TOPIC all are listed.
 
 With --step the plan for PATH is made, as by requorum plan, and that step of it
 is explained with its own values.
@@ -38,8 +39,7 @@ plan, so that there are no steps: the refusal is explained).`,
 			case cmd.Flags().Changed("step"):
 				return explainStep(cmd, o, args, step, asJSON)
 			case len(args) == 0:
-				all := append(explain.All(), explain.Bugs()...)
-				return showTopics(all, asJSON, func() string { return render.Topics(all, style()) })
+				return showTopics(explain.All(), asJSON, func() string { return render.Topics(explain.All(), style()) })
 			}
 			return explainTopics(args, asJSON)
 		},
@@ -54,7 +54,7 @@ plan, so that there are no steps: the refusal is explained).`,
 func topicNames() []string {
 	var out []string
 	seen := map[string]bool{}
-	for _, t := range append(explain.All(), explain.Bugs()...) {
+	for _, t := range explain.All() {
 		if !seen[t.Name] {
 			out = append(out, t.Name)
 		}

@@ -36,7 +36,9 @@ type Topic struct {
 	Name   string `json:"name"`
 	Number int    `json:"number,omitempty"` // a state's
 	Title  string `json:"title"`            // what it is, in a few words
-	Why    string `json:"why"`              // why it exists, what it means, what to do
+	// Versions are those of etcd that have a bug.
+	Versions string `json:"versions,omitempty"`
+	Why      string `json:"why"` // why it exists, what it means, what to do
 	// Invariant is what it keeps, or what is broken.
 	Invariant string `json:"invariant"`
 	// Call is exactly what etcd is asked, or which files are written; "none: …"
@@ -62,7 +64,7 @@ type Command struct {
 
 // Source is where etcd says so.
 type Source struct {
-	Module string `json:"module"` // etcd's, raft's, bbolt's, or requorum
+	Module string `json:"module"` // etcd's, raft's, bbolt's, requorum, or web
 	File   string `json:"file"`
 	Func   string `json:"func,omitempty"`
 	Words  string `json:"words,omitempty"` // that occur there
@@ -81,6 +83,7 @@ func Placeholders() []Placeholder {
 		{"ENDPOINT", "the client URL of one member"},
 		{"LEADER", "the client URL of the leader"},
 		{"MEMBER_ID", "the member's ID in hex, as `member list` shows it"},
+		{"TARGET_ID", "the ID of the member that is to lead, as its `endpoint status` shows it"},
 		{"NAME", "the member's name"},
 		{"PEER_URL", "the member's peer URL"},
 		{"CLIENT_URL", "the member's client URL"},
@@ -88,6 +91,7 @@ func Placeholders() []Placeholder {
 		{"LOOPBACK", "a free client URL on 127.0.0.1"},
 		{"LOOPBACK_PEER", "a free peer URL on 127.0.0.1"},
 		{"INITIAL_CLUSTER", "all members as NAME=PEER_URL, with commas"},
+		{"STATE", "existing; new only where a cluster is begun, never on a lost disk"},
 		{"TOKEN", "a cluster token that was never used before"},
 		{"OLD_TOKEN", "the cluster token that the members were started with"},
 		{"PID", "the process ID of the member's etcd"},
@@ -114,9 +118,13 @@ type Situation struct {
 func Situations() []Situation {
 	return []Situation{
 		{"cluster", "while the cluster serves"},
+		{"growing", "while the cluster serves and has room for a learner"},
+		{"down", "while one member is down and the others serve"},
+		{"removed", "after a member was removed, and has ended"},
+		{"emptied", "on the host of a member whose disk was emptied"},
 		{"noquorum", "on a survivor that runs without a quorum"},
 		{"learner", "while a learner runs beside the voters"},
-		{"unstarted", "while a learner is listed that never started"},
+		{"unstarted", "while a listed learner never started"},
 		{"stopped", "on the host of a stopped member"},
 		{"fenced", "on the host of a fenced member, its data at $ASIDE"},
 		{"vacant", "on the host of a member that is yet to be made"},
@@ -165,7 +173,7 @@ func Find(name string) []Topic {
 	name = strings.ToLower(strings.TrimSpace(name))
 	var out []Topic
 	kind, who, isConsent := strings.Cut(name, ":")
-	for _, t := range append(All(), Bugs()...) {
+	for _, t := range All() {
 		switch {
 		case t.Group == GroupConsent && t.Name == kind && (!isConsent || who != ""):
 			out = append(out, t)

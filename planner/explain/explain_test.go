@@ -34,6 +34,9 @@ func TestEverythingIsExplained(t *testing.T) {
 		kind, _, _ := strings.Cut(c, ":")
 		want[GroupConsent] = append(want[GroupConsent], kind)
 	}
+	for _, b := range planner.Bugs() {
+		want[GroupBug] = append(want[GroupBug], string(b.Code))
+	}
 	got := map[Group][]string{}
 	for _, topic := range All() {
 		if slices.Contains(got[topic.Group], topic.Name) {

@@ -22,6 +22,7 @@ var order = []struct {
 	{GroupNotice, []string{"notices"}},
 	{GroupState, []string{"states-quorum", "states-identity", "states-storage", "states-logical"}},
 	{GroupConsent, []string{"consents"}},
+	{GroupBug, []string{"bugs"}},
 }
 
 // All gives every topic, in groups, the states by number.
@@ -54,8 +55,8 @@ func parseAll() ([]Topic, error) {
 
 func number(n int) string { return strconv.Itoa(n) }
 
-// parse reads one file. A topic begins with "[NAME] title" (a state has its title
-// from the planner), and has the lines
+// parse reads one file. A topic begins with "[NAME] title" (states and
+// bugs have theirs from the planner), and has the lines
 //
 //	why: invariant: call:          text, which goes on in lines that are indented
 //	$ SITUATION[!] COMMAND         by hand; the ! where it changes something
@@ -138,7 +139,25 @@ func source(text string) (Source, bool) {
 
 // titled fills in what the planner knows of a topic.
 func titled(t Topic) Topic {
-	if t.Group != GroupState {
+	switch t.Group {
+	case GroupBug:
+		for _, b := range planner.Bugs() {
+			if string(b.Code) != t.Name {
+				continue
+			}
+			var versions []string
+			for _, r := range b.Affected {
+				versions = append(versions, r.String())
+			}
+			t.Title, t.Versions = b.Title, strings.Join(versions, ", ")+"; fixed in none of these minors"
+			if f := b.Fixed(); len(f) > 0 {
+				t.Versions = strings.Join(versions, ", ") + "; fixed in " + strings.Join(f, ", ")
+			}
+			t.Sources = []Source{{Module: "web", File: b.Source}}
+		}
+		return t
+	case GroupState:
+	default:
 		return t
 	}
 	for _, s := range planner.States() {

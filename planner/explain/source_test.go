@@ -28,6 +28,13 @@ func moduleDirs(t *testing.T) map[string]string {
 		if out[name] = strings.TrimSpace(string(b)); out[name] == "" {
 			t.Fatalf("%s has no source here", path)
 		}
+		want := map[string]string{"raft": RaftVersion, "bbolt": BboltVersion}[name]
+		if want == "" {
+			want = EtcdVersion
+		}
+		if !strings.HasSuffix(out[name], "@v"+want) {
+			t.Errorf("the texts are of %s %s, the module is %s", name, want, out[name])
+		}
 	}
 	return out
 }
@@ -37,6 +44,12 @@ func TestSourcesAreThere(t *testing.T) {
 	dirs := moduleDirs(t)
 	for _, topic := range All() {
 		for _, s := range topic.Sources {
+			if s.Module == "web" { // the planner's table has it from etcd's own pages
+				if !strings.HasPrefix(s.File, "https://github.com/etcd-io/etcd/") && !strings.HasPrefix(s.File, "https://etcd.io/") {
+					t.Errorf("%s: %s is not etcd's", topic.Name, s.File)
+				}
+				continue
+			}
 			dir, ok := dirs[s.Module]
 			if !ok {
 				t.Errorf("%s: no module %q", topic.Name, s.Module)

@@ -6,8 +6,13 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
-// EtcdVersion is the etcd that the texts are true of, and that the sources are in.
-const EtcdVersion = "3.7.3"
+// EtcdVersion is the etcd that the texts are true of, and that the sources are in,
+// with its raft and bbolt.
+const (
+	EtcdVersion  = "3.7.3"
+	RaftVersion  = "3.7.0"
+	BboltVersion = "1.5.0"
+)
 
 // Setting is the value that a placeholder has in a step of a plan.
 type Setting struct {
@@ -60,7 +65,7 @@ func Values(a planner.Action) []Setting {
 		v.listed(a.Name, "", a.PeerURLs, a.Endpoints)
 		v.set(a.Name, "CLIENT_URL", a.ClientURL)
 	case planner.MoveLeader:
-		v.listed(a.From, a.FromID, nil, a.Endpoints)
+		v.set(a.To, "CLIENT_URL", a.ToURL)
 	case planner.Remove:
 		v.listed(a.Name, a.MemberID, nil, a.Endpoints)
 	case planner.SetAside:
@@ -124,6 +129,10 @@ func (v *values) start(m planner.StartMember) {
 			v.set(m.Name, "PEER_URL", value)
 		case "--initial-cluster":
 			v.set(m.Name, "INITIAL_CLUSTER", value)
+		case "--initial-cluster-token":
+			v.set(m.Name, "TOKEN", value)
+		case "--initial-cluster-state":
+			v.set(m.Name, "STATE", value)
 		}
 	}
 }

@@ -53,7 +53,10 @@ func Topic(t explain.Topic, values []explain.Setting, s Style) string {
 	b.WriteString(s.Bold(t.Name) + strings.Repeat(" ", gap) + s.Dim(what) + "\n")
 	b.WriteString(paragraph(strings.ToUpper(t.Title[:1])+t.Title[1:]+".", s.width(), "", "") + "\n")
 	b.WriteString(paragraph(t.Why, s.width(), "  ", "  "))
-	for _, f := range []struct{ label, text string }{{"Invariant", t.Invariant}, {"Call", t.Call}} {
+	for _, f := range []struct{ label, text string }{{"Versions", t.Versions}, {"Invariant", t.Invariant}, {"Call", t.Call}} {
+		if f.text == "" {
+			continue
+		}
 		b.WriteString("\n" + labelled(f.label, f.text, s))
 	}
 	b.WriteString("\n" + byHand(t, values, s))
@@ -87,7 +90,10 @@ func sourceText(src explain.Source) string {
 	switch src.Module {
 	case "requorum", "web":
 		out = src.File
-	case "raft", "bbolt":
+	case "raft":
+		out = "raft v" + explain.RaftVersion + ": " + src.File
+	case "bbolt":
+		out = "bbolt v" + explain.BboltVersion + ": " + src.File
 	default:
 		out = "etcd v" + explain.EtcdVersion + ": " + out
 	}
@@ -113,10 +119,13 @@ func byHand(t explain.Topic, values []explain.Setting, s Style) string {
 	var b strings.Builder
 	where := ""
 	for _, c := range t.Equivalent {
-		if c.Situation != where {
-			head := "  By hand, " + means[c.Situation] + ":"
-			b.WriteString(s.Dim(head) + "\n")
-			where = c.Situation
+		head := "By hand, " + means[c.Situation] + ":"
+		if c.Changes {
+			head = "By hand, " + means[c.Situation] + " (this changes something):"
+		}
+		if head != where {
+			b.WriteString(s.Dim(strings.TrimSuffix(paragraph(head, s.width(), "  ", "    "), "\n")) + "\n")
+			where = head
 		}
 		for i, line := range CommandLines(c.Line, s.width()-4) {
 			prompt := "  "

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +27,9 @@ const settled = 5500 * time.Millisecond
 func newSandbox(t *testing.T, bin, situation string, commands []explain.Command) *sandbox {
 	t.Helper()
 	begin, ok := map[string]func(*sandbox, *testing.T){
-		"cluster": (*sandbox).cluster, "noquorum": (*sandbox).noquorum, "learner": (*sandbox).learner,
+		"cluster": (*sandbox).cluster, "down": (*sandbox).down, "growing": (*sandbox).growing,
+		"removed": (*sandbox).removed, "emptied": (*sandbox).emptied,
+		"noquorum": (*sandbox).noquorum, "learner": (*sandbox).learner,
 		"unstarted": (*sandbox).unstarted, "stopped": (*sandbox).stopped, "fenced": (*sandbox).fenced,
 		"snapshot": (*sandbox).snapshot, "vacant": (*sandbox).snapshot, "space": (*sandbox).space, "downgrading": (*sandbox).downgrading,
 		"auth": (*sandbox).auth, "tls": (*sandbox).tls, "file": (*sandbox).file,
@@ -45,7 +49,7 @@ func newSandbox(t *testing.T, bin, situation string, commands []explain.Command)
 	}
 	p := s.e.Ports(2)
 	s.env["LOOPBACK"], s.env["LOOPBACK_PEER"] = p.URL(0), p.URL(1)
-	s.env["TOKEN"] = "never-used-before"
+	s.env["TOKEN"], s.env["STATE"] = "never-used-before", "existing"
 	begin(s, t)
 	return s
 }
@@ -53,8 +57,8 @@ func newSandbox(t *testing.T, bin, situation string, commands []explain.Command)
 // No situation is forgotten here.
 func TestEverySituationHasASandbox(t *testing.T) {
 	t.Parallel()
-	if n := len(explain.Situations()); n != 13 {
-		t.Errorf("%d situations; newSandbox knows 13", n)
+	if n := len(explain.Situations()); n != 17 {
+		t.Errorf("%d situations; newSandbox knows 17", n)
 	}
 }
 
@@ -67,6 +71,56 @@ func (s *sandbox) is(h *harness.Hand) {
 
 func (s *sandbox) cluster(t *testing.T) { s.three(t) }
 
+// growing has addresses for one more.
+func (s *sandbox) growing(t *testing.T) {
+	s.three(t)
+	s.env["NAME"], s.env["PEER_URL"] = "m4", s.env["LOOPBACK_PEER"]
+}
+
+// down has the follower killed.
+func (s *sandbox) down(t *testing.T) {
+	hs := s.three(t)
+	s.ends(t, hs, syscall.SIGKILL)
+}
+
+// emptied has its disk lost besides.
+func (s *sandbox) emptied(t *testing.T) {
+	s.down(t)
+	if err := os.Rename(s.env["DATA_DIR"], s.e.Path("lost")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// removed has it removed while it ran: it ends by itself.
+func (s *sandbox) removed(t *testing.T) {
+	hs := s.three(t)
+	id, err := strconv.ParseUint(s.env["MEMBER_ID"], 16, 64)
+	if err == nil {
+		_, err = harness.Client(t, s.env["ENDPOINT"]).MemberRemove(harness.Context(t), id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ends(t, hs, 0)
+}
+
+// ends waits for the end of the member that the commands are about.
+func (s *sandbox) ends(t *testing.T, hs harness.Hands, sig syscall.Signal) {
+	t.Helper()
+	var others []string
+	for _, h := range hs {
+		if h.Name != s.env["NAME"] {
+			others = append(others, h.Client)
+			continue
+		}
+		if sig != 0 {
+			h.Signal(sig)
+		}
+		h.AwaitEnd()
+	}
+	s.env["ENDPOINTS"] = strings.Join(others, ",")
+}
+
 // three is a cluster of three that serves; the commands are about a follower.
 func (s *sandbox) three(t *testing.T) harness.Hands {
 	t.Helper()
@@ -77,6 +131,7 @@ func (s *sandbox) three(t *testing.T) harness.Hands {
 	s.env["ENDPOINTS"] = strings.Join(hs.Endpoints(), ",")
 	s.env["LEADER"], s.env["ENDPOINT"] = hs[leads].Client, hs[leads].Client
 	s.env["MEMBER_ID"] = fmt.Sprintf("%x", harness.Status(t, follower.Client).Header.MemberId)
+	s.env["TARGET_ID"] = s.env["MEMBER_ID"]
 	s.env["INITIAL_CLUSTER"], s.env["OLD_TOKEN"] = harness.InitialCluster(hs.Members()), "by-hand"
 	s.env["REVISION"] = s.fill(t, hs[leads].Client)
 	if s.changesMembers {

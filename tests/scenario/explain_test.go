@@ -76,6 +76,35 @@ func TestCommandsOfExplain(t *testing.T) {
 	}
 }
 
+// Each step of a plan for a cluster that lives is explained with its own values, and
+// nothing changes by it.
+func TestExplainEveryStep(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, _ := bootstrapped(t, e, 1)
+	l := &live{e: e, c: c}
+	l.more(2)
+	c.Write()
+	p := e.Plan(c.Path())
+	if len(p.Steps) < 5 {
+		t.Fatalf("only the steps %s", p.Kinds())
+	}
+	before := harness.Tree(t, e.Dir, ".log")
+	for i, st := range p.Steps {
+		n := fmt.Sprint(i + 1)
+		r := e.Run("explain", "--step", n, c.Path()).Want(t, 0)
+		r.Says(t, fmt.Sprintf("Step %s of %d:", n, len(p.Steps)), "Because", "Quorum", "Invariant", "Call")
+		if !strings.Contains(r.Stdout, "\n"+st.Kind+" ") {
+			t.Errorf("step %s is %s\n%s", n, st.Kind, r)
+		}
+		if st.Kind == "add-learner" {
+			r.Says(t, "ENDPOINTS="+c.Members[0].Client)
+		}
+		e.Run("explain", "--json", "--step", n, c.Path()).Want(t, 0).Says(t, `"kind": "`+st.Kind+`"`)
+	}
+	harness.Unchanged(t, before, harness.Tree(t, e.Dir, ".log"))
+}
+
 func bySituation(topic explain.Topic) map[string][]explain.Command {
 	out := map[string][]explain.Command{}
 	for _, c := range topic.Equivalent {
