@@ -252,6 +252,8 @@ func (v *view) snapshot(obs *planner.Observation, words []string) error {
 				_, err = fmt.Sscan(value, &s.Alarms)
 			case "version":
 				s.Version = value
+			case "sha":
+				s.SHA256 = strings.Repeat(value, 32)
 			default:
 				err = fmt.Errorf("a snapshot has no %s", word)
 			}

@@ -166,7 +166,7 @@ func listOf(list []planner.ListedMember, c *spec.Cluster) string {
 }
 
 func memberText(o planner.MemberObservation) string {
-	return fmt.Sprintf("%-18s %s", processText(o.Client, o.Peer, o.Service), dataText(o.Data))
+	return fmt.Sprintf("%-22s %s", processText(o.Client, o.Peer, o.Service), dataText(o.Data))
 }
 
 func processText(e planner.Endpoint, peer planner.PeerEndpoint, service planner.Fact[planner.Service]) string {

@@ -106,7 +106,7 @@ func (s *scenario) do(t *testing.T, d *datadriven.TestData) (string, error) {
 		s.plan = nil
 		return s.changed(before, s.obs), nil
 	case "plan":
-		accept, err := consentsOf(d)
+		accept, err := s.consents(d)
 		if err != nil {
 			return "", err
 		}
@@ -145,11 +145,18 @@ func (s *scenario) makePlan() {
 	s.plans++
 }
 
-func consentsOf(d *datadriven.TestData) (map[planner.Consent]bool, error) {
+// consents are those after accept=, where a4 stands for m4's ID as in the output.
+func (s *scenario) consents(d *datadriven.TestData) (map[planner.Consent]bool, error) {
 	var values []string
 	for _, a := range d.CmdArgs {
-		if a.Key == "accept" {
-			values = append(values, a.Vals...)
+		if a.Key != "accept" {
+			continue
+		}
+		for _, v := range a.Vals {
+			if kind, name, ok := strings.Cut(v, ":a"); ok {
+				v = kind + ":" + s.view.listed("m"+name).ID
+			}
+			values = append(values, v)
 		}
 	}
 	return planner.ParseConsents(values)
@@ -280,7 +287,7 @@ func hasQuorum(obs planner.Observation) bool {
 // is left is planned and walked as often as it takes. accept= adds what an operator
 // says to the plans that come after a crash.
 func (s *scenario) end(d *datadriven.TestData) (string, error) {
-	also, err := consentsOf(d)
+	also, err := s.consents(d)
 	if err != nil {
 		return "", err
 	}

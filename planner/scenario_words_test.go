@@ -97,6 +97,14 @@ func (v *view) runs(m spec.Member, o *planner.MemberObservation) {
 	}
 }
 
+// provenance is the record of a restore under the token of before.
+func (v *view) provenance(m spec.Member) *planner.Provenance {
+	return &planner.Provenance{
+		Kind: planner.ProvenanceRestore, Token: tokenBefore, InitialCluster: v.file.InitialCluster(), Name: m.Name, ClusterID: v.cluster, MemberID: v.entryOf(m).ID,
+		Source: "/backup/snapshot.db", SHA256: strings.Repeat("5a", 32), Revision: 1204, RevisionBump: spec.DefaultRevisionBump, When: "2026-01-02T03:00:00Z", By: "ops@here",
+	}
+}
+
 // state takes a member's line's first word; it reports whether it is one.
 func (v *view) state(m spec.Member, o *planner.MemberObservation, word string) bool {
 	reach, known := reaches[word]
@@ -104,10 +112,7 @@ func (v *view) state(m spec.Member, o *planner.MemberObservation, word string) b
 		o.Client = planner.Endpoint{URL: o.Client.URL, Reach: reach}
 		return true
 	}
-	restored := &planner.Provenance{
-		Kind: planner.ProvenanceRestore, Token: tokenBefore, InitialCluster: v.file.InitialCluster(), Name: m.Name, ClusterID: v.cluster, MemberID: v.entryOf(m).ID,
-		Source: "/backup/snapshot.db", SHA256: strings.Repeat("5a", 32), Revision: 1204, RevisionBump: spec.DefaultRevisionBump, When: "2026-01-02T03:00:00Z", By: "ops@here",
-	}
+	restored := v.provenance(m)
 	none := v.blank(m)
 	stop := func() { // its process, and nothing else
 		o.Client, o.Peer = none.Client, none.Peer
@@ -260,6 +265,14 @@ func (v *view) disk(m spec.Member, o *planner.MemberObservation, d *planner.Data
 		*d = planner.DataDir{Path: m.DataDir, State: planner.DirPresent, Problem: d.Problem, EverRan: true}
 	case "unread":
 		o.Data = planner.Unknown[planner.DataDir](value)
+	case "provenance": // of the token before, and its data has gone on since
+		d.Provenance, d.ProvenanceAgrees = v.provenance(m), true
+		d.Provenance.Kind = value
+	case "bump":
+		p := *d.Provenance
+		d.Provenance = &p
+		_, err := fmt.Sscan(value, &p.RevisionBump)
+		return true, err
 	case "evidence":
 		d.Evidence = append(slices.Clone(d.Evidence), value)
 	case "uncommitted-membership":
