@@ -23,7 +23,7 @@ const tokenBefore = "token-before"
 //	kv unequal m3          or: kv equal, kv unknown "why"
 //	snapshot problem=snapshot-damaged "what is wrong"
 //	journal m1 m2 m3       the members that were applied from here last
-//	journal-id c0          the cluster ID that the journal has
+//	journal-id C0          the cluster ID that the journal has
 //	process m2 pid=77 data=/other  an etcd on this machine, at no place of the file
 //
 // scenario_words_test.go has the words of a member.
@@ -202,9 +202,9 @@ func (v *view) line(obs *planner.Observation, words []string) error {
 	}
 }
 
-// id writes a cluster's ID: c0 is the one that this scenario begins with.
+// id writes a cluster's ID: C0 is the one that this scenario begins with.
 func (v *view) id(word string) string {
-	if word == "c0" {
+	if word == "C0" {
 		return v.cluster
 	}
 	return word

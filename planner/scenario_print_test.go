@@ -2,6 +2,7 @@ package planner_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -79,10 +80,11 @@ func numberOf(c planner.StateCode) int {
 }
 
 // label writes the IDs in a text as what they are: a1 is m1's under the identity of
-// before, whose cluster is c0; b1 and c1 are those of the first new identity.
+// before, whose cluster is C0; b1 and C1 are those of the first new identity, and x1
+// is the first ID that etcd gave to a member.
 func (s *scenario) label(text string) string {
 	members := append(slices.Clone(s.cluster.Members), s.view.members()...)
-	for n := range s.tokens + 1 {
+	for n := range s.token + 1 {
 		token := tokenBefore
 		if n > 0 {
 			token = fmt.Sprintf("token-%d", n)
@@ -91,10 +93,18 @@ func (s *scenario) label(text string) string {
 		for _, m := range members {
 			text = strings.ReplaceAll(text, planner.MemberID(m.PeerURLs, token), string(rune('a'+n))+m.Name[1:])
 		}
-		text = strings.ReplaceAll(text, planner.ClusterID(s.cluster.Members, token), fmt.Sprintf("c%d", n))
+		text = strings.ReplaceAll(text, planner.ClusterID(s.cluster.Members, token), fmt.Sprintf("C%d", n))
 	}
-	return strings.ReplaceAll(text, s.view.cluster, "c0")
+	text = strings.ReplaceAll(text, s.view.cluster, "C0")
+	return idText.ReplaceAllStringFunc(text, func(id string) string {
+		if !slices.Contains(s.newIDs, id) {
+			s.newIDs = append(s.newIDs, id)
+		}
+		return fmt.Sprintf("x%d", slices.Index(s.newIDs, id)+1)
+	})
 }
+
+var idText = regexp.MustCompile(`\b[0-9a-f]{13,16}\b`)
 
 // seen has a line for each member as it is observed, and the cluster's list.
 func (s *scenario) seen(obs planner.Observation) string {
@@ -239,4 +249,3 @@ func cloneObservation(obs planner.Observation) planner.Observation {
 	out.Others = slices.Clone(obs.Others)
 	return out
 }
-

@@ -61,11 +61,12 @@ type scenario struct {
 	plan    *planner.Plan
 	given   map[planner.Consent]bool
 	done    int    // steps of plan that are carried out
-	tokens  int    // that plans were given
+	token   int    // of the plan; each walk uses one up
 	plans   int    // so far
 	open    string // what an `end` has still to say something of
 	starts  []start
 	view    *view
+	newIDs  []string // that etcd gave to members, in the order of their showing
 }
 
 // predicts is whether there is a predictor yet.
@@ -95,7 +96,7 @@ func (s *scenario) do(t *testing.T, d *datadriven.TestData) (string, error) {
 		if s.obs, err = s.view.observe(d.Input); err != nil {
 			return "", err
 		}
-		s.plan = nil
+		s.plan, s.token, s.newIDs = nil, 1, nil
 		return s.seen(s.obs), nil
 	case "fault", "settle":
 		before := s.obs
@@ -112,7 +113,7 @@ func (s *scenario) do(t *testing.T, d *datadriven.TestData) (string, error) {
 		}
 		s.given = accept
 		s.makePlan()
-		if s.plan.Changes() {
+		if s.plan.Changes() && len(planner.Missing(s.plan.Needs, s.given)) == 0 {
 			s.starts = append(s.starts, start{s.cluster, s.obs, s.given})
 			s.open = "plan at " + d.Pos
 		}
@@ -131,16 +132,15 @@ func (s *scenario) do(t *testing.T, d *datadriven.TestData) (string, error) {
 	return "", fmt.Errorf("there is no such command")
 }
 
-func (s *scenario) input(c *spec.Cluster, obs planner.Observation, given map[planner.Consent]bool) planner.Input {
-	s.tokens++
+func inputOf(c *spec.Cluster, obs planner.Observation, given map[planner.Consent]bool, token int) planner.Input {
 	return planner.Input{
-		Cluster: c, Observation: obs, Token: fmt.Sprintf("token-%d", s.tokens),
+		Cluster: c, Observation: obs, Token: fmt.Sprintf("token-%d", token),
 		Now: "2026-01-02T03:04:05Z", By: "ops@here", Accept: given,
 	}
 }
 
 func (s *scenario) makePlan() {
-	s.plan = planner.New(s.input(s.cluster, s.obs, s.given))
+	s.plan = planner.New(inputOf(s.cluster, s.obs, s.given, s.token))
 	s.done = 0
 	s.plans++
 }
@@ -250,6 +250,7 @@ func (s *scenario) carryOut(out *strings.Builder, upto int) error {
 		s.obs = after
 		s.done++
 	}
+	s.token++
 	if s.done < len(s.plan.Steps) {
 		fmt.Fprintf(out, "crash\n")
 	}
@@ -307,9 +308,9 @@ func (s *scenario) end(d *datadriven.TestData) (string, error) {
 	for _, from := range s.starts {
 		given := maps.Clone(from.given)
 		maps.Copy(given, also)
-		first := planner.New(s.input(from.cluster, from.obs, given))
+		first := planner.New(inputOf(from.cluster, from.obs, given, 1))
 		for crash := range max(1, len(first.Steps)) {
-			got, err := s.leads(first, from, given, crash)
+			got, err := leads(first, from, given, crash)
 			if err == nil && got != want {
 				err = fmt.Errorf("it ends %s, not %s", got, want)
 			}
@@ -320,12 +321,18 @@ func (s *scenario) end(d *datadriven.TestData) (string, error) {
 		}
 	}
 	s.starts = nil
-	return fmt.Sprintf("%d ways of carrying it out lead there\n", ways), nil
+	if ways == 0 {
+		return "", fmt.Errorf("no plan before it has all the consents that it needs")
+	}
+	if ways == 1 {
+		return "its one step leads there\n", nil
+	}
+	return fmt.Sprintf("all %d ways of carrying it out lead there\n", ways), nil
 }
 
 // leads tells where a plan ends that is interrupted after so many steps (0: not at
 // all), and planned anew.
-func (s *scenario) leads(p *planner.Plan, from start, given map[planner.Consent]bool, crash int) (string, error) {
+func leads(p *planner.Plan, from start, given map[planner.Consent]bool, crash int) (string, error) {
 	obs := from.obs
 	for round := range 10 {
 		switch {
@@ -347,7 +354,7 @@ func (s *scenario) leads(p *planner.Plan, from start, given map[planner.Consent]
 			}
 			obs = after
 		}
-		p = planner.New(s.input(from.cluster, obs, given))
+		p = planner.New(inputOf(from.cluster, obs, given, round+2))
 	}
 	return "", fmt.Errorf("it comes to no end: %q", p.Headline)
 }
