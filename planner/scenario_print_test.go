@@ -228,6 +228,9 @@ func dataText(data planner.Fact[planner.DataDir]) string {
 		}
 	default:
 		text = fmt.Sprintf("%s %s, log %d/%d", d.ClusterID, d.MemberID, d.LastTerm, d.LastIndex)
+		if d.ClusterID == "" {
+			text = "nobody's"
+		}
 		if d.Problem != "" {
 			text += ", " + d.Problem
 		}
