@@ -17,7 +17,9 @@ func Predict(obs Observation, a Action) (Observation, error) {
 	if err := f.act(a); err != nil {
 		return obs, err
 	}
-	return f.observation(), nil
+	after := f.observation()
+	compareAnew(&obs, &after)
+	return after, nil
 }
 
 // act is the one place where actions meet the forecast.

@@ -288,6 +288,7 @@ func (v *view) other(obs *planner.Observation, words []string) error {
 		return fmt.Errorf("%s is not in the list, or is the file's", words[0])
 	}
 	o := &obs.Others[i]
+	l = o.ListedMember
 	o.Client.URL, o.Peer.URL = "http://"+words[0]+":2379", l.PeerURLs[0]
 	if len(l.ClientURLs) > 0 {
 		o.Client.URL = l.ClientURLs[0]
