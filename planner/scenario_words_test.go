@@ -65,12 +65,31 @@ func (v *view) dir(m spec.Member) planner.DataDir {
 	return d
 }
 
+// logOf is a log of the one history, whose terms 1 to 3 begin at #1, #301 and #601; a
+// later term is that of its last entry alone.
 func logOf(term, last uint64) *planner.Log {
 	l := &planner.Log{First: 1, SumsFirst: 1, Sums: entries[:last]}
-	for t := uint64(1); t <= term && (t-1)*300+1 <= last; t++ {
+	for t := uint64(1); t <= min(term, 3) && (t-1)*300+1 <= last; t++ {
 		l.Terms = append(l.Terms, planner.TermRun{Term: t, First: (t-1)*300 + 1})
 	}
+	if term > 3 {
+		return another(l, term, last, uint32(term))
+	}
 	return l
+}
+
+// another is the log with other entries from one on, of a later term perhaps.
+func another(l *planner.Log, term, from uint64, whose uint32) *planner.Log {
+	out := *l
+	out.Terms = slices.DeleteFunc(slices.Clone(l.Terms), func(r planner.TermRun) bool { return r.First >= from || r.Term >= 4 })
+	if term > 3 {
+		out.Terms = append(out.Terms, planner.TermRun{Term: term, First: from})
+	}
+	out.Sums = slices.Clone(l.Sums)
+	for i := max(from, 1) - 1; i < uint64(len(out.Sums)); i++ {
+		out.Sums[i] = entries[i] + whose
+	}
+	return &out
 }
 
 // flags are those of a member's process: the file's, at the addresses as listed.
@@ -278,16 +297,11 @@ func (v *view) disk(m spec.Member, o *planner.MemberObservation, d *planner.Data
 	case "uncommitted-membership":
 		d.UncommittedMembership = true
 	case "parts": // its log is another from this entry on
-		from, err := strconv.Atoi(value)
+		from, err := strconv.ParseUint(value, 10, 64)
 		if err != nil || d.Log == nil {
 			return true, fmt.Errorf("no log parts at %q", value)
 		}
-		l := *d.Log
-		l.Sums = slices.Clone(l.Sums)
-		for i := max(from, 1) - 1; i < len(l.Sums); i++ {
-			l.Sums[i] += uint32(m.Name[1])
-		}
-		d.Log = &l
+		d.Log = another(d.Log, d.LastTerm, from, uint32(m.Name[1]))
 	case "forced":
 		l := *d.Log
 		_, err := fmt.Sscan(value, &l.Forced)
