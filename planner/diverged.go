@@ -142,17 +142,19 @@ func (b *builder) checkDiffer(c *changes) *Refusal {
 				"Give requorum access to it (run as root, or as the user etcd runs as), then plan again.")
 		}
 	}
-	if l := b.leader(); len(c.differ) > 0 && l != nil && slices.Contains(c.differ, l) && b.successorOf(c, l) == nil {
-		return refusal(CodeDiverged, b.cluster.Pos, "the leader's data differs from the majority's, and nobody else can lead",
+	if l := b.leader(); len(c.differ) > 0 && l != nil && b.apart(l) && b.successorOf(l) == nil {
+		return refusal(CodeDiverged, b.cluster.Pos, "the leader is not known to have the majority's data, and nobody else can lead",
 			fmt.Sprintf("%s leads; a new member would copy its data from it.", l.name), "Move the lead to a member of the majority by hand, etcdctl move-leader, and plan again.")
 	}
 	return nil
 }
 
+// apart reports whether a seat is not known to have the majority's data.
+func (b *builder) apart(s *seat) bool { return s.m == nil || !contains(b.groups()[0], s.m) }
+
 // successorOf is a voter whose data is the majority's, to lead in the place of l.
-func (b *builder) successorOf(c *changes, l *seat) *seat {
-	other := func(s *seat) bool { return s.m == nil || slices.Contains(c.differ, s) }
-	if s := b.successor(l, other); s != nil && !other(s) {
+func (b *builder) successorOf(l *seat) *seat {
+	if s := b.successor(l, b.apart); s != nil && !b.apart(s) {
 		return s
 	}
 	return nil
@@ -161,8 +163,8 @@ func (b *builder) successorOf(c *changes, l *seat) *seat {
 // leadByMajority hands the lead to one of the majority first: what is added anew
 // copies its data from the leader.
 func (b *builder) leadByMajority(c *changes) {
-	if l := b.leader(); l != nil && slices.Contains(c.differ, l) {
-		b.moveLead(l, func(s *seat) bool { return s.m == nil || slices.Contains(c.differ, s) })
+	if l := b.leader(); len(c.differ) > 0 && l != nil && b.apart(l) {
+		b.moveLead(l, b.apart)
 	}
 }
 

@@ -75,7 +75,7 @@ func (p *Plan) findRefused() *Plan {
 		return p
 	}
 	f := finder{list: slices.Clone(p.States)}
-	f.add(s, "", "%s", strings.TrimSuffix(p.Refusal.Detail, "."))
+	f.add(s, "", "%s", p.Refusal.Title)
 	p.States = f.sorted()
 	return p
 }
