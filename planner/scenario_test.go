@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ import (
 // every step and planned anew; all these ways have to lead to the end that the file
 // states.
 func TestScenarios(t *testing.T) {
-	for _, dir := range []string{"states", "pains"} {
+	for _, dir := range []string{"states", "pains", "faults"} {
 		t.Run(dir, func(t *testing.T) {
 			files, err := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
 			if err != nil || len(files) == 0 {
@@ -133,7 +134,8 @@ func (s *scenario) makePlan() {
 	s.plans++
 }
 
-// consents are those after accept=, where a4 stands for m4's ID as in the output.
+// consents are those after accept=, where a4 stands for m4's ID, and x1 for
+// one that etcd gave, as in the output.
 func (s *scenario) consents(d *datadriven.TestData) (map[planner.Consent]bool, error) {
 	var values []string
 	for _, a := range d.CmdArgs {
@@ -141,8 +143,12 @@ func (s *scenario) consents(d *datadriven.TestData) (map[planner.Consent]bool, e
 			continue
 		}
 		for _, v := range a.Vals {
-			if kind, name, ok := strings.Cut(v, ":a"); ok {
-				v = kind + ":" + s.view.listed("m"+name).ID
+			kind, name, _ := strings.Cut(v, ":")
+			if n, ok := strings.CutPrefix(name, "a"); ok {
+				v = kind + ":" + s.view.listed("m"+n).ID
+			}
+			if n, err := strconv.Atoi(strings.TrimPrefix(name, "x")); err == nil && n > 0 && n <= len(s.newIDs) {
+				v = kind + ":" + s.newIDs[n-1]
 			}
 			values = append(values, v)
 		}

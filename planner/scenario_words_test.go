@@ -12,7 +12,8 @@ import (
 
 // The words of a member's line. Its state comes first: serves, down, hangs (runs and
 // does not answer clients; peers reach it), starting, gone (its data was here and is
-// not), fresh (nothing was ever here), fenced, claimed, staged, restored (in place,
+// not), erased (the same, and what requorum keeps beside it is), fresh (nothing was
+// ever here), fenced, claimed, staged, restored (in place,
 // never started), unreachable, or one of reaches for its client address. Then what
 // differs from a member that is well.
 var reaches = map[string]planner.Reach{
@@ -167,6 +168,12 @@ func (v *view) state(m spec.Member, o *planner.MemberObservation, word string) b
 		*o = none
 		o.Data.Value.Evidence = []string{"requorum started a member here"}
 		o.Data.Value.EverRan = true
+	case "erased": // the directory, and nothing of what is kept beside it
+		stop()
+		d := o.Data.Value
+		o.Data = planner.Known(planner.DataDir{
+			Path: d.Path, State: planner.DirAbsent, EverRan: d.EverRan, Provenance: d.Provenance, Staged: d.Staged, Evidence: []string{"requorum started a member here"},
+		})
 	case "fenced":
 		stop()
 		was := o.Data.Value
@@ -274,6 +281,9 @@ func (v *view) role(m spec.Member, o *planner.MemberObservation, d *planner.Data
 // disk: what lies at the data directory's path.
 func (v *view) disk(m spec.Member, o *planner.MemberObservation, d *planner.DataDir, word, value string) (bool, error) {
 	switch word {
+	case "returns": // its disk is there again, as it was at first
+		*d = v.dir(m)
+		d.HeldBy = 0
 	case "empty":
 		d.State = planner.DirEmpty
 	case "not-a-directory":
