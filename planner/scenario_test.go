@@ -240,7 +240,7 @@ func (s *scenario) carryOut(out *strings.Builder, upto int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%d %s\n%s", step.ID, stepText(step), s.changed(s.obs, after))
+		fmt.Fprintf(out, "%d %s\n%s", step.ID, s.label(stepText(step)), s.changed(s.obs, after))
 		s.obs = after
 		s.done++
 	}

@@ -315,12 +315,12 @@ func (b *builder) finishRecover(token string) *Plan {
 }
 
 // lostWith reports whether the snapshot that a recovery made is gone with the place
-// that it lay in: nothing there tells of the recovery any more.
+// that it lay in: neither the fence nor a record of the recovery is there any more.
 func (b *builder) lostWith(p Provenance) bool {
 	for _, m := range b.members {
 		if m.seen.Base != "" && strings.HasPrefix(p.Source, m.seen.Base+"/") {
-			r := m.data().Provenance
-			return m.seen.Data.Known() && (r == nil || r.Token != p.Token)
+			d := m.data()
+			return m.vacant() && d.State != DirFenced && (d.Provenance == nil || d.Provenance.Token != p.Token)
 		}
 	}
 	return false
