@@ -1,6 +1,10 @@
 package planner
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // unfinished gives the token of a bootstrap or restore that was interrupted and
 // has to be finished under that token, or "" where there is none. A restore
@@ -204,12 +208,7 @@ func (b *builder) finish(token string) *Plan {
 	if r := b.checkFinish(token); r != nil {
 		return b.refuse(r)
 	}
-	kind := ProvenanceBootstrap
-	for _, m := range b.members {
-		if p := m.provenance(); p != nil && p.Token == token {
-			kind = p.Kind
-		}
-	}
+	kind := b.begunKind(token)
 	b.pass(RouteInSync, "a %s was begun and not finished", kind)
 	b.pass(RouteStart, "not every member has its data")
 	switch kind {
@@ -239,7 +238,25 @@ func (b *builder) checkFinish(token string) *Refusal {
 			b.note(NoteRemaining, m.spec.Pos, "%s: %s; with a quorum, planning again will deal with it", m.spec.Name, m.dataText())
 		}
 	}
+	// A process on a directory that is gone may have the only copy of what it holds:
+	// nothing is put in place under it.
+	if kind := b.begunKind(token); kind == ProvenanceRestore || kind == ProvenanceRecover {
+		if slices.ContainsFunc(get, (*member).processRuns) {
+			return b.refuseNoReply()
+		}
+	}
 	return b.checkPlaces(part)
+}
+
+// begunKind is what was begun under token.
+func (b *builder) begunKind(token string) string {
+	kind := ProvenanceBootstrap
+	for _, m := range b.members {
+		if p := m.provenance(); p != nil && p.Token == token {
+			kind = p.Kind
+		}
+	}
+	return kind
 }
 
 func (b *builder) refuseFewLeft(part []*member) *Refusal {
@@ -264,6 +281,13 @@ func (b *builder) finishRecover(token string) *Plan {
 	id := ClusterID(b.cluster.Members, token)
 	b.plan.NewClusterID = id
 	stage, install := b.toStage(token), b.toInstall(token)
+	if len(stage) > 0 && b.lostWith(p) {
+		install, stage = without(install, stage), nil
+		if part := b.participants(token, install); len(part) < majority(b.cluster.Voters()) {
+			return b.refuse(b.refuseFewLeft(part))
+		}
+		b.note(NoteRemaining, b.cluster.Pos, "the snapshot that the recovery made is gone with %s: the others go on with what they have of it; with a quorum, planning again will deal with the rest", p.Source)
+	}
 	from := survivor{m: b.members[0], d: DataDir{Revision: p.Revision}}
 	if len(stage) > 0 {
 		b.stageRecovered(token, p.Source, p.RevisionBump, from, stage)
@@ -288,6 +312,22 @@ func (b *builder) finishRecover(token string) *Plan {
 	})
 	b.noteReboot()
 	return b.plan
+}
+
+// lostWith reports whether the snapshot that a recovery made is gone with the place
+// that it lay in: nothing there tells of the recovery any more.
+func (b *builder) lostWith(p Provenance) bool {
+	for _, m := range b.members {
+		if m.seen.Base != "" && strings.HasPrefix(p.Source, m.seen.Base+"/") {
+			r := m.data().Provenance
+			return m.seen.Data.Known() && (r == nil || r.Token != p.Token)
+		}
+	}
+	return false
+}
+
+func without(ms, but []*member) []*member {
+	return slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return contains(but, m) })
 }
 
 func (b *builder) finishBootstrap(token string) *Plan {
