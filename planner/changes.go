@@ -17,11 +17,13 @@ type changes struct {
 	differ  []*seat // their data is not what the majority has: added anew
 	add     []*member
 	restart []*member
-	early   []*member // of restart: nobody could join as long as they run like this
-	dead    []*seat   // not in the file, and not there
-	extra   []*seat   // not in the file, and alive
-	why     map[*member]string
-	words   []string // each difference, for people
+	// restarted are those of restart that the steps so far have dealt with.
+	restarted []*member
+	early     []*member // of restart: nobody could join as long as they run like this
+	dead      []*seat   // not in the file, and not there
+	extra     []*seat   // not in the file, and alive
+	why       map[*member]string
+	words     []string // each difference, for people
 }
 
 // changes compares the seats with the file.

@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -58,11 +57,11 @@ func (f *forecast) restore(a Restore) error {
 	if !a.Recovered {
 		switch s := f.obs.Snapshot; {
 		case s == nil:
-			return errors.New("nothing is restored: the snapshot was not looked at")
+			return fmt.Errorf("nothing is restored: the snapshot was not looked at")
 		case s.Problem != "":
 			return fmt.Errorf("nothing is restored: the snapshot can't be used: %s", s.Detail)
 		case a.SHA256 != "" && s.SHA256 != a.SHA256:
-			return errors.New("nothing is restored: the snapshot is another one by now")
+			return fmt.Errorf("nothing is restored: the snapshot is another one by now")
 		}
 	}
 	for _, m := range a.Members {

@@ -373,9 +373,12 @@ func (b *builder) moveLead(s *seat, changing func(*seat) bool) {
 // restartSteps stop a member and start it with the file's settings.
 func (b *builder) restartSteps(c *changes, m *member) {
 	s := b.seatOf(m)
-	if s.leads {
-		b.moveLead(s, func(o *seat) bool { return o.m == nil || contains(c.restart, o.m) })
+	if s.leads { // to one that stays, and that is where the list has it
+		b.moveLead(s, func(o *seat) bool {
+			return o.m == nil || slices.Contains(c.demote, o) || contains(c.restart, o.m) && !contains(c.restarted, o.m)
+		})
 	}
+	c.restarted = append(c.restarted, m)
 	s.healthy = false
 	b.stopStepFor(m, c.why[m])
 	s.healthy, s.url = true, m.spec.ClientURLs[0]
