@@ -25,7 +25,7 @@ import (
 // every step and planned anew; all these ways have to lead to the end that the file
 // states.
 func TestScenarios(t *testing.T) {
-	for _, dir := range []string{"states", "pains", "faults"} {
+	for _, dir := range []string{"states", "pains", "faults", "rules"} {
 		t.Run(dir, func(t *testing.T) {
 			files, err := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
 			if err != nil || len(files) == 0 {
