@@ -84,8 +84,10 @@ func (b *builder) checkOneID() *Refusal {
 		}
 		code, title := CodeClusterIDMismatch, "more than one cluster among the members of this file"
 		switch {
-		case s.onDisk && !seen[0].onDisk && s.name != seen[0].name && b.mostServe(seen[0].id):
+		case s.onDisk && b.isStray(s, seen[0]):
 			code, title = CodeForeignData, s.name+"'s data directory belongs to another cluster than the one that runs"
+		case seen[0].onDisk && b.isStray(seen[0], s):
+			code, title = CodeForeignData, seen[0].name+"'s data directory belongs to another cluster than the one that runs"
 		case s.onDisk != seen[0].onDisk:
 			code, title = CodeForeignCluster, "another cluster answers at an address of this file"
 		case s.onDisk:
@@ -99,16 +101,16 @@ func (b *builder) checkOneID() *Refusal {
 	return nil
 }
 
-// mostServe reports whether most of the file's members serve this cluster, so that what
-// is of another one is the stray.
-func (b *builder) mostServe(id string) bool {
+// isStray reports whether a directory is the odd one beside what another member serves:
+// most of the file's members serve that cluster.
+func (b *builder) isStray(dir, served sighting) bool {
 	n := 0
 	for _, m := range with(b.members, condServing) {
-		if m.seen.Client.ClusterID == id {
+		if m.seen.Client.ClusterID == served.id {
 			n++
 		}
 	}
-	return n >= majority(len(b.members))
+	return !served.onDisk && dir.name != served.name && n >= majority(len(b.members))
 }
 
 // checkPinnedID compares the ID that was seen with the file's, and without one
