@@ -163,6 +163,26 @@ func (f *forecast) forget(pid int) {
 	}
 }
 
+// unhash takes a member whose data is replaced out of the comparison of key spaces.
+func (f *forecast) unhash(name string) {
+	kv := &f.obs.KV
+	if _, ok := kv.Value.Hashes[name]; !ok || !kv.Known() || kv.Value.Equal {
+		return
+	}
+	left, equal, first := make(map[string]uint32, len(kv.Value.Hashes)), true, uint32(0)
+	for n, h := range kv.Value.Hashes {
+		if n == name {
+			continue
+		}
+		if len(left) == 0 {
+			first = h
+		}
+		left[n] = h
+		equal = equal && h == first
+	}
+	*kv = Known(KVComparison{Revision: kv.Value.Revision, Equal: equal, Hashes: left})
+}
+
 // initialList is the member list that --initial-cluster leads to, with the IDs that
 // a token gives.
 func initialList(initialCluster, token string) []ListedMember {

@@ -73,6 +73,9 @@ func newer(a, b DataDir) bool {
 	return a.LastIndex > b.LastIndex
 }
 
+// Newer reports whether a's log goes further than b's, where both are of one history.
+func Newer(a, b DataDir) bool { return newer(a, b) }
+
 // entry is the member's entry in the membership, by its ID; nil where it has
 // none: the ID was removed, or there is no list.
 func (b *builder) entry(m *member) *ListedMember {

@@ -132,6 +132,7 @@ func (f *forecast) install(a Install) error {
 			return fmt.Errorf("%s holds data that the plan did not see there (cluster %q, member %q)", m.Name, d.ClusterID, d.MemberID)
 		}
 		*d = f.stagedDir(d, p)
+		f.unhash(m.Name)
 	}
 	f.pruneOthers()
 	return nil
@@ -188,6 +189,7 @@ func (f *forecast) setAside(a SetAside) error {
 	switch d.State {
 	case DirPresent:
 		d.putFence()
+		f.unhash(a.Name)
 	case DirAbsent, DirEmpty: // a log of its own, without its data
 		d.ClusterID, d.MemberID, d.Log, d.Problem, d.LastTerm, d.LastIndex, d.Commit = "", "", nil, "", 0, 0, 0
 		d.Evidence = []string{"data was moved aside from here"}
@@ -232,6 +234,7 @@ func (f *forecast) fence(a Fence) error {
 		}
 		if d := &o.Data.Value; d.State == DirPresent {
 			d.putFence()
+			f.unhash(m.Name)
 		}
 	}
 	f.settle()

@@ -302,6 +302,9 @@ func (f *forecast) remove(a Remove) error {
 	f.relist(slices.DeleteFunc(slices.Clone(f.list), func(x ListedMember) bool { return x.ID == id }))
 	for i := range f.ms {
 		o := &f.ms[i]
+		if o.Data.Value.MemberID == id {
+			f.unhash(f.names[i])
+		}
 		if cid, mid := o.identity(); cid != f.cid || mid != id || !o.runs() {
 			continue
 		}
