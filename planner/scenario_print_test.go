@@ -30,7 +30,7 @@ func (s *scenario) planText(p *planner.Plan) string {
 		fmt.Fprintf(&b, "%s: %s\n", p.Route, p.Headline)
 	}
 	for _, d := range p.Doubts {
-		fmt.Fprintf(&b, "in doubt: %s %s: %s\n", d.Member, d.Fact, d.Why)
+		fmt.Fprintf(&b, "in doubt: %s: %s\n", strings.TrimSpace(d.Member+" "+d.Fact), d.Why)
 	}
 	for _, v := range p.Survivors {
 		fmt.Fprintf(&b, "survivor %s: %s, proven %s: %s\n", v.Name, v.Last, v.Proven, v.Verdict)
