@@ -55,21 +55,21 @@ func (b *builder) checkIdentity() *Refusal {
 
 // sighting is one place where a cluster ID was seen.
 type sighting struct {
-	id, where string
-	onDisk    bool
+	id, name, where string
+	onDisk          bool
 }
 
 func (b *builder) sightings() []sighting {
 	var out []sighting
 	for _, m := range b.members {
 		if e := m.seen.Client; e.Reach == ReachServing && e.ClusterID != "" {
-			out = append(out, sighting{e.ClusterID, m.spec.Name + " at " + e.URL, false})
+			out = append(out, sighting{e.ClusterID, m.spec.Name, m.spec.Name + " at " + e.URL, false})
 		}
 		if e := m.seen.Peer; e.Reach == ReachServing && e.ClusterID != "" {
-			out = append(out, sighting{e.ClusterID, m.spec.Name + " at " + e.URL, false})
+			out = append(out, sighting{e.ClusterID, m.spec.Name, m.spec.Name + " at " + e.URL, false})
 		}
 		if m.hasData() && m.cond != condPristine {
-			out = append(out, sighting{m.data().ClusterID, m.spec.Name + "'s directory " + m.spec.DataDir, true})
+			out = append(out, sighting{m.data().ClusterID, m.spec.Name, m.spec.Name + "'s directory " + m.spec.DataDir, true})
 		}
 	}
 	return out
@@ -84,6 +84,10 @@ func (b *builder) checkOneID() *Refusal {
 		}
 		code, title := CodeClusterIDMismatch, "more than one cluster among the members of this file"
 		switch {
+		case s.onDisk && b.isStray(s, seen[0]):
+			code, title = CodeForeignData, s.name+"'s data directory belongs to another cluster than the one that runs"
+		case seen[0].onDisk && b.isStray(seen[0], s):
+			code, title = CodeForeignData, seen[0].name+"'s data directory belongs to another cluster than the one that runs"
 		case s.onDisk != seen[0].onDisk:
 			code, title = CodeForeignCluster, "another cluster answers at an address of this file"
 		case s.onDisk:
@@ -95,6 +99,18 @@ func (b *builder) checkOneID() *Refusal {
 			"Correct the address or the data directory in the file, or stop the stray process.")
 	}
 	return nil
+}
+
+// isStray reports whether a directory is the odd one beside what another member serves:
+// most of the file's members serve that cluster.
+func (b *builder) isStray(dir, served sighting) bool {
+	n := 0
+	for _, m := range with(b.members, condServing) {
+		if m.seen.Client.ClusterID == served.id {
+			n++
+		}
+	}
+	return !served.onDisk && dir.name != served.name && n >= majority(len(b.members))
 }
 
 // checkPinnedID compares the ID that was seen with the file's, and without one

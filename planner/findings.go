@@ -178,6 +178,11 @@ func (b *builder) findNoQuorum(f *finder) {
 		for _, m := range left {
 			f.add(StateQuorumLost, m.spec.Name, "%d of %d voters' disks are here and whole, this is one: %s", len(left), voters, m.logText(m.survivor()))
 		}
+		for _, s := range b.survivors() {
+			if len(left) == 0 && s.role == "learner" {
+				f.add(StateQuorumLost, s.m.spec.Name, "no voter's disk is here and whole, this one is a learner's: %s", s.m.logText(s.d))
+			}
+		}
 	}
 }
 

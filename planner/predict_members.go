@@ -120,13 +120,40 @@ func (f *forecast) add(a Add) error {
 	}
 	n := voters(f.list)
 	switch {
-	case n < len(f.list):
+	case len(f.list)-n >= f.maxLearners():
 		return fmt.Errorf("etcdserver: too many learner members in cluster")
 	case n > 1 && f.connected() < (n+1)/2+1:
 		return fmt.Errorf("etcdserver: unhealthy cluster")
 	}
 	f.relist(append(slices.Clip(f.list), ListedMember{ID: f.newID(a), PeerURLs: a.PeerURLs, Learner: true}))
 	return nil
+}
+
+// maxLearners is how many learners the members that run take: the least of what
+// they were started with; etcd's own limit is 1.
+func (f *forecast) maxLearners() int {
+	least := 0
+	for i := range f.ms {
+		o := &f.ms[i]
+		if !o.runs() || !o.Service.Known() {
+			continue
+		}
+		n, args := 1, o.Service.Value.Args
+		if x := o.Service.Value.Foreign; x != nil {
+			args = []string{"--max-learners=" + x.Settings["max-learners"]}
+		}
+		for _, a := range args {
+			if v, ok := strings.CutPrefix(a, "--max-learners="); ok {
+				if k, err := strconv.Atoi(v); err == nil {
+					n = k
+				}
+			}
+		}
+		if least == 0 || n < least {
+			least = n
+		}
+	}
+	return max(least, 1)
 }
 
 // newID makes up the ID that etcd gives: none that is, or was, somebody's here.

@@ -61,7 +61,10 @@ func parts(x, y DataDir) (where, why string) {
 		case a == c:
 			shared = true
 		case i <= min(x.agreed(), y.agreed()):
-			return fmt.Sprintf("entry #%d", i), ""
+			return fmt.Sprintf("entry #%d, which both hold as agreed on", i), ""
+		case i <= x.agreed() && x.Log.term(i) < y.Log.term(i), i <= y.agreed() && y.Log.term(i) < x.Log.term(i):
+			// A leader of a later term has all that was agreed on before it.
+			return fmt.Sprintf("entry #%d, which one holds as agreed on and the other has of a later term", i), ""
 		case i == x.Log.Forced || i == y.Log.Forced:
 			return fmt.Sprintf("entry #%d, where --force-new-cluster began a history of its own", i), ""
 		}
@@ -77,6 +80,17 @@ func (l *Log) sum(index uint64) (uint32, bool) {
 		return 0, false
 	}
 	return l.Sums[index-l.SumsFirst], true
+}
+
+// term is that of the entry at index, as far as the log tells; 0 for none.
+func (l *Log) term(index uint64) uint64 {
+	var term uint64
+	for _, run := range l.Terms {
+		if run.First <= index {
+			term = run.Term
+		}
+	}
+	return term
 }
 
 // agreed is the last entry that this disk alone proves to be agreed on.
@@ -109,7 +123,7 @@ func (b *builder) choose(ranked []survivor) (survivor, *Refusal) {
 // that can't be told.
 func (b *builder) refuseParted(best string, d DataDir, m *member, where, why string) *Refusal {
 	name := m.spec.Name
-	detail := fmt.Sprintf("The logs of %s (%s) and %s (%s) are not of one history: they differ at %s, which both hold as agreed on.", best, m.logText(d), name, m.logText(m.survivor()), where)
+	detail := fmt.Sprintf("The logs of %s (%s) and %s (%s) are not of one history: they differ at %s.", best, m.logText(d), name, m.logText(m.survivor()), where)
 	if where == "" {
 		detail = fmt.Sprintf("%s (%s) and %s (%s): %s, so that nothing shows them to be of one history.", best, m.logText(d), name, m.logText(m.survivor()), why)
 	}

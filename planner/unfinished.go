@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // unfinished gives the token of a bootstrap or restore that was interrupted and
@@ -280,6 +281,13 @@ func (b *builder) finishRecover(token string) *Plan {
 	id := ClusterID(b.cluster.Members, token)
 	b.plan.NewClusterID = id
 	stage, install := b.toStage(token), b.toInstall(token)
+	if len(stage) > 0 && b.lostWith(p) {
+		install, stage = without(install, stage), nil
+		if part := b.participants(token, install); len(part) < majority(b.cluster.Voters()) {
+			return b.refuse(b.refuseFewLeft(part))
+		}
+		b.note(NoteRemaining, b.cluster.Pos, "the snapshot that the recovery made is gone with %s: the others go on with what they have of it; with a quorum, planning again will deal with the rest", p.Source)
+	}
 	from := survivor{m: b.members[0], d: DataDir{Revision: p.Revision}}
 	if len(stage) > 0 {
 		b.stageRecovered(token, p.Source, p.RevisionBump, from, stage)
@@ -304,6 +312,22 @@ func (b *builder) finishRecover(token string) *Plan {
 	})
 	b.noteReboot()
 	return b.plan
+}
+
+// lostWith reports whether the snapshot that a recovery made is gone with the place
+// that it lay in: neither the fence nor a record of the recovery is there any more.
+func (b *builder) lostWith(p Provenance) bool {
+	for _, m := range b.members {
+		if m.seen.Base != "" && strings.HasPrefix(p.Source, m.seen.Base+"/") {
+			d := m.data()
+			return m.vacant() && d.State != DirFenced && (d.Provenance == nil || d.Provenance.Token != p.Token)
+		}
+	}
+	return false
+}
+
+func without(ms, but []*member) []*member {
+	return slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return contains(but, m) })
 }
 
 func (b *builder) finishBootstrap(token string) *Plan {
