@@ -12,6 +12,12 @@ import (
 // whose Refusal says why there is no safe one.
 func New(in Input) *Plan {
 	b := newBuilder(in)
+	p := b.decide()
+	p.Doubts = b.doubts()
+	return p
+}
+
+func (b *builder) decide() *Plan {
 	for _, check := range []func() *Refusal{
 		b.checkSupported, b.checkIdentity, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
