@@ -288,14 +288,8 @@ func (m *member) portDetail() string {
 // checkEqual refuses to call a cluster one that isn't (S4).
 func (b *builder) checkEqual() *Refusal {
 	if kv := b.obs.KV; kv.Known() && !kv.Value.Equal {
-		var parts []string
-		for _, m := range b.members {
-			if h, ok := kv.Value.Hashes[m.spec.Name]; ok {
-				parts = append(parts, fmt.Sprintf("%s %08x", m.spec.Name, h))
-			}
-		}
 		return refusal(CodeDiverged, b.cluster.Pos, "the members hold different data",
-			fmt.Sprintf("HashKV at revision %d: %s.", kv.Value.Revision, strings.Join(parts, ", ")),
+			fmt.Sprintf("HashKV at revision %d: %s.", kv.Value.Revision, b.hashText()),
 			"Save a snapshot from each member before anything else: etcdctl --endpoints=EACH snapshot save FILE.",
 			"Decide which data is right; replacing a diverged member comes with a later version.")
 	}
@@ -319,6 +313,17 @@ func (b *builder) checkEqual() *Refusal {
 		leader = m
 	}
 	return nil
+}
+
+// hashText is each member's hash.
+func (b *builder) hashText() string {
+	var out []string
+	for _, m := range b.members {
+		if h, ok := b.obs.KV.Value.Hashes[m.spec.Name]; ok {
+			out = append(out, fmt.Sprintf("%s %08x", m.spec.Name, h))
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // checkSnapshot refuses a snapshot that is not proven, or does not fit.

@@ -22,10 +22,10 @@ func (b *builder) decide() *Plan {
 		b.checkSupported, b.checkIdentity, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
-			return b.refuse(r)
+			return b.refuse(r).findRefused()
 		}
 	}
-	return b.prevented(b.route())
+	return b.prevented(b.route()).findRefused()
 }
 
 // prevented refuses a plan that needs a consent which the policy never grants.
@@ -71,6 +71,7 @@ func newBuilder(in Input) *builder {
 	} else if newest := b.newest(); newest != nil {
 		b.plan.ClusterID = newest.survivor().ClusterID
 	}
+	b.plan.States = b.findings()
 	return b
 }
 

@@ -20,6 +20,20 @@ func minor(version string) int {
 	return n
 }
 
+// patch reads the 16 of "3.6.16" and of "3.6.16-rc.1"; 0 where there is none.
+func patch(version string) int {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 3 {
+		return 0
+	}
+	digits, _, _ := strings.Cut(parts[2], "-")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // satisfies reports whether the version that is there is the one wanted: "3.6"
 // is satisfied by any 3.6.x, "3.6.16" by itself alone, "" by everything.
 func satisfies(have, want string) bool {

@@ -1,0 +1,117 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+)
+
+// groups are the members of the file by the hash of their data, the largest group
+// first; nil where they were not compared, or are equal.
+func (b *builder) groups() [][]*member {
+	kv := b.obs.KV
+	if !kv.Known() || kv.Value.Equal {
+		return nil
+	}
+	var out [][]*member
+	at := map[uint32]int{}
+	for _, m := range b.members {
+		h, ok := kv.Value.Hashes[m.spec.Name]
+		if !ok {
+			continue
+		}
+		i, there := at[h]
+		if !there {
+			i = len(out)
+			at[h], out = i, append(out, nil)
+		}
+		out[i] = append(out[i], m)
+	}
+	slices.SortStableFunc(out, func(x, y []*member) int { return len(y) - len(x) })
+	return out
+}
+
+// outvoted are the members whose data differs from that of a clear majority: of all
+// voters, not only of those that were compared. Nil where there is none.
+func (b *builder) outvoted() []*member {
+	groups := b.groups()
+	if len(groups) < 2 || b.votersOf(groups[0]) < majority(b.listedVoters()) {
+		return nil
+	}
+	var out []*member
+	for _, m := range b.members {
+		if slices.ContainsFunc(groups[1:], func(g []*member) bool { return contains(g, m) }) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// partlyRestored says why the members' data differs because they did not begin with
+// the same: their revisions differ by more than their logs do, and one has a
+// revision that its log can't have made, or those who are fewer have more. There a
+// vote means nothing: the emptier ones may be the majority. "" where nothing shows
+// that.
+func (b *builder) partlyRestored() string {
+	groups := b.groups()
+	if len(groups) < 2 {
+		return ""
+	}
+	for _, g := range groups[1:] {
+		for _, m := range g {
+			if why := restoredApart(groups[0][0], m); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
+// restoredApart compares two members' revisions with what they have applied. Under
+// writes both move, and are not read at one instant: a gap counts only where it is
+// wider than what was applied between them.
+func restoredApart(most, m *member) string {
+	x, y := most.seen.Client, m.seen.Client
+	if x.Reach != ReachServing || y.Reach != ReachServing || x.Applied == 0 || y.Applied == 0 {
+		return ""
+	}
+	gap, lag := x.Revision-y.Revision, int64(x.Applied)-int64(y.Applied)
+	if max(gap, -gap) <= max(lag, -lag) {
+		return ""
+	}
+	if where, _ := parts(most.survivor(), m.survivor()); where != "" {
+		return "" // their logs are of different histories: an old member
+	}
+	made := func(e Endpoint) bool { return e.Revision <= int64(e.Applied)+1 }
+	if made(x) && made(y) && y.Revision <= x.Revision {
+		return ""
+	}
+	return fmt.Sprintf("%s is at revision %d with #%d applied, %s at revision %d with #%d: they did not begin with the same data",
+		most.spec.Name, x.Revision, x.Applied, m.spec.Name, y.Revision, y.Applied)
+}
+
+// findDiverged: members whose data differs.
+func (b *builder) findDiverged(f *finder) {
+	groups := b.groups()
+	if len(groups) == 0 {
+		return
+	}
+	if why := b.partlyRestored(); why != "" {
+		f.add(StatePartlyRestored, "", "%s", why)
+		return
+	}
+	kv := b.obs.KV.Value
+	out := b.outvoted()
+	for _, m := range out {
+		where, _ := parts(groups[0][0].survivor(), m.survivor())
+		switch {
+		case f.has(StateCorruptAlarm, m.spec.Name):
+		case where != "":
+			f.add(StateOldMemberSameID, m.spec.Name, "its data differs from the others', and its log at %s", where)
+		default:
+			f.add(StateSilentDivergence, m.spec.Name, "HashKV %08x at revision %d, the majority has %08x", kv.Hashes[m.spec.Name], kv.Revision, kv.Hashes[groups[0][0].spec.Name])
+		}
+	}
+	if len(out) == 0 {
+		f.add(StateSilentDivergence, "", "HashKV at revision %d: %s", kv.Revision, b.hashText())
+	}
+}
