@@ -34,7 +34,16 @@ func (b *builder) groups() [][]*member {
 // voters, not only of those that were compared. Nil where there is none.
 func (b *builder) outvoted() []*member {
 	groups := b.groups()
-	if len(groups) < 2 || b.votersOf(groups[0]) < majority(b.listedVoters()) {
+	if len(groups) < 2 {
+		return nil
+	}
+	votes := 0
+	for _, m := range groups[0] {
+		if e := b.entry(m); e != nil && !e.Learner {
+			votes++
+		}
+	}
+	if votes < majority(b.listedVoters()) {
 		return nil
 	}
 	var out []*member
@@ -113,5 +122,56 @@ func (b *builder) findDiverged(f *finder) {
 	}
 	if len(out) == 0 {
 		f.add(StateSilentDivergence, "", "HashKV at revision %d: %s", kv.Revision, b.hashText())
+	}
+}
+
+func (b *builder) refusePartlyRestored(why string) *Refusal {
+	return refusal(CodePartlyRestored, b.cluster.Pos, "the members did not begin with the same data", why+". A vote between them means nothing: those with less may be more.",
+		"Save a snapshot from each member before anything else: etcdctl --endpoints=EACH snapshot save FILE.",
+		"Decide which one has the data that counts.",
+		"Stop all members, move their data directories away, name that snapshot in the file, snapshot { source = … }, and apply: it is restored to all of them, under a new token.")
+}
+
+// checkDiffer refuses to replace members whose data differs where it is not known
+// what would be moved aside, or nobody of the majority could lead meanwhile.
+func (b *builder) checkDiffer(c *changes) *Refusal {
+	for _, s := range c.differ {
+		if !s.m.seen.Data.Known() {
+			return refusal(CodeDataUnknown, s.m.spec.Pos, s.name+"'s data differs, and its directory can't be read",
+				fmt.Sprintf("%s: %s. It would have to be set aside.", s.m.spec.DataDir, s.m.seen.Data.Why),
+				"Give requorum access to it (run as root, or as the user etcd runs as), then plan again.")
+		}
+	}
+	if l := b.leader(); len(c.differ) > 0 && l != nil && b.apart(l) && b.successorOf(l) == nil {
+		return refusal(CodeDiverged, b.cluster.Pos, "the leader is not known to have the majority's data, and nobody else can lead",
+			fmt.Sprintf("%s leads; a new member would copy its data from it.", l.name), "Move the lead to a member of the majority by hand, etcdctl move-leader, and plan again.")
+	}
+	return nil
+}
+
+// apart reports whether a seat is not known to have the majority's data.
+func (b *builder) apart(s *seat) bool { return s.m == nil || !contains(b.groups()[0], s.m) }
+
+// successorOf is a voter whose data is the majority's, to lead in the place of l.
+func (b *builder) successorOf(l *seat) *seat {
+	if s := b.successor(l, b.apart); s != nil && !b.apart(s) {
+		return s
+	}
+	return nil
+}
+
+// leadByMajority hands the lead to one of the majority first: what is added anew
+// copies its data from the leader.
+func (b *builder) leadByMajority(c *changes) {
+	if l := b.leader(); len(c.differ) > 0 && l != nil && b.apart(l) {
+		b.moveLead(l, b.apart)
+	}
+}
+
+// tellDiffer says what replacing members whose data differs gives up.
+func (b *builder) tellDiffer(c *changes) {
+	for _, s := range c.differ {
+		b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what only the replaced members' copies hold; no upper bound is known. They are set aside whole, for a person to compare; what a majority of the voters holds is kept."}
+		b.need(ConsentDataLoss, "%s's data is not what the majority has; its directory is set aside, and what only it holds is served no more", s.name)
 	}
 }

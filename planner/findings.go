@@ -56,7 +56,8 @@ var stateNumbers = func() map[StateCode]int {
 // refusedStates are the refusals that come of one state alone. What a member
 // looks like may not show it; that the refusal was necessary does.
 var refusedStates = map[Code]StateCode{
-	CodeSplitCluster: StateSplitBrain, CodeForeignCluster: StateClusterIDMismatch, CodeDiverged: StateSilentDivergence,
+	CodeSplitCluster: StateSplitBrain, CodeForeignCluster: StateClusterIDMismatch, CodeClusterIDMismatch: StateClusterIDMismatch,
+	CodeDiverged: StateSilentDivergence, CodePartlyRestored: StatePartlyRestored,
 	CodeTLSFailed: StateClientTLSFailure, CodeNoRoom: StateDiskFull, CodeLearnerSlot: StateLearnerSlotTaken,
 	CodeRestoreUnfinished: StateRestoreHalfDone,
 	CodeSnapshotMissing:   StateSnapshotBad, CodeSnapshotUnreadable: StateSnapshotBad, CodeSnapshotDamaged: StateSnapshotBad,
@@ -74,7 +75,7 @@ func (p *Plan) findRefused() *Plan {
 		return p
 	}
 	f := finder{list: slices.Clone(p.States)}
-	f.add(s, "", "%s", strings.TrimSuffix(p.Refusal.Detail, "."))
+	f.add(s, "", "%s", p.Refusal.Title)
 	p.States = f.sorted()
 	return p
 }

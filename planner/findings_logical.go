@@ -147,5 +147,8 @@ func (m *member) overloaded() string {
 	case e.Metrics.Known() && e.Metrics.Value.Pending >= mostPending:
 		return fmt.Sprintf("%d proposals wait", e.Metrics.Value.Pending)
 	}
+	if e.Metrics.Known() && e.Metrics.Value.Pending == 0 {
+		return "" // it was, once
+	}
 	return m.sign(SignOverloaded)
 }

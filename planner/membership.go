@@ -412,7 +412,7 @@ func (b *builder) checkHistories() *Refusal {
 	for i, m := range intact {
 		for _, o := range intact {
 			if m.survivor().bare() && o.survivor().grown() {
-				return refusal(CodeSplitCluster, m.spec.Pos, m.spec.Name+" was restored by itself, and the others were not",
+				return refusal(CodePartlyRestored, m.spec.Pos, m.spec.Name+" was restored by itself, and the others were not",
 					fmt.Sprintf("Its database is at revision %d and its log has nothing but the members, while %s's log holds all that it has (to #%d, revision %d). Started together they would never have the same data.",
 						m.survivor().Revision, o.spec.Name, o.survivor().LastIndex, o.survivor().Revision),
 					"If the others have the data that counts: move "+m.spec.DataDir+" away, and plan again; it is added anew.",

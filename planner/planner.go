@@ -108,15 +108,22 @@ func (b *builder) routeWithQuorum() *Plan {
 	case c.any():
 		return b.reconfigure(c)
 	}
-	if r := b.checkAllServe(); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{b.checkAllServe, b.checkSpace, b.checkCorrupt} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
+	}
+	if len(b.inherited()) > 0 {
+		return b.disarm()
 	}
 	return b.inSync()
 }
 
 func (b *builder) routeWithoutQuorum() *Plan {
-	if r := b.checkRemoved(); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{b.checkRemoved, b.checkAsked} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
 	if token := b.unfinished(); token != "" {
 		return b.finish(token)

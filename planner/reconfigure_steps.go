@@ -17,6 +17,7 @@ func (b *builder) reconfigureSteps(c *changes) {
 	if len(c.adopt) > 0 {
 		b.adoptStep(c.adopt)
 	}
+	b.leadByMajority(c)
 	// What is dead, or gone, only weighs on the quorum; a learner that moves has the
 	// slot that others need.
 	for _, s := range slices.Concat(c.dead, c.lost) {
@@ -53,6 +54,12 @@ func (b *builder) reconfigureSteps(c *changes) {
 		for _, s := range c.lost {
 			if s.m.spec.Learner != voters {
 				b.vacate(s.m)
+				b.addSteps(s.m)
+			}
+		}
+		for _, s := range c.differ {
+			if s.m.spec.Learner != voters {
+				b.retire(s)
 				b.addSteps(s.m)
 			}
 		}
@@ -154,7 +161,7 @@ func (b *builder) saveBefore(c *changes) *Refusal {
 	}
 	for _, leads := range []bool{false, true} {
 		for _, s := range b.seats {
-			if s.healthy && !s.learner && s.leads == leads && s.m != nil && s.m.seen.Base != "" {
+			if s.healthy && !s.learner && s.leads == leads && s.m != nil && s.m.seen.Base != "" && !slices.Contains(c.differ, s) {
 				b.saveStep(s.m, Reason{Fact: fmt.Sprintf("the policy says snapshot_before = %q", p), Pos: b.cluster.Policy.Pos})
 				return nil
 			}
@@ -387,5 +394,5 @@ func (b *builder) verifyAll() {
 			ms = append(ms, m)
 		}
 	}
-	b.verifyStep(ms, b.plan.ClusterID, 0, false)
+	b.verifyStep(ms, b.plan.ClusterID, 0, len(b.inherited())+len(b.alarmed("CORRUPT")) > 0)
 }

@@ -92,8 +92,8 @@ const (
 // States lists them by number.
 func States() []State {
 	return []State{
-		{1, StateMinorityDown, "some are down, fewer than half, with their data", nil},
-		{2, StateMinorityLost, "the data of fewer than half is gone", []int{23}},
+		{1, StateMinorityDown, "some are down, fewer than half, with their data", []int{39}},
+		{2, StateMinorityLost, "the data of fewer than half is gone", []int{23, 35}},
 		{3, StateQuorumLostRunning, "most are lost, a survivor still runs", nil},
 		{4, StateQuorumLostRestarted, "most are lost, and the survivor was restarted", nil},
 		{5, StateQuorumLost, "most are lost, a survivor's disk is left", nil},
@@ -126,11 +126,11 @@ func States() []State {
 		{32, StateLearnerSlotTaken, "the learner's place is taken", nil},
 		{33, StatePromotedByUpdate, "a learner was made a voter by an update of its URLs", nil},
 		{34, StateLearnerBlocksUpgrade, "etcd 3.6 refuses to start beside so many learners", nil},
-		{35, StateZombieMember, "a member that was removed is listed again", nil},
+		{35, StateZombieMember, "a member that was removed is listed again", []int{2}},
 		{36, StateWALLost, "the WAL is gone, or another's", nil},
 		{37, StateDBLost, "the database is gone", []int{38}},
 		{38, StateSnapDirLost, "the snap folder is gone", []int{37}},
-		{39, StateSnapFilesLost, "old .snap files are gone", nil},
+		{39, StateSnapFilesLost, "old .snap files are gone", []int{1}},
 		{40, StateDBCorrupt, "damaged pages in the database", nil},
 		{41, StateWALCRC, "a damaged record in the WAL", nil},
 		{42, StateWALTorn, "a WAL whose middle is torn", nil},

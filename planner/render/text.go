@@ -67,6 +67,7 @@ func Text(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	b.WriteString(headline(p, s))
 	b.WriteString(members(p, s))
+	b.WriteString(states(p, s))
 	b.WriteString(survivors(p, s))
 	b.WriteString(snapshot(p, s))
 	if p.Refusal != nil {
@@ -182,7 +183,11 @@ func steps(p *planner.Plan, s Style) string {
 		if undo == "" {
 			undo = "no: " + st.NoUndo
 		}
-		rows = append(rows, []string{fmt.Sprint(st.ID), st.Title, On(st), Quorum(st.After), undo})
+		on := On(st)
+		if n := len(st.Target); n > 4 && n == len(p.Members) {
+			on = fmt.Sprintf("all %d", n)
+		}
+		rows = append(rows, []string{fmt.Sprint(st.ID), st.Title, on, Quorum(st.After), undo})
 	}
 	return "\n" + table(rows, s.width(), func(r, c int, text string) string {
 		switch {
