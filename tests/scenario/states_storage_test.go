@@ -2,9 +2,7 @@ package scenario
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -187,5 +185,4 @@ func noSpace(x *sight) {
 	h2 := x.e.Hand(m2, nil)
 	h2.Serve()
 	x.shows(c2, planner.StateAlarmInherited, "")
-	_, _ = os.Stat, slices.Contains[[]int]
 }

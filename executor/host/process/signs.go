@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/requorum/requorum/planner"
 )
@@ -13,51 +14,61 @@ import (
 // stands in a line's message or in its error. Those after the first of a kind are
 // other versions' words for it, or the other side's.
 var signKinds = []struct {
-	kind    string
+	kind string
+	// goesOn is a trouble that etcd tells of again and again while it lasts: what
+	// was said long ago is over.
+	goesOn  bool
 	phrases []string
 }{
-	{planner.SignClockDrift, []string{ // rafthttp/probing_status.go
+	{planner.SignClockDrift, true, []string{ // rafthttp/probing_status.go
 		"prober found high clock drift",
 		"the clock difference against peer", // 3.4's capnslog
 	}},
-	{planner.SignPeerTLS, []string{"rejected connection on peer endpoint"}}, // embed/config_logging.go, from 3.5 on
-	{planner.SignIDMismatch, []string{"cluster ID mismatch"}},               // rafthttp/http.go, util.go and stream.go
-	{planner.SignSlowDisk, []string{ // wal/wal.go, etcdserver/raft.go
+	{planner.SignPeerTLS, true, []string{"rejected connection on peer endpoint"}}, // embed/config_logging.go, from 3.5 on
+	{planner.SignIDMismatch, true, []string{"cluster ID mismatch"}},               // rafthttp/http.go, util.go and stream.go
+	{planner.SignSlowDisk, true, []string{ // wal/wal.go, etcdserver/raft.go
 		"slow fdatasync",
 		"failed to send out heartbeat on time",
 		"sync duration of", // 3.4's capnslog
 	}},
-	{planner.SignOverloaded, []string{ // etcdserver/errors
+	{planner.SignOverloaded, true, []string{ // etcdserver/errors
 		"etcdserver: too many requests",
 		"server is likely overloaded", // 3.4's capnslog
 	}},
-	{planner.SignDiskFull, []string{"no space left on device"}},
-	{planner.SignTooManyLearner, []string{"too many learner members in cluster"}}, // membership/errors.go
-	{planner.SignRemoved, []string{ // rafthttp/util.go, etcdserver/server.go
+	{planner.SignDiskFull, false, []string{"no space left on device"}},
+	{planner.SignTooManyLearner, false, []string{"too many learner members in cluster"}}, // membership/errors.go
+	{planner.SignRemoved, false, []string{ // rafthttp/util.go, etcdserver/server.go
 		"the member has been permanently removed from the cluster",
 		"this member has been permanently removed from the cluster",
 	}},
-	{planner.SignForced, []string{ // etcdserver/bootstrap.go
+	{planner.SignForced, false, []string{ // etcdserver/bootstrap.go
 		"forcing restart member",
 		"forcing restart of member", // 3.4's capnslog
 	}},
 }
 
-// signTail is how much of a log is looked at, from its end.
-const signTail = 256 << 10
+const (
+	// signTail is how much of a log is looked at, from its end.
+	signTail = 256 << 10
+	// signAge is after how long a trouble that goes on is over where nothing more
+	// is said of it: the slowest, a clock's, is told of every 30 s.
+	signAge = 10 * time.Minute
+)
 
 // signs are what the end of a log tells of trouble since etcd was last started:
-// each kind once, with its last words, in the order of signKinds.
-func signs(path string) []planner.LogSign {
+// each kind once, with its last words, in the order of signKinds. now is the time;
+// of an etcd that has ended, with the zero time, its last words count as new.
+func signs(path string, now time.Time) []planner.LogSign {
 	b := tail(path, signTail)
 	if len(b) == signTail { // the first line is the end of one
 		_, b, _ = bytes.Cut(b, []byte("\n"))
 	}
-	return parseSigns(b)
+	return parseSigns(b, now)
 }
 
-func parseSigns(b []byte) []planner.LogSign {
-	last := make([]string, len(signKinds))
+func parseSigns(b []byte, now time.Time) []planner.LogSign {
+	last := make([]line, len(signKinds))
+	newest := ""
 	for raw := range bytes.SplitSeq(b, []byte("\n")) {
 		switch {
 		case bytes.Contains(raw, []byte(loggerName)) && parseLine(raw).begins():
@@ -65,17 +76,32 @@ func parseSigns(b []byte) []planner.LogSign {
 		case mayBeSign(raw):
 			l := parseLine(raw)
 			if i := signOf(l); i >= 0 {
-				last[i] = clip(l.words())
+				last[i], newest = l, l.TS
 			}
 		}
 	}
+	if t, ok := lineTime(newest); ok && now.IsZero() {
+		now = t
+	}
 	var out []planner.LogSign
-	for i, text := range last {
-		if text != "" {
-			out = append(out, planner.LogSign{Kind: signKinds[i].kind, Text: text})
+	for i, l := range last {
+		if t, ok := lineTime(l.TS); l.Msg == "" || ok && signKinds[i].goesOn && now.Sub(t) > signAge {
+			continue
 		}
+		out = append(out, planner.LogSign{Kind: signKinds[i].kind, Text: clip(l.words())})
 	}
 	return out
+}
+
+// lineTime is a line's time as etcd writes it (client/pkg/logutil); false where it
+// can't be told.
+func lineTime(ts string) (time.Time, bool) {
+	for _, layout := range []string{"2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999"} {
+		if t, err := time.ParseInLocation(layout, ts, time.Local); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // mayBeSign is a fast look at a line: most have nothing to say.
@@ -132,7 +158,9 @@ func parseLine(raw []byte) line {
 	}
 	text := strings.TrimRight(string(raw), "\r")
 	if begin := capnslog.FindString(text); begin != "" {
-		return line{Msg: text[len(begin):]}
+		ts, _, _ := strings.Cut(begin, " ") // the date
+		clock, _, _ := strings.Cut(begin[len(ts)+1:], " ")
+		return line{TS: ts + " " + clock, Msg: text[len(begin):]}
 	}
 	return parseConsole(text)
 }
@@ -154,5 +182,5 @@ func parseConsole(text string) line {
 	if end := col[len(col)-1]; len(col) > 4 && strings.HasPrefix(end, "{") && json.Unmarshal([]byte(end), &fields) == nil {
 		col = col[:len(col)-1]
 	}
-	return line{Level: col[1], Msg: col[len(col)-1], Error: fields.Error}
+	return line{TS: col[0], Level: col[1], Msg: col[len(col)-1], Error: fields.Error}
 }

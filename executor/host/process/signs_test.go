@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -73,7 +74,7 @@ func TestSignsOfEveryVersion(t *testing.T) {
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff(want, signs(path)); diff != "" {
+		if diff := cmp.Diff(want, signs(path, time.Time{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", file, diff)
 		}
 	}
@@ -89,7 +90,7 @@ func TestEverySignHasALine(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, f := range files {
-		for _, s := range signs(f) {
+		for _, s := range signs(f, time.Time{}) {
 			seen[s.Kind] = true
 		}
 	}
@@ -128,7 +129,7 @@ func TestSigns(t *testing.T) {
 		"message of a field":  {start + "2026-11-21T11:36:00.435107Z\tinfo\tx.go:1\tall well\t{\"msg\": \"forcing restart member\", \"error\": \"none\"}", ""},
 	} {
 		var got []string
-		for _, s := range parseSigns([]byte(tt.log)) {
+		for _, s := range parseSigns([]byte(tt.log), time.Now()) {
 			got = append(got, s.Kind+": "+s.Text)
 		}
 		if strings.Join(got, "; ") != tt.want {
@@ -145,17 +146,43 @@ func TestSignsOfALongLog(t *testing.T) {
 	full := `{"level":"fatal","msg":"failed to save","error":"no space left on device"}` + "\n"
 	filler := strings.Repeat(`{"level":"info","msg":"nothing"}`+"\n", 3*signTail/32)
 	must(t, os.WriteFile(path, []byte(forced+filler+full), 0o600))
-	if s := signs(path); len(s) != 1 || s[0].Kind != planner.SignDiskFull {
+	if s := signs(path, time.Now()); len(s) != 1 || s[0].Kind != planner.SignDiskFull {
 		t.Errorf("%+v", s)
 	}
 	// The cut goes through a line whose rest looks like one of the console format.
 	cut := "x\twarn\ta.go:1\tslow fdatasync\n"
 	must(t, os.WriteFile(path, []byte(strings.Repeat("y", 100)+cut+strings.Repeat("z", signTail-len(cut))), 0o600))
-	if s := signs(path); len(s) != 0 {
+	if s := signs(path, time.Now()); len(s) != 0 {
 		t.Errorf("%+v", s)
 	}
-	if s := signs(path + ".none"); s != nil {
+	if s := signs(path+".none", time.Now()); s != nil {
 		t.Errorf("%+v", s)
+	}
+}
+
+// What goes on is told of again and again; what was said an hour ago is over. An
+// end is for good, and of an etcd that has ended the last words count.
+func TestSignsGrowOld(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 21, 11, 0, 0, 0, time.Local)
+	const zone = "2006-01-02T15:04:05.000000Z0700"
+	for name, log := range map[string]string{
+		"json": fmt.Sprintf(`{"level":"warn","ts":%q,"msg":"prober found high clock drift"}
+{"level":"info","ts":%q,"msg":"forcing restart member"}`, at.Format(zone), at.Add(-time.Hour).Format(zone)),
+		"json in UTC": fmt.Sprintf(`{"level":"warn","ts":%q,"msg":"prober found high clock drift"}
+{"level":"info","ts":%q,"msg":"forcing restart member"}`, at.UTC().Format(zone), at.UTC().Format(zone)),
+		"console": at.Format(zone) + "\twarn\ta.go:1\tprober found high clock drift\n" + at.Format(zone) + "\tinfo\ta.go:1\tforcing restart member",
+		"capnslog": at.Format("2006-01-02 15:04:05.000000") + " W | rafthttp: the clock difference against peer a is too high [2s > 1s]\n" +
+			at.Format("2006-01-02 15:04:05.000000") + " I | etcdserver: forcing restart of member a in cluster b at commit index 7",
+	} {
+		for after, want := range map[time.Duration]int{-time.Hour: 2, 0: 2, signAge - time.Second: 2, signAge + time.Second: 1, 24 * time.Hour: 1} {
+			if s := parseSigns([]byte(log), at.Add(after)); len(s) != want || s[want-1].Kind != planner.SignForced {
+				t.Errorf("%s after %v: %+v", name, after, s)
+			}
+		}
+		if s := parseSigns([]byte(log), time.Time{}); len(s) != 2 {
+			t.Errorf("%s, ended: %+v", name, s)
+		}
 	}
 }
 
@@ -166,6 +193,6 @@ func BenchmarkSigns(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		signs(path)
+		signs(path, time.Now())
 	}
 }
