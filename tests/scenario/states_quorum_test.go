@@ -13,7 +13,8 @@ import (
 )
 
 var quorumStates = []stateCase{
-	{"members go one by one", []int{1, 2, 3, 4, 5, 6}, oneByOne},
+	{"members go one by one", []int{1, 2, 3, 4, 5}, oneByOne},
+	{"all data is gone", []int{6}, allLost},
 	{"a second voter that never starts", []int{7}, secondUnstarted},
 	{"one of two dies", []int{9}, oneOfTwoDies},
 	{"a peer URL is changed in the list alone", []int{11}, stalePeerURL},
@@ -32,14 +33,21 @@ func oneByOne(x *sight) {
 	remove(x.T, m2.DataDir)
 	x.shows(c, planner.StateQuorumLostRunning, "m1")
 	hs[:1].Kill9()
+	remove(x.T, hs[0].Log())
 	hs[0].Start()
-	x.logged(hs[0].Log(), "starting an etcd server", "restarting local member")
+	x.logged(hs[0].Log(), "is starting a new election")
 	x.shows(c, planner.StateQuorumLostRestarted, "m1")
 	hs[:1].Kill9()
 	x.shows(c, planner.StateQuorumLost, "m1")
-	remove(x.T, c.Members[0].DataDir)
-	p := x.e.Plan(c.Path())
-	x.Logf("%+v %s", p.States, p.Route)
+}
+
+func allLost(x *sight) {
+	c, _ := bootstrapped(x.T, x.e, 1)
+	c.Stop()
+	c.DropData(c.Members...)
+	if p := x.shows(c, planner.StateAllLost, "m1"); p.Code() != "data-missing" {
+		x.Errorf("refusal %q", p.Code())
+	}
 }
 
 func secondUnstarted(x *sight) {

@@ -8,6 +8,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	utl "go.etcd.io/etcd/etcdutl/v3/snapshot"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 
 	"github.com/requorum/requorum/planner"
@@ -15,7 +18,8 @@ import (
 )
 
 var storageStates = []stateCase{
-	{"a member's disk is harmed", []int{36, 37, 38, 40, 41, 43, 44, 45}, harmedDisks},
+	{"a member's disk is harmed", []int{36, 37, 38, 40, 41, 43, 44}, harmedDisks},
+	{"an older etcd's directory", []int{45}, olderDirectory},
 	{"a second process on a directory", []int{46}, heldTwice},
 	{"a snapshot that can't be used", []int{48}, badSnapshot},
 	{"no space, and a snapshot of then", []int{49, 50}, noSpace},
@@ -31,15 +35,15 @@ type harm struct {
 
 var harms = []harm{
 	{"the WAL is gone", func(x *sight, dir, _ string) { remove(x.T, filepath.Join(dir, "member/wal")) },
-		planner.StateWALLost, "wal"},
+		planner.StateWALLost, "has already been bootstrapped"},
 	{"the WAL is another's", func(x *sight, dir, older string) {
 		remove(x.T, filepath.Join(dir, "member/wal"))
 		copyDir(x.T, filepath.Join(older, "member/wal"), filepath.Join(dir, "member/wal"))
-	}, planner.StateWALLost, ""},
+	}, planner.StateWALLost, "[lastIndex("},
 	{"the db is gone", func(x *sight, dir, _ string) { remove(x.T, filepath.Join(dir, "member/snap/db")) },
 		planner.StateDBLost, "failed to find database snapshot file"},
 	{"snap is gone", func(x *sight, dir, _ string) { remove(x.T, filepath.Join(dir, "member/snap")) },
-		planner.StateSnapDirLost, ""},
+		planner.StateSnapDirLost, "failed to find database snapshot file"},
 	{"pages of the db", func(x *sight, dir, _ string) {
 		path := filepath.Join(dir, "member/snap/db")
 		b := read(x.T, path)
@@ -54,9 +58,7 @@ var harms = []harm{
 		write(x.T, filepath.Join(dir, "member/snap/db"), read(x.T, filepath.Join(older, "member/snap/db")))
 	}, planner.StateDBOlderThanLog, "failed to find database snapshot file"},
 	{"a newer etcd's", func(x *sight, dir, _ string) { setVersion(x, dir, "3.8.0") },
-		planner.StateDirNewerThanBinary, "not supported"},
-	{"an older etcd's", func(x *sight, dir, _ string) { setVersion(x, dir, "") },
-		planner.StateDirOlderThanBinary, ""},
+		planner.StateDirNewerThanBinary, `version \"3.8.0\" is not supported`},
 }
 
 // setVersion writes what an etcd of another minor has in its db: 3.5 had no storage
@@ -97,35 +99,64 @@ func harmedDisks(x *sight) {
 		copyDir(x.T, good, m.DataDir)
 		h.do(x, m.DataDir, older)
 		x.Logf("%s:", h.name)
-		x.shows(c, h.state, "m3")
-		log := hs[2].Log()
-		remove(x.T, log)
+		if h.state == planner.StateDirNewerThanBinary {
+			x.shows(c, h.state, "m3", "minority-down@m3")
+		} else {
+			x.shows(c, h.state, "m3")
+		}
+		remove(x.T, hs[2].Log())
 		hs[2].Start()
 		hs[2].AwaitEnd()
-		for _, l := range strings.Split(string(read(x.T, log)), "\n") {
-			if strings.Contains(l, "panic") || strings.Contains(l, "fatal") || strings.Contains(l, `"error"`) {
-				x.Logf("etcd: %.400s", l)
-			}
-		}
+		x.logged(hs[2].Log(), h.words)
 	}
+}
+
+// olderDirectory makes a directory of 3.5: its db names no version, and its log has
+// requests of the API that 3.7 knows no more. It is those that 3.7 dies of; a 3.5
+// that has compacted them away it takes.
+func olderDirectory(x *sight) {
+	c := x.e.Cluster(1).Write()
+	m := c.Members[0]
+	h := x.e.Hand(m, nil)
+	h.Serve()
+	h.Term()
+	setVersion(x, m.DataDir, "")
+	// {id: 1, method: "PUT", path: "/0/version", val: "3.5.0"}, an etcdserverpb.Request.
+	v2 := append([]byte("\x08\x01\x12\x03PUT\x1a\x0a/0/version\x22\x05"), "3.5.0"...)
+	w, err := wal.Open(zap.NewNop(), filepath.Join(m.DataDir, "member/wal"), &walpb.Snapshot{})
+	if err != nil {
+		x.Fatal(err)
+	}
+	_, state, entries, err := w.ReadAll()
+	if err == nil {
+		next := entries[len(entries)-1].GetIndex() + 1
+		state.Commit = new(next)
+		err = w.Save(state, []*raftpb.Entry{{Term: state.Term, Index: new(next), Data: v2}})
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		x.Fatal(err)
+	}
+	p := x.shows(c, planner.StateDirOlderThanBinary, "m1", "minority-down@m1")
+	if p.Refusal == nil {
+		x.Errorf("not refused: route %s", p.Route)
+	}
+	remove(x.T, h.Log())
+	h.Start()
+	h.AwaitEnd()
+	x.logged(h.Log(), "unmarshal should never fail")
 }
 
 func heldTwice(x *sight) {
 	c, _ := bootstrapped(x.T, x.e, 3)
 	m := c.Members[2]
-	x.e.Run("stop", "--auto-approve", "--member", m.Name, c.Path()).Want(x, 0)
 	ports := x.e.Ports(2)
 	h := x.e.Hand(harness.Member{Name: m.Name, DataDir: m.DataDir, Client: ports.URL(0), Peer: ports.URL(1)}, nil)
 	h.Start()
-	x.logged(h.Log(), "serving", "ready to serve")
-	x.shows(c, planner.StateDirHeldTwice, "m3")
-
-	// What etcd itself says to the second one.
-	ports = x.e.Ports(2)
-	second := x.e.Hand(harness.Member{Name: "second", DataDir: m.DataDir, Client: ports.URL(0), Peer: ports.URL(1)}, nil)
-	second.Start()
-	x.logged(second.Log(), "flocked")
-	harness.Hands{second, h}.Kill9()
+	x.logged(h.Log(), "flocked by another process")
+	if p := x.shows(c, planner.StateDirHeldTwice, "m3"); p.Route != "in-sync" {
+		x.Errorf("route %s, refusal %q", p.Route, p.Code())
+	}
+	harness.Hands{h}.Kill9()
 }
 
 func badSnapshot(x *sight) {

@@ -70,6 +70,9 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 	if pid := f.Data.Value.HeldBy; f.Data.Known() && f.Service.Known() && pid > 0 && pid != f.Service.Value.PID {
 		f.Service.Value.Foreign = process.Foreign(pid)
 	}
+	if pid := f.Data.Value.HeldBy; f.Data.Known() && pid > 0 {
+		f.Data.Value.Waiting = process.Waiting(l.DataDir, l.WALDir, pid)
+	}
 	return f
 }
 
