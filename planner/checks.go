@@ -263,7 +263,7 @@ func (b *builder) checkDisagreement() *Refusal {
 		case m.cond == condRunning && e.Reach == ReachTLSFailed:
 			return refusal(CodeTLSFailed, m.spec.Pos, "TLS with "+m.spec.Name+" fails", e.URL+": "+e.Detail+".",
 				"Correct the scheme of client_urls, or the certificates.")
-		case m.cond == condRunning && e.Reach == ReachAuth && !b.quorum.Has():
+		case m.cond == condRunning && e.Reach == ReachAuth && b.lacksQuorum():
 			return refusal(CodeAuthLockedOut, m.spec.Pos, "nobody can log in while there is no quorum", e.URL+": "+e.Detail+". A password is checked by a read that a quorum has to agree to.",
 				"Start the members that are down by hand, as they were: with a quorum the password counts again.",
 				"Where clients have certificates, etcdctl with one for the user root (its CN) saves a snapshot without a quorum.",

@@ -172,15 +172,17 @@ func (b *builder) findNoQuorum(f *finder) {
 		f.add(StateOneOfTwoDead, "", "of two voters %s is left: %s", m.spec.Name, m.seenText())
 	case count(up, condServing) > 0:
 		for _, m := range with(up, condServing) {
-			f.add(StateQuorumLostRunning, m.spec.Name, "serves without a leader; %d of %d voters run", alive, voters)
+			f.add(StateQuorumLostRunning, m.spec.Name, "serves without a leader; %d of %d voters are seen to run", alive, voters)
 		}
 	case len(up) > 0 && !b.starting():
 		for _, m := range up {
-			f.add(StateQuorumLostRestarted, m.spec.Name, "%s: %s; %d of %d voters run", orWord(m.seen.Client.URL, "its client port"), m.seen.Client.Reach, alive, voters)
+			f.add(StateQuorumLostRestarted, m.spec.Name, "%s: %s; %d of %d voters are seen to run", orWord(m.seen.Client.URL, "its client port"), m.seen.Client.Reach, alive, voters)
 		}
+	case len(left)+count(b.members, condUnknown) >= majority(voters):
+		return // a disk that can't be read may be whole
 	case len(up) == 0 && !b.canStart() && b.cantMeet() == "" && b.wentBack() == "":
 		for _, m := range left {
-			f.add(StateQuorumLost, m.spec.Name, "%d of %d voters' disks are left, this is one: %s", len(left), voters, m.logText(m.survivor()))
+			f.add(StateQuorumLost, m.spec.Name, "%d of %d voters' disks are here and whole, this is one: %s", len(left), voters, m.logText(m.survivor()))
 		}
 	}
 }

@@ -105,7 +105,7 @@ func (b *builder) findLogical(f *finder) {
 	for _, m := range b.members {
 		e := m.seen.Client
 		switch {
-		case e.Reach == ReachAuth && !b.quorum.Has():
+		case e.Reach == ReachAuth && b.lacksQuorum():
 			f.add(StateAuthLockedOut, m.spec.Name, "%s wants a user and password, and without a quorum it can check none", e.URL)
 		case m.cond == condServing && e.Downgrade != "":
 			f.add(StateDowngradeStuck, "", "a downgrade to %s is on (%s)", e.Downgrade, m.spec.Name)
@@ -114,6 +114,28 @@ func (b *builder) findLogical(f *finder) {
 			f.add(StateOverloaded, m.spec.Name, "%s", text)
 		}
 	}
+}
+
+// lacksQuorum reports whether fewer voters than a majority can be running. That none
+// could be asked proves nothing: a cluster that wants a password looks the same, whole.
+func (b *builder) lacksQuorum() bool {
+	if b.quorum.Has() || b.list == nil {
+		return false
+	}
+	may := 0
+	for _, l := range b.list {
+		if l.Learner {
+			continue
+		}
+		m := b.ofFile(l)
+		switch o := b.other(l.ID); {
+		case m != nil && (m.cond == condRunning || m.cond == condServing || m.cond == condUnknown):
+			may++
+		case m == nil && (o == nil || o.Client.Reach != ReachRefused || o.Peer.Reach != ReachRefused):
+			may++
+		}
+	}
+	return may < majority(b.listedVoters())
 }
 
 // minors are the lowest and the highest minor version that members run; both 0

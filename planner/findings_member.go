@@ -309,8 +309,8 @@ func (b *builder) findZombie(f *finder, l ListedMember, m *member, name string) 
 		f.add(StateZombieMember, name, "%s lists member %s as removed, and the cluster lists it as a member", id, l.ID)
 		return
 	}
-	if b.quorum.Has() && m == nil && hasRun(l) {
-		f.add(StateMinorityLost, name, "listed, not in the file, and it does not answer")
+	if o := b.other(l.ID); b.quorum.Has() && m == nil && o != nil && hasRun(l) && o.Client.Reach != "" && o.Client.Reach != ReachUnasked {
+		f.add(StateMinorityDown, name, "listed, not in the file, and it does not answer (%s); its data can't be looked at", o.Client.Reach)
 	}
 }
 

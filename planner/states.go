@@ -92,9 +92,9 @@ const (
 // States lists them by number.
 func States() []State {
 	return []State{
-		{1, StateMinorityDown, "some are down, fewer than half, with their data", []int{39}},
-		{2, StateMinorityLost, "the data of fewer than half is gone", []int{23, 35}},
-		{3, StateQuorumLostRunning, "most are lost, a survivor still runs", nil},
+		{1, StateMinorityDown, "some are down, fewer than half, with their data", []int{35, 39}},
+		{2, StateMinorityLost, "the data of fewer than half is gone", []int{23}},
+		{3, StateQuorumLostRunning, "most are lost, a survivor still runs", []int{12}},
 		{4, StateQuorumLostRestarted, "most are lost, and the survivor was restarted", nil},
 		{5, StateQuorumLost, "most are lost, a survivor's disk is left", nil},
 		{6, StateAllLost, "all data is lost", nil},
@@ -103,7 +103,7 @@ func States() []State {
 		{9, StateOneOfTwoDead, "one of two is dead", nil},
 		{10, StateAllAddressesChanged, "all peer addresses are others", nil},
 		{11, StatePeerURLStale, "the list has a stale peer URL for one", nil},
-		{12, StateMemberIsolated, "one is cut off from the others", nil},
+		{12, StateMemberIsolated, "one is cut off from the others", []int{3}},
 		{13, StateSplitBrain, "two halves of one ID, after force-new-cluster", nil},
 		{14, StateLeaderFlapping, "the leader changes again and again", nil},
 		{15, StateClockSkew, "the members' clocks differ", nil},
@@ -126,7 +126,7 @@ func States() []State {
 		{32, StateLearnerSlotTaken, "the learner's place is taken", nil},
 		{33, StatePromotedByUpdate, "a learner was made a voter by an update of its URLs", nil},
 		{34, StateLearnerBlocksUpgrade, "etcd 3.6 refuses to start beside so many learners", nil},
-		{35, StateZombieMember, "a member that was removed is listed again", []int{2}},
+		{35, StateZombieMember, "a member that was removed is listed again", []int{1}},
 		{36, StateWALLost, "the WAL is gone, or another's", nil},
 		{37, StateDBLost, "the database is gone", []int{38}},
 		{38, StateSnapDirLost, "the snap folder is gone", []int{37}},

@@ -67,6 +67,9 @@ func states() []state {
 		{14, "nothing to change", seen(3, all, func(in *Input) {
 			metrics(in, "m1", Metrics{UpSeconds: 300, LeaderChanges: 12})
 		}), RouteInSync, "", "", "leader-flapping"},
+		{14, "nothing to change but settings", seen(3, withM3(forced), func(in *Input) {
+			metrics(in, "m1", Metrics{UpSeconds: 300, LeaderChanges: 12})
+		}), RouteReconfigure, "stop start verify", "", "leader-flapping, force-new-left-on m3"},
 		{15, "clock skew", seen(3, all, signOf("m2", SignClockDrift, "prober found high clock drift")), RouteInSync, "", "", "clock-skew m2"},
 		{16, "peer TLS", seen(3, all, func(in *Input) {
 			signOf("m3", SignPeerTLS, "rejected connection on peer endpoint")(in)
@@ -93,6 +96,17 @@ func states() []state {
 				l.Sums = append([]uint32{7}, l.Sums[1:]...)
 				d.Log = &l
 			})
+		}), RouteReconfigure, replaceDiffering, "", "old-member-same-id m3"},
+		{19, "and it has more", seen(3, all, func(in *Input) {
+			unequal(in)
+			data(in, "m3", func(d *DataDir) {
+				l := *d.Log
+				l.Sums = append([]uint32{7}, l.Sums[1:]...)
+				d.Log = &l
+			})
+			for i, rev := range []int64{29, 29, 51} {
+				edit(in, in.Cluster.Members[i].Name, func(o *MemberObservation) { o.Client.Applied, o.Client.Revision = 1200, rev })
+			}
 		}), RouteReconfigure, replaceDiffering, "", "old-member-same-id m3"},
 		{20, "partly restored", seen(3, all, func(in *Input) {
 			in.Observation.KV = Known(KVComparison{Revision: 24, Hashes: map[string]uint32{"m1": 1, "m2": 2, "m3": 2}})
@@ -169,7 +183,14 @@ func states() []state {
 			relist(in, func(l []ListedMember) []ListedMember {
 				return append(l, ListedMember{ID: "e1", Name: "x1", PeerURLs: []string{"http://127.0.0.9:1"}, Learner: true}, ListedMember{ID: "e2", Name: "x2", PeerURLs: []string{"http://127.0.0.9:2"}, Learner: true})
 			})
-		}), "", "", CodeLearnerBlocks, "minority-down m3, minority-lost x1, minority-lost x2, learner-blocks-upgrade m3"},
+		}), "", "", CodeLearnerBlocks, "minority-down m3, learner-blocks-upgrade m3"},
+		{34, "as many as the file allows", seen(3, withM3(down), func(in *Input) {
+			edit(in, "m3", lastWords("too many learner members in cluster"))
+			in.Cluster.Etcd.Config = map[string]string{"max-learners": "1"}
+			relist(in, func(l []ListedMember) []ListedMember {
+				return append(l, ListedMember{ID: "e1", PeerURLs: []string{"http://127.0.0.9:1"}, Learner: true})
+			})
+		}), RouteStart, "start", "", "minority-down m3, learner-unstarted e1, learner-blocks-upgrade m3"},
 		{35, "zombie", seen(4, []kind{serving, serving, serving, missing}, func(in *Input) {
 			id := MemberID(in.Cluster.Members[3].PeerURLs, oldToken)
 			elsewhere(in, 3, silent)
@@ -209,6 +230,11 @@ func states() []state {
 		{47, "the others are a quorum", seen(3, []kind{down, down, down}, func(in *Input) {
 			edit(in, "m3", lastWords("write /data/m3/member/wal/0.tmp: no space left on device"))
 		}), RouteStart, "start verify", "", "disk-full m3"},
+		{47, "the others are no quorum", seen(3, []kind{down, down, down}, func(in *Input) {
+			for _, n := range []string{"m2", "m3"} {
+				edit(in, n, lastWords("write /data/m3/member/wal/0.tmp: no space left on device"))
+			}
+		}), "", "", CodeDiskFull, "disk-full m2, disk-full m3"},
 		{47, "it dies again and again", seen(3, []kind{stuck, stuck, stuck}, func(in *Input) {
 			edit(in, "m3", func(o *MemberObservation) {
 				o.Service = Known(Service{State: ServiceBackoff, Restarts: 9, LastError: "no space left on device"})

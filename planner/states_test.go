@@ -204,7 +204,7 @@ func TestNothingIsFoundInHealth(t *testing.T) {
 	} {
 		in := input(members(len(ks)), ks...)
 		for _, m := range in.Cluster.Members {
-			metrics(&in, m.Name, Metrics{UpSeconds: 86400, LeaderChanges: 2, FsyncSeconds: 0.004, FailedTotal: 3})
+			metrics(&in, m.Name, Metrics{UpSeconds: 86400, LeaderChanges: 9, FsyncSeconds: 0.004, FailedTotal: 3})
 		}
 		in.Observation.KV = Known(KVComparison{Revision: 1204, Equal: true})
 		p := New(in)
@@ -214,6 +214,55 @@ func TestNothingIsFoundInHealth(t *testing.T) {
 		if only := NewStop(in, nil); len(only.States) > 0 {
 			t.Errorf("%v, to be stopped: found %s", ks, found(only))
 		}
+	}
+}
+
+// A member whose disk is full is not started with the others.
+func TestDiskFullIsLeftAlone(t *testing.T) {
+	in := input(threeMembers(), down, down, down)
+	edit(&in, "m3", lastWords("no space left on device"))
+	p := New(in)
+	a, _ := actionOf[Start](p)
+	v, _ := actionOf[Verify](p)
+	if !slices.Equal(a.Targets(), []string{"m1", "m2"}) || !slices.Equal(v.Members, a.Targets()) || p.Steps[0].After.Healthy != 2 {
+		t.Errorf("starts %v, verifies %v, %+v", a.Targets(), v.Members, p.Steps[0].After)
+	}
+}
+
+// Without a quorum it is not known whose alarms those are.
+func TestAlarmWithoutQuorum(t *testing.T) {
+	in := input(threeMembers(), serving, missing, missing)
+	edit(&in, "m1", func(o *MemberObservation) { o.Client.Alarms = []string{"NOSPACE on deadbeef"} })
+	if got := found(New(in)); got != "quorum-lost-running m1" {
+		t.Errorf("found %s", got)
+	}
+}
+
+// Where nobody could log in, and a majority runs, nothing shows that the quorum is
+// gone.
+func TestAuthIsNoLostQuorum(t *testing.T) {
+	in := input(threeMembers(), stuck, stuck, missing)
+	for _, n := range []string{"m1", "m2"} {
+		edit(&in, n, func(o *MemberObservation) { o.Client.Reach = ReachAuth })
+	}
+	if p := New(in); refusedWith(p) != CodeAuthRequired || found(p) != "minority-lost m3" {
+		t.Errorf("%+v, found %s", p.Refusal, found(p))
+	}
+}
+
+// Who can't be looked at may be alive, and have its data.
+func TestUnseenIsNotLost(t *testing.T) {
+	in := input(members(4), serving, serving, serving, down)
+	elsewhere(&in, 3, silent)
+	if got := found(New(in)); got != "minority-down m4" {
+		t.Errorf("found %s", got)
+	}
+	in.Observation.Others[0].Client.Reach = ReachUnasked
+	if got := found(New(in)); got != "" {
+		t.Errorf("not asked, and found %s", got)
+	}
+	if got := found(New(input(members(5), down, down, unread, missing, missing))); got != "" {
+		t.Errorf("a disk can't be read, and found %s", got)
 	}
 }
 
