@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,7 @@ import (
 )
 
 var storageStates = []stateCase{
-	{"a member's disk is harmed", []int{36, 37, 38, 40, 41, 43, 44}, harmedDisks},
+	{"a member's disk is harmed", []int{36, 37, 38, 40, 39, 41, 43, 44}, harmedDisks},
 	{"an older etcd's directory", []int{45}, olderDirectory},
 	{"a second process on a directory", []int{46}, heldTwice},
 	{"a snapshot that can't be used", []int{48}, badSnapshot},
@@ -30,7 +31,7 @@ type harm struct {
 	name  string
 	do    func(x *sight, dir, older string)
 	state planner.StateCode
-	words string // etcd's, when it is started on it
+	words string // etcd's last ones when it is started on it; none where it takes it
 }
 
 var harms = []harm{
@@ -54,11 +55,34 @@ var harms = []harm{
 	}, planner.StateDBCorrupt, "invalid database"},
 	{"a record of the WAL", func(x *sight, dir, _ string) { harmLog(x.T, dir) },
 		planner.StateWALCRC, "walpb: crc mismatch"},
+	{"a sector of the WAL", func(x *sight, dir, _ string) { tearLog(x, dir) },
+		planner.StateWALLost, "[lastIndex("}, // etcd takes it for the end of its log
+	{"old .snap files", func(x *sight, dir, _ string) {
+		snaps, _ := filepath.Glob(filepath.Join(dir, "member/snap/*.snap"))
+		if len(snaps) == 0 {
+			x.Fatal("no .snap files")
+		}
+		remove(x.T, snaps...)
+	}, planner.StateSnapFilesLost, ""},
 	{"an older db", func(x *sight, dir, older string) {
 		write(x.T, filepath.Join(dir, "member/snap/db"), read(x.T, filepath.Join(older, "member/snap/db")))
 	}, planner.StateDBOlderThanLog, "failed to find database snapshot file"},
 	{"a newer etcd's", func(x *sight, dir, _ string) { setVersion(x, dir, "3.8.0") },
 		planner.StateDirNewerThanBinary, `version \"3.8.0\" is not supported`},
+}
+
+// tearLog makes zeroes of a sector in the middle of what the log has, as a write that
+// never reached the disk does.
+func tearLog(x *sight, dir string) {
+	x.Helper()
+	logs, _ := filepath.Glob(filepath.Join(dir, "member/wal/*.wal"))
+	if len(logs) == 0 {
+		x.Fatal("no log")
+	}
+	b := read(x.T, logs[0])
+	at := len(bytes.TrimRight(b, "\x00")) / 2 / 512 * 512
+	clear(b[at : at+512])
+	write(x.T, logs[0], b)
 }
 
 // setVersion writes what an etcd of another minor has in its db: 3.5 had no storage
@@ -105,6 +129,11 @@ func harmedDisks(x *sight) {
 			x.shows(c, h.state, "m3")
 		}
 		remove(x.T, hs[2].Log())
+		if h.words == "" {
+			hs[2].Serve()
+			hs[2].Term()
+			continue
+		}
 		hs[2].Start()
 		hs[2].AwaitEnd()
 		x.logged(hs[2].Log(), h.words)
