@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/requorum/requorum/planner"
@@ -175,7 +174,7 @@ func TestDowngradeIsSeen(t *testing.T) {
 	}
 	// Refused until the leader has decided on a cluster version.
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		_, err := c.Downgrade(bounded(t), clientv3.DowngradeAction(pb.DowngradeRequest_ENABLE), "3.6.0")
+		_, err := c.Downgrade(bounded(t), clientv3.DowngradeEnable, "3.6.0")
 		if err == nil {
 			break
 		}
@@ -186,7 +185,7 @@ func TestDowngradeIsSeen(t *testing.T) {
 	if got := seen(); got != "3.6.0" {
 		t.Errorf("enabled: %q", got)
 	}
-	if _, err := c.Downgrade(bounded(t), clientv3.DowngradeAction(pb.DowngradeRequest_CANCEL), ""); err != nil {
+	if _, err := c.Downgrade(bounded(t), clientv3.DowngradeCancel, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := seen(); got != "" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/tests/harness"
@@ -20,6 +21,8 @@ var quorumStates = []stateCase{
 	{"a peer URL is changed in the list alone", []int{11}, stalePeerURL},
 	{"two halves after force-new-cluster", []int{13}, twoHalves},
 	{"a value changes in one db", []int{51, 52}, divergedDB},
+	{"a learner that never starts", []int{30}, learnerUnstarted},
+	{"a downgrade is begun", []int{54}, downgradeBegun},
 }
 
 func oneByOne(x *sight) {
@@ -121,4 +124,30 @@ func divergedDB(x *sight) {
 		}
 	}
 	x.shows(c, planner.StateCorruptAlarm, "m3")
+}
+
+func learnerUnstarted(x *sight) {
+	c := x.e.Cluster(2).Write()
+	h := x.e.Hand(c.Members[0], nil)
+	h.Serve()
+	addMember(x.T, h.Client, c.Members[1].Peer, true)
+	x.shows(c, planner.StateLearnerUnstarted, "m2")
+}
+
+func downgradeBegun(x *sight) {
+	c := x.e.Cluster(1).Write()
+	h := x.e.Hand(c.Members[0], nil)
+	h.Serve()
+	cli := harness.Client(x, h.Client)
+	// It is refused until the leader has decided on the cluster's version.
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_, err := cli.Downgrade(harness.Context(x), clientv3.DowngradeEnable, "3.6.0")
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			x.Fatal(err)
+		}
+	}
+	x.shows(c, planner.StateDowngradeStuck, "")
 }
