@@ -82,6 +82,7 @@ func removedStarts(x *sight) {
 	}
 	x.logged(etcdLog(m), "not started again") // the supervisor's words, after etcd's
 	x.logged(etcdLog(m), "the member has been permanently removed from the cluster")
+	harness.AwaitServing(x, c.Endpoints()[0]) // m3 may have led
 	if p := x.shows(c, planner.StateRemovedMemberExits, "m3"); p.Refusal != nil {
 		x.Errorf("refused: %s", p.Code())
 	}
