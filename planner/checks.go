@@ -323,17 +323,6 @@ func (b *builder) checkEqual() *Refusal {
 	return nil
 }
 
-// hashText is each member's hash.
-func (b *builder) hashText() string {
-	var out []string
-	for _, m := range b.members {
-		if h, ok := b.obs.KV.Value.Hashes[m.spec.Name]; ok {
-			out = append(out, fmt.Sprintf("%s %08x", m.spec.Name, h))
-		}
-	}
-	return strings.Join(out, ", ")
-}
-
 // checkSnapshot refuses a snapshot that is not proven, or does not fit.
 func (b *builder) checkSnapshot() *Refusal {
 	s, pos := b.obs.Snapshot, b.cluster.Snapshot.SourcePos

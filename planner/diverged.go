@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // groups are the members of the file by the hash of their data, the largest group
@@ -174,4 +175,15 @@ func (b *builder) tellDiffer(c *changes) {
 		b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what only the replaced members' copies hold; no upper bound is known. They are set aside whole, for a person to compare; what a majority of the voters holds is kept."}
 		b.need(ConsentDataLoss, "%s's data is not what the majority has; its directory is set aside, and what only it holds is served no more", s.name)
 	}
+}
+
+// hashText is each member's hash.
+func (b *builder) hashText() string {
+	var out []string
+	for _, m := range b.members {
+		if h, ok := b.obs.KV.Value.Hashes[m.spec.Name]; ok {
+			out = append(out, fmt.Sprintf("%s %08x", m.spec.Name, h))
+		}
+	}
+	return strings.Join(out, ", ")
 }

@@ -125,3 +125,28 @@ func TestDivergedAlarm(t *testing.T) {
 		t.Error("disarms where there is no alarm")
 	}
 }
+
+// m1 was stopped, and started by hand with --force-new-cluster; m2 and m3 run, and
+// elect a leader just then. m1's log has the later term, and its list of one must
+// not count for more than theirs.
+func TestForcedBesideAnElection(t *testing.T) {
+	for _, lead := range []string{"", "m2"} {
+		in := input(threeMembers(), down, serving, serving)
+		data(&in, "m1", func(d *DataDir) {
+			d.LastTerm, d.LastIndex, d.Commit, d.Members = 4, 1203, 1203, d.Members[:1]
+			d.Log = logTo(1203)
+			d.Log.Forced = 1201
+		})
+		for _, n := range []string{"m2", "m3"} {
+			edit(&in, n, func(o *MemberObservation) {
+				o.Client.LeaderID, o.Client.Linearizable = "", Unknown[bool]("deadline")
+				if lead != "" {
+					o.Client.LeaderID = in.Observation.Members[lead].Client.MemberID
+				}
+			})
+		}
+		if p := New(in); refusedWith(p) != CodeSplitCluster {
+			t.Errorf("leader %q: %+v, route %s: %s: %s", lead, p.Refusal, p.Route, p.Headline, stepKinds(p))
+		}
+	}
+}

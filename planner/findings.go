@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,7 +45,7 @@ func (f *finder) hasAny(s StateCode) bool {
 // sorted orders them by the states' numbers; within one, the members stay in the
 // file's order.
 func (f *finder) sorted() []Finding {
-	slices.SortStableFunc(f.list, func(x, y Finding) int { return cmp.Compare(stateNumbers[x.State], stateNumbers[y.State]) })
+	slices.SortStableFunc(f.list, func(x, y Finding) int { return stateNumbers[x.State] - stateNumbers[y.State] })
 	return f.list
 }
 

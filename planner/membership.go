@@ -73,6 +73,9 @@ func newer(a, b DataDir) bool {
 	return a.LastIndex > b.LastIndex
 }
 
+// Newer reports whether a's log goes further than b's, where both are of one history.
+func Newer(a, b DataDir) bool { return newer(a, b) }
+
 // entry is the member's entry in the membership, by its ID; nil where it has
 // none: the ID was removed, or there is no list.
 func (b *builder) entry(m *member) *ListedMember {
@@ -386,7 +389,7 @@ func differing(a, b []ListedMember) int {
 // where it might be of a history of its own that went on after it (S7): those who
 // know the same list are a majority of it, and might have acknowledged writes.
 func (b *builder) checkRemoved() *Refusal {
-	for _, m := range with(b.members, condRemoved) {
+	for _, m := range b.strays() {
 		list := m.list()
 		knows := !slices.ContainsFunc(list, func(l ListedMember) bool { return l.ID == m.id() }) // that it was removed
 		if list != nil && !knows && b.alone(list) {
@@ -403,6 +406,22 @@ func (b *builder) checkRemoved() *Refusal {
 		}
 	}
 	return nil
+}
+
+// strays are the members that the membership does not have: those with such a
+// directory and, where no quorum is seen, those that serve too. They may only be
+// electing a leader, beside a disk that somebody forced to go on alone.
+func (b *builder) strays() []*member {
+	out := with(b.members, condRemoved)
+	if b.list == nil || b.liveMembers() != nil {
+		return out
+	}
+	for _, m := range with(b.members, condServing) {
+		if b.entry(m) == nil {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // checkHistories refuses to start members beside others where their logs part: raft

@@ -14,6 +14,7 @@ func New(in Input) *Plan {
 	b := newBuilder(in)
 	p := b.decide()
 	p.Doubts = b.doubts()
+	b.noteBugs(p)
 	return p
 }
 
