@@ -53,7 +53,7 @@ var harms = []harm{
 		}
 		write(x.T, path, b)
 	}, planner.StateDBCorrupt, "invalid database"},
-	{"a record of the WAL", func(x *sight, dir, _ string) { harmLog(x.T, dir) },
+	{"a record of the WAL", func(x *sight, dir, _ string) { harmEntry(x, dir) },
 		planner.StateWALCRC, "walpb: crc mismatch"},
 	{"a sector of the WAL", func(x *sight, dir, _ string) { tearLog(x, dir) },
 		planner.StateWALLost, "[lastIndex("}, // etcd takes it for the end of its log
@@ -69,6 +69,22 @@ var harms = []harm{
 	}, planner.StateDBOlderThanLog, "failed to find database snapshot file"},
 	{"a newer etcd's", func(x *sight, dir, _ string) { setVersion(x, dir, "3.8.0") },
 		planner.StateDirNewerThanBinary, `version \"3.8.0\" is not supported`},
+}
+
+// harmEntry changes a letter of a key in the middle of the log: nowhere else would
+// etcd surely not take it for the log's end.
+func harmEntry(x *sight, dir string) {
+	x.Helper()
+	logs, _ := filepath.Glob(filepath.Join(dir, "member/wal/*.wal"))
+	if len(logs) == 0 {
+		x.Fatal("no log")
+	}
+	b := read(x.T, logs[0])
+	at := bytes.LastIndex(b[:len(bytes.TrimRight(b, "\x00"))/2], []byte("/registry/things/"))
+	if at < 0 {
+		x.Fatal("no such key")
+	}
+	write(x.T, logs[0], flip(b, at+1, 0x20))
 }
 
 // tearLog makes zeroes of a sector in the middle of what the log has, as a write that
