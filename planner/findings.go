@@ -37,6 +37,11 @@ func (f *finder) has(s StateCode, member string) bool {
 	return slices.ContainsFunc(f.list, func(x Finding) bool { return x.State == s && x.Member == member })
 }
 
+// hasAny reports whether the state was found of any member.
+func (f *finder) hasAny(s StateCode) bool {
+	return slices.ContainsFunc(f.list, func(x Finding) bool { return x.State == s })
+}
+
 // sorted orders them by the states' numbers; within one, the members stay in the
 // file's order.
 func (f *finder) sorted() []Finding {

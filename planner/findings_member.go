@@ -78,8 +78,9 @@ func (b *builder) findIdentity(f *finder) {
 	b.findHalves(f)
 	for _, m := range b.members {
 		name := m.spec.Name
-		if text := m.sign(SignIDMismatch); text != "" {
-			f.add(StateClusterIDMismatch, name, "%s", text)
+		// The log does not say whose ID is the wrong one: its own, or that of who asked.
+		if text := m.sign(SignIDMismatch); text != "" && !f.hasAny(StateClusterIDMismatch) {
+			f.add(StateClusterIDMismatch, "", "%s's log: %s", name, text)
 		}
 		switch words := m.lastWords(); {
 		case m.cond == condRemoved && (m.processRuns() || m.seen.Client.Reach == ReachServing):

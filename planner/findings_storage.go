@@ -102,6 +102,9 @@ func (m *member) heldTwice() string {
 			return words
 		}
 	}
+	if d := m.data(); len(d.Waiting) > 0 {
+		return fmt.Sprintf("process %d has %s open, and process %d waits for it", d.HeldBy, m.spec.DataDir, d.Waiting[0])
+	}
 	s := m.seen.Service
 	if m.cond != condRunning || !s.Known() || s.Value.State == ServiceRunning || m.data().HeldBy == 0 || s.Value.Foreign != nil && s.Value.State == ServiceNone {
 		return ""

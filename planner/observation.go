@@ -197,6 +197,9 @@ type DataDir struct {
 	// HeldBy is the pid that has the directory's files locked, 0 for none, -1
 	// for one that can't be named.
 	HeldBy int `json:"held_by,omitempty"`
+	// Waiting are the pids of further etcds on the directory, which wait until
+	// HeldBy lets go of it.
+	Waiting []int `json:"waiting,omitempty"`
 	// EverRan is whether requorum ever started etcd on this path since the
 	// provenance was written.
 	EverRan    bool        `json:"ever_ran,omitempty"`

@@ -76,22 +76,20 @@ func fileHeldBy(name string, table []lockEntry) (int, error) {
 		if lk.Pid > 0 {
 			return int(lk.Pid), nil
 		}
-		return nameHolder(id), nil
+		return nameHolder(id, 0), nil
 	}
 	for _, e := range table {
 		if e.ino != id.ino {
 			continue
 		}
 		// Stacked file systems show another device here than stat does: then
-		// only an open file is proof.
-		holder := nameHolder(id)
-		if sameDevice(e, id) && holder < 0 {
-			if e.pid > 0 {
-				return e.pid, nil
-			}
-			return -1, nil
+		// only an open file is proof. Another process may have it open too, and wait
+		// for the lock.
+		same := sameDevice(e, id)
+		if same && e.pid > 0 {
+			return e.pid, nil
 		}
-		if holder > 0 {
+		if holder := nameHolder(id, e.pid); holder > 0 || same {
 			return holder, nil
 		}
 	}
@@ -145,9 +143,12 @@ func parseLock(f []string) (lockEntry, bool) {
 }
 
 // nameHolder finds a process that has the file open for writing, -1 for none
-// that can be seen.
-func nameHolder(id inode) int {
+// that can be seen. Where several have, first is asked first.
+func nameHolder(id inode, first int) int {
 	dirs, _ := filepath.Glob("/proc/[0-9]*/fd")
+	if first > 0 {
+		dirs = append([]string{fmt.Sprintf("/proc/%d/fd", first)}, dirs...)
+	}
 	for _, dir := range dirs {
 		fds, err := os.ReadDir(dir)
 		if err != nil {

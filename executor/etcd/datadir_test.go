@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -451,5 +452,31 @@ func TestReadDataDirMembership(t *testing.T) {
 	})
 	if len(d.Members) != 2 || i < 0 || !d.Members[i].Learner || d.Members[i].Name != "" || d.UncommittedMembership {
 		t.Errorf("%+v", d)
+	}
+}
+
+// Whoever has the lock holds the file, not whoever has it open: a second etcd on a
+// directory opens the db, and then waits.
+func TestHeldByWhoHasTheLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	locker := exec.Command("flock", "--no-fork", path, "sleep", "60")
+	if err := locker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = locker.Process.Kill(); _ = locker.Wait() }()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		pid, err := etcd.HeldBy(path)
+		if err == nil && pid == locker.Process.Pid {
+			return
+		}
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("held by %d (%v), want %d; this is %d", pid, err, locker.Process.Pid, os.Getpid())
+		}
 	}
 }

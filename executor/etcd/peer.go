@@ -94,28 +94,7 @@ func askPeer(ctx context.Context, url string, a Access) (planner.PeerEndpoint, e
 	if err != nil {
 		return planner.PeerEndpoint{}, err
 	}
-	var conn atomic.Pointer[heard]
-	rt := &http.Transport{ // Proxy stays nil: the environment's is not for peers
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxPeerHeader,
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			c, err := dialTCP(ctx, addr)
-			conn.Store(c)
-			if err != nil {
-				return nil, err
-			}
-			return c, nil
-		},
-	}
-	rt.DialTLSContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
-		c, err := dialTCP(ctx, addr)
-		conn.Store(c)
-		if err != nil {
-			return nil, err
-		}
-		return handshakeOrClose(ctx, c, t, a)
-	}
+	rt, conn := requestTo(t, a)
 	defer rt.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url+"/members", nil)
 	if err != nil {
@@ -127,6 +106,36 @@ func askPeer(ctx context.Context, url string, a Access) (planner.PeerEndpoint, e
 	}
 	defer resp.Body.Close()
 	return readPeer(ctx, resp)
+}
+
+// requestTo makes connections to t as the probes do, one for each request. The last
+// one is kept for who wants to know how its answer began; nil for none.
+func requestTo(t target, a Access) (*http.Transport, *atomic.Pointer[heard]) {
+	conn := new(atomic.Pointer[heard])
+	dial := func(ctx context.Context) (*heard, error) {
+		c, err := dialTCP(ctx, t.addr)
+		conn.Store(c)
+		return c, err
+	}
+	return &http.Transport{ // Proxy stays nil: the environment's is not for etcd
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxPeerHeader,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return handshakeOrClose(ctx, c, t, a)
+		},
+	}, conn
 }
 
 // handshakeOrClose is handshake that does not leave the connection open on error.

@@ -41,6 +41,7 @@ func Probe(ctx context.Context, urls []string, a Access, limit time.Duration) pl
 		return planner.Endpoint{
 			Reach: planner.ReachUnasked, Detail: "the member has no client URL",
 			Linearizable: planner.Unknown[bool]("not asked"), Members: planner.Unknown[[]planner.ListedMember]("not asked"),
+			Metrics: planner.Unknown[planner.Metrics]("not asked"),
 		}
 	}
 	reaches := make([]planner.Reach, len(answers))
@@ -58,6 +59,7 @@ func Probe(ctx context.Context, urls []string, a Access, limit time.Duration) pl
 	best.Detail += others(best.URL, urls, reaches)
 	best.Linearizable = planner.Unknown[bool](string(best.Reach))
 	best.Members = planner.Unknown[[]planner.ListedMember](string(best.Reach))
+	best.Metrics = planner.Unknown[planner.Metrics](string(best.Reach))
 	return best
 }
 
@@ -73,6 +75,7 @@ func contradiction(best planner.Endpoint, answers []planner.Endpoint) planner.En
 		return planner.Endpoint{
 			URL: best.URL, Reach: planner.ReachWrongService, Detail: why,
 			Linearizable: planner.Contradicted[bool](why), Members: planner.Contradicted[[]planner.ListedMember](why),
+			Metrics: planner.Contradicted[planner.Metrics](why),
 		}
 	}
 	return best

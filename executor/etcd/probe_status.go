@@ -66,7 +66,14 @@ func askMember(ctx context.Context, url string, a Access) (planner.Endpoint, err
 			return planner.Endpoint{}, classifyCall(err)
 		}
 	}
-	return c.describe(ctx, proofCtx, st, loginErr)
+	// Only of one that answers: one that hangs would hang here too.
+	metrics := make(chan planner.Fact[planner.Metrics], 1)
+	go func() { metrics <- askMetrics(ctx, t, a) }()
+	e, err := c.describe(ctx, proofCtx, st, loginErr)
+	if err == nil {
+		e.Metrics = <-metrics
+	}
+	return e, err
 }
 
 // reserve gives a context that ends a little before ctx does, so that there is
@@ -163,6 +170,9 @@ func fromStatus(st *clientv3.StatusResponse) planner.Endpoint {
 	}
 	if st.Leader != 0 {
 		e.LeaderID = hexID(st.Leader)
+	}
+	if d := st.DowngradeInfo; d.GetEnabled() {
+		e.Downgrade = printable(d.GetTargetVersion(), 40)
 	}
 	return e
 }

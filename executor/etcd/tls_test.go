@@ -174,6 +174,9 @@ func TestProbeTLS(t *testing.T) {
 				if e.Reach != planner.ReachServing {
 					checkDetail(t, e.Detail)
 				}
+				if e.Metrics.Known() != (e.Reach == planner.ReachServing) {
+					t.Errorf("metrics: %+v", e.Metrics)
+				}
 			})
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/requorum/requorum/planner"
 )
 
 // Env is the world of one test: a folder with everything in it.
@@ -175,6 +177,7 @@ type Plan struct {
 		Code string `json:"code"`
 		Text string `json:"text"`
 	} `json:"notices"`
+	States    []planner.Finding `json:"states"`
 	Survivors []struct {
 		Name    string `json:"name"`
 		Last    string `json:"last"`

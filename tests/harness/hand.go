@@ -163,12 +163,6 @@ func (h *Hand) Runs() bool {
 	return strings.Contains(string(b), "--data-dir="+h.DataDir)
 }
 
-func defunct(pid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, after, _ := strings.Cut(string(b), ") ")
-	return err != nil || strings.HasPrefix(after, "Z")
-}
-
 // Signal sends sig to its process.
 func (h *Hand) Signal(sig syscall.Signal) {
 	h.env.t.Helper()

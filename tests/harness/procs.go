@@ -86,19 +86,25 @@ func Kill9(ps []Proc) error {
 // waits to be reaped.
 func awaitGone(p Proc, limit time.Duration) error {
 	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
-		if err != nil {
-			return nil
-		}
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", p.PID))
-		_, after, _ := strings.Cut(string(stat), ") ") // the name is in brackets
-		if len(threads) <= 1 && strings.HasPrefix(after, "Z") {
+		if defunct(p.PID) {
 			return nil
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("still there %s after SIGKILL: %s", limit, p)
 		}
 	}
+}
+
+// defunct reports whether nothing is left of a process but the end that its parent
+// has not asked for.
+func defunct(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	_, after, _ := strings.Cut(string(stat), ") ") // the name is in brackets
+	return len(threads) <= 1 && strings.HasPrefix(after, "Z")
 }
 
 // EndAll kills every process below dir, supervisors first so that none brings

@@ -114,20 +114,24 @@ func asideAgainstLoop(t *testing.T, newHost func(*testing.T) host.Host) {
 	err := h.Start(ctx(t), c.start("token-new", true))
 	var s planner.Service
 	var d planner.DataDir
+	// Or the loop hits the one between the supervisor's look and its etcd's start:
+	// etcd itself waits then for the other's lock.
+	waits := func() bool { return slices.Contains(d.Waiting, s.PID) }
 	eventually(t, "one of them has the place", func() bool {
 		facts := c.observe(t, h)["m1"]
 		s, d = facts.Service.Value, facts.Data.Value
 		if d.State == planner.DirFenced && strings.Contains(s.LastError, "requorum did not start") {
 			return true // no gap was found yet: it is tried again
 		}
-		return d.State == planner.DirPresent && d.HeldBy > 0 && d.ClusterID != "" && (s.State == planner.ServiceFailed || s.Foreign != nil || s.PID == d.HeldBy)
+		return d.State == planner.DirPresent && d.HeldBy > 0 && d.ClusterID != "" && (s.State == planner.ServiceFailed || s.Foreign != nil && (s.State != planner.ServiceRunning || waits()) || s.PID == d.HeldBy)
 	})
-	if now := c.fences("token-new")[0].Over; s.State == planner.ServiceRunning && (planner.Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}) != now {
+	if now := c.fences("token-new")[0].Over; s.State == planner.ServiceRunning && !waits() && (planner.Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}) != now {
 		t.Errorf("%v: %+v, %+v", err, s, d)
 	}
 	if s.Foreign != nil || d.State == planner.DirFenced {
 		t.Logf("the loop was faster: %s", s.LastError)
-		if !strings.Contains(s.LastError, "requorum did not start") && !strings.Contains(s.LastError, "holds member") && !strings.Contains(s.LastError, "in use") {
+		noticed := func(words string) bool { return strings.Contains(s.LastError, words) }
+		if !waits() && !slices.ContainsFunc([]string{"requorum did not start", "holds member", "in use", "something was written to"}, noticed) {
 			t.Errorf("%v: %+v", err, s)
 		}
 		return

@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		case "hold-lock":
 			holdLock(os.Args[2])
+		case "lock-and-end":
+			lockAndEnd(os.Args[2])
 		}
 	}
 	os.Exit(m.Run())

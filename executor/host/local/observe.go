@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -55,7 +56,7 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 	if err != nil {
 		return unknownFacts(err.Error())
 	}
-	f := host.Facts{Data: readPlace(l), FreeBytes: freeBytes(l.DataDir), FileSystem: fileSystem(l.DataDir), Base: l.Base()}
+	f := host.Facts{Data: readSettled(l), FreeBytes: freeBytes(l.DataDir), FileSystem: fileSystem(l.DataDir), Base: l.Base()}
 	if _, err := os.ReadDir(l.Base()); err != nil && !notExist(err) {
 		f.Data = planner.Unknown[planner.DataDir](err.Error())
 		f.Service = planner.Unknown[planner.Service](err.Error())
@@ -70,7 +71,24 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 	if pid := f.Data.Value.HeldBy; f.Data.Known() && f.Service.Known() && pid > 0 && pid != f.Service.Value.PID {
 		f.Service.Value.Foreign = process.Foreign(pid)
 	}
+	if pid := f.Data.Value.HeldBy; f.Data.Known() && pid > 0 {
+		f.Data.Value.Waiting = process.Waiting(l.DataDir, l.WALDir, pid)
+	}
 	return f
+}
+
+// endingTime is how long a process that is ending may hold on to its files.
+const endingTime = 2 * time.Second
+
+// readSettled is readPlace that does not take a process which is ending for one that
+// runs: it waits until that has let go of its files.
+func readSettled(l host.Layout) planner.Fact[planner.DataDir] {
+	for end := time.Now().Add(endingTime); ; time.Sleep(10 * time.Millisecond) {
+		d := readPlace(l)
+		if !process.Ending(d.Value.HeldBy) || time.Now().After(end) {
+			return d
+		}
+	}
 }
 
 // readPlace reads what lies at a place, or behind the fence that stands there.

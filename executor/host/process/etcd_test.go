@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,5 +110,28 @@ func TestBootstrapOnTakenPort(t *testing.T) {
 	eventually(t, "serves", serves(client))
 	if ran.Untouched(cfg.DataDir) {
 		t.Error("the seal holds although etcd ran")
+	}
+}
+
+// What etcd says of trouble is seen while it runs, of its last start only, and not
+// of one that was stopped.
+func TestSignsOfRealEtcd(t *testing.T) {
+	for _, format := range []string{"json", "console"} {
+		cfg, l, client := newEtcd(t)
+		cfg.Args = append(cfg.Args, "--force-new-cluster", "--log-format="+format)
+		mustStart(t, cfg, l, Started)
+		eventually(t, "serves", serves(client))
+		first := wantService(t, l, planner.ServiceRunning)
+		forced := planner.LogSign{Kind: planner.SignForced, Text: "forcing restart member"}
+		if slices.Contains(first.Signs, forced) { // a first start has no log to force
+			t.Errorf("%s: at first: %+v", format, first.Signs)
+		}
+		kill9(t, first.PID)
+		eventually(t, "was forced", func() bool { return slices.Contains(Status(l).Signs, forced) })
+		eventually(t, "serves again", serves(client))
+		must(t, Stop(deadline(t), l))
+		if s := wantService(t, l, planner.ServiceStopped); len(s.Signs) != 0 {
+			t.Errorf("%s: stopped: %+v", format, s.Signs)
+		}
 	}
 }

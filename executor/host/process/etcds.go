@@ -23,6 +23,25 @@ func Etcds() []planner.Foreign {
 	return out
 }
 
+// Waiting are the etcds, but the holder, that have files of the member open for
+// writing: a second one on a directory opens its db and then waits for the lock.
+func Waiting(dataDir, walDir string, holder int) []int {
+	files, err := filesOf(memberDirs(dataDir, walDir)...)
+	if err != nil {
+		return nil
+	}
+	var out []int
+	for _, pid := range pids() {
+		if pid == holder || !isEtcd(cmdline(pid)) {
+			continue
+		}
+		if is, err := writes(pid, files); err == nil && is {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
 // isEtcd goes by the command line: the program's name, requorum's own verb, or one
 // of the flags that every etcd with a peer has.
 func isEtcd(args []string) bool {

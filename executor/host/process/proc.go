@@ -117,6 +117,16 @@ func cmdline(pid int) []string {
 	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
 }
 
+// Ending reports whether a process is about to be gone, or is: its command line is
+// empty then. It holds its files until the last of its threads has ended.
+func Ending(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && len(b) == 0 || errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
 // supervising is the command line of the supervisor of l; agent is the private
 // copy of requorum.
 func supervising(agent string, l host.Layout) []string {

@@ -82,9 +82,13 @@ func Status(l host.Layout) planner.Service {
 		if words := lastWords(l.Log()); words != "" {
 			out.LastError = words
 		}
+		out.Signs = signs(l.Log(), time.Now())
 		return out
 	}
 	out.State, out.LastError = atRest(st, out.SupervisorPID != 0)
+	if st.State != planner.ServiceStopped { // by request: what it said then is of then
+		out.Signs = signs(l.Log(), time.Time{})
+	}
 	return out
 }
 
