@@ -12,6 +12,7 @@ type bound struct {
 
 var bounds = map[string]bound{
 	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 2, 1, 1}, rare: [most + 1]int{0, 1, 2, 1, 0, 0}, faults: 3},
+	"tiny":  {name: "tiny", points: [most + 1]int{0, 1, 2, -1, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2},
 	"small": {name: "small", points: [most + 1]int{0, 1, 2, 1, 0, 0}, rare: [most + 1]int{0, 1, 1, 0, -1, -1}, faults: 2},
 }
 

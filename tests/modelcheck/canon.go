@@ -19,17 +19,18 @@ import (
 // Numbers of a log count by their order alone. What no plan depends on (paths, times,
 // sizes, details in words) is left out.
 type canon struct {
-	atoms map[string]int32
-	occs  []occurrence
-	local []uint64 // colours of the nodes by themselves
-	color []uint64
-	next  []uint64
-	atom  []uint64
-	lists []listNode
-	refs  []listRef
-	edges []edge
-	ranks []uint64
-	disks []disk
+	atoms   map[string]int32
+	occs    []occurrence
+	local   []uint64 // colours of the nodes by themselves
+	color   []uint64
+	next    []uint64
+	atom    []uint64
+	lists   []listNode
+	refs    []listRef
+	edges   []edge
+	ranks   []uint64
+	disks   []disk
+	records []record
 }
 
 type occurrence struct {
@@ -52,6 +53,11 @@ type listRef struct {
 type edge struct {
 	a, b  int
 	value uint64
+}
+
+type record struct {
+	node int
+	p    *planner.Provenance
 }
 
 type disk struct {
@@ -121,6 +127,7 @@ func (c *canon) key(in *planner.Input, file uint64) uint64 {
 		c.peer(n, &o.Peer)
 	}
 	members := len(c.local)
+	c.rankRecords(in.Observation.Snapshot)
 	c.rankDisks()
 	c.fillLists()
 	return c.refine(members)
@@ -131,7 +138,7 @@ func (c *canon) reset() {
 		c.atoms = map[string]int32{}
 	}
 	clear(c.atoms)
-	c.occs, c.local, c.lists, c.refs, c.edges, c.ranks, c.disks = c.occs[:0], c.local[:0], c.lists[:0], c.refs[:0], c.edges[:0], c.ranks[:0], c.disks[:0]
+	c.occs, c.local, c.lists, c.refs, c.edges, c.ranks, c.disks, c.records = c.occs[:0], c.local[:0], c.lists[:0], c.refs[:0], c.edges[:0], c.ranks[:0], c.disks[:0], c.records[:0]
 }
 
 func (c *canon) node(local uint64) int {
@@ -315,7 +322,7 @@ func (c *canon) data(n int, tag uint64, d *planner.DataDir) {
 		c.refers(n, tag+10, p.SHA256)
 		c.refers(n, tag+11, p.Replaces)
 		c.refers(n, tag+12, p.InitialCluster)
-		c.add(n, uint64(p.Revision+p.RevisionBump))
+		c.records = append(c.records, record{n, p})
 	}
 	if d.ClusterID != "" {
 		c.disks = append(c.disks, disk{n, d})

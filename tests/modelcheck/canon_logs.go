@@ -46,6 +46,26 @@ func (c *canon) rankDisks() {
 	}
 }
 
+// rankRecords does so with the revisions that identities went on from.
+func (c *canon) rankRecords(s *planner.SnapshotObservation) {
+	if len(c.records) == 0 {
+		return
+	}
+	c.ranks = c.ranks[:0]
+	for _, x := range c.records {
+		c.ranks = append(c.ranks, uint64(x.p.Revision+x.p.RevisionBump))
+	}
+	if s != nil {
+		c.ranks = append(c.ranks, uint64(s.Revision))
+	}
+	slices.Sort(c.ranks)
+	c.ranks = slices.Compact(c.ranks)
+	for _, x := range c.records {
+		c.add(x.node, mix(17, c.rank(uint64(x.p.Revision+x.p.RevisionBump))))
+	}
+	c.ranks = c.ranks[:0]
+}
+
 func (c *canon) rank(v uint64) uint64 {
 	i, _ := slices.BinarySearch(c.ranks, v)
 	return uint64(i)

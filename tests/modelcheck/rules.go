@@ -35,10 +35,11 @@ const (
 	repeats = "no step repeats"
 	carried = "steps can be carried out"
 	same    = "the same input plans the same"
+	panics  = "the planner panics"
 )
 
 // rules are all of them.
-var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s18, s19, s24, refused, ends, repeats, carried, same}
+var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s18, s19, s24, refused, ends, repeats, carried, same, panics}
 
 // visit is a plan made for a state, with what the rules read from the state.
 type visit struct {

@@ -1,15 +1,21 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/requorum/requorum/planner"
 )
 
 // rounds is how many plans a walk without a fault may take until nothing is left to do.
 const rounds = 6
+
+// deepest is how many steps and faults may lead from a state within bounds to another.
+const deepest = 100
 
 // state is one to be planned for.
 type state struct {
@@ -28,6 +34,7 @@ type trace struct {
 	what    string
 	targets []string
 	p       planner.Route // of the plan that what is a step of
+	depth   int16
 }
 
 type seed struct {
@@ -85,6 +92,7 @@ type search struct {
 	}
 	findings *findings
 	cover    *coverage
+	seeds    atomic.Int64
 }
 
 func newSearch(b bound) *search {
@@ -120,6 +128,7 @@ func (s *search) note(key uint64, v verdict, next uint64) {
 
 // run explores with so many workers.
 func (s *search) run(workers int) (transitions int) {
+	s.progress()
 	var wg sync.WaitGroup
 	counts := make([]int, workers)
 	for i := range workers {
@@ -158,6 +167,7 @@ func (w *worker) begin(ks []kind, c *circumstance) {
 	if len(ks) <= w.bound.faults && c.plain {
 		faults = 1
 	}
+	w.seeds.Add(1)
 	sd := &seed{ks: x.ks, c: c, size: len(ks)}
 	if !w.enter(key, faults, sd) {
 		return
@@ -175,8 +185,13 @@ func (w *worker) begin(ks []kind, c *circumstance) {
 func (w *worker) expand(st *state) {
 	in := &st.in
 	in.Token = freshToken(&in.Observation)
-	p := planner.New(*in)
 	say := func(rule, why string) { w.findings.add(rule, why, st.from) }
+	defer func() {
+		if r := recover(); r != nil {
+			say(panics, fmt.Sprint(r))
+		}
+	}()
+	p := planner.New(*in)
 	v := newVisit(in, p, say)
 	v.plan()
 	if st.key%61 == 0 {
@@ -238,6 +253,14 @@ func (w *worker) walk(st *state, v *visit) (last uint64) {
 // push enters what a step or a fault led to.
 func (w *worker) push(st *state, obs planner.Observation, from *trace, faults int8, cut bool) uint64 {
 	w.transitions++
+	if from.depth = from.parent.depth + 1; from.depth > deepest {
+		w.findings.add(ends, "a walk goes on and on", from)
+		if os.Getenv("MC_DEBUG") == "2" {
+			println(strings.Join(from.lines(), "\n"))
+			os.Exit(3)
+		}
+		return 0
+	}
 	in := st.in
 	in.Observation = obs
 	key := w.canon.key(&in, st.file)
