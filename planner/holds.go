@@ -189,7 +189,10 @@ func (h held) verify(a Verify) string {
 func (h held) stop(a Stop) string {
 	for _, m := range a.Members {
 		o := h.at(m.Name)
-		if o == nil {
+		if o == nil { // a member that the file has no more
+			if slices.ContainsFunc(h.obs.Etcds, func(x Foreign) bool { return x.on(m.DataDir) }) {
+				return m.Name + " runs"
+			}
 			if i := slices.IndexFunc(h.obs.Others, func(x OtherMember) bool { return x.Name == m.Name }); i >= 0 {
 				if x := &h.obs.Others[i]; x.Client.Reach == ReachServing || x.Peer.Reach == ReachServing {
 					return m.Name + " runs"

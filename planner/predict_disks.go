@@ -132,8 +132,9 @@ func (f *forecast) install(a Install) error {
 		case d.State == DirPresent && d.holds() != (Identity{ClusterID: p.ClusterID, MemberID: p.MemberID}) && (d.holds() != m.Over || m.Over == Identity{}):
 			return fmt.Errorf("%s holds data that the plan did not see there (cluster %q, member %q)", m.Name, d.ClusterID, d.MemberID)
 		}
-		f.ms[f.index(m.Name)].Data.Value = f.stagedDir(d, p)
+		*d = f.stagedDir(d, p)
 	}
+	f.pruneOthers()
 	return nil
 }
 

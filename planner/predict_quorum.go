@@ -14,9 +14,11 @@ type runner struct {
 	term    uint64
 	index   uint64
 	follows string // the leader's ID as it was seen
+	answers bool   // clients
 	young   bool
 	fresh   bool
-	leader  int // in the slice of runners; -1 for none
+	apart   bool // whatever is done, it does not find the others
+	leader  int  // in the slice of runners; -1 for none
 }
 
 // runners are all processes that run, of the file's members first.
@@ -30,7 +32,7 @@ func (f *forecast) runners() []runner {
 		r := runner{i: i, leader: -1, fresh: f.fresh[i], young: o.young()}
 		r.cid, r.id = o.identity()
 		if o.Client.Reach == ReachServing {
-			r.follows = o.Client.LeaderID
+			r.follows, r.answers = o.Client.LeaderID, true
 		}
 		d := &o.Data.Value
 		switch {
@@ -46,7 +48,7 @@ func (f *forecast) runners() []runner {
 	}
 	for i := range f.obs.Others {
 		o := &f.obs.Others[i]
-		r := runner{i: i, other: true, id: o.ID, leader: -1}
+		r := runner{i: i, other: true, id: o.ID, leader: -1, answers: true}
 		switch {
 		case o.Client.Reach == ReachServing && o.Client.MemberID == o.ID:
 			r.cid, r.follows, r.term = o.Client.ClusterID, o.Client.LeaderID, o.Client.Term
@@ -93,15 +95,14 @@ func (o *MemberObservation) identity() (clusterID, memberID string) {
 // apart from it.
 func (f *forecast) look() {
 	for i := range f.ms {
-		if e := &f.ms[i].Client; e.Reach == ReachServing && e.Linearizable.Known() && e.Linearizable.Value && e.Members.Known() {
+		if e := &f.ms[i].Client; e.Reach == ReachServing && e.Linearizable.Known() && e.Linearizable.Value && e.LeaderID != "" && e.Members.Known() {
 			f.cid, f.list, f.leader = e.ClusterID, e.Members.Value, e.LeaderID
 			break
 		}
 	}
 	rs := f.runners()
-	seen, young := 0, false
+	seen := 0
 	for i := range rs {
-		young = young || rs[i].young
 		if f.cid != "" && rs[i].cid == f.cid && rs[i].follows != "" && isVoter(f.list, rs[i].id) {
 			seen++
 		}
@@ -110,26 +111,16 @@ func (f *forecast) look() {
 		f.hidden = max(0, majority(voters(f.list))-seen)
 	}
 	for i := range rs {
-		r := &rs[i]
-		if r.follows != "" || r.young || r.id == "" {
-			continue
-		}
-		// While others follow a leader, or could have one and don't.
-		if r.cid == f.cid || !young && f.electable(rs, i) {
+		if r := &rs[i]; r.follows == "" && !r.young && r.id != "" && r.cid == f.cid {
 			f.freeze(r.id)
 		}
 	}
 }
 
-// electable reports whether a majority of the voters that rs[i] knows run.
-func (f *forecast) electable(rs []runner, i int) bool {
-	n := 0
-	for j := range rs {
-		if rs[j].cid == rs[i].cid && isVoter(rs[i].list, rs[j].id) {
-			n++
-		}
-	}
-	return rs[i].list != nil && n >= majority(voters(rs[i].list))
+// waits reports whether rs[i] runs, says nothing to clients, and nobody was started
+// of whom it may have been waiting.
+func waits(rs []runner, i int) bool {
+	return !rs[i].answers && !slices.ContainsFunc(rs, func(x runner) bool { return x.cid == rs[i].cid && (x.fresh || x.young) })
 }
 
 func entryOf(list []ListedMember, id string) *ListedMember {
@@ -165,6 +156,7 @@ func (f *forecast) settle() {
 		if rs[i].list == nil {
 			rs[i].list = f.anyList(rs, rs[i].cid)
 		}
+		rs[i].apart = f.frozen[rs[i].id] || waits(rs, i)
 	}
 	for {
 		c := f.candidate(rs)
@@ -203,7 +195,7 @@ func (f *forecast) candidate(rs []runner) int {
 	best := -1
 	for i := range rs {
 		r := &rs[i]
-		if r.leader >= 0 || r.id == "" || f.frozen[r.id] || !isVoter(r.list, r.id) || !f.wins(rs, i) {
+		if r.leader >= 0 || r.id == "" || r.apart || !isVoter(r.list, r.id) || !f.wins(rs, i) {
 			continue
 		}
 		if r.id == f.leader && r.cid == f.cid {
@@ -237,7 +229,7 @@ func (f *forecast) canFollow(rs []runner, i, c int) bool {
 	if i == c {
 		return true
 	}
-	if r.leader >= 0 || r.cid != l.cid || f.frozen[r.id] {
+	if r.leader >= 0 || r.cid != l.cid || r.apart {
 		return false
 	}
 	if l.id != f.leader && isVoter(l.list, r.id) && newer(DataDir{LastTerm: r.term, LastIndex: r.index}, DataDir{LastTerm: l.term, LastIndex: l.index}) {

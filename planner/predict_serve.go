@@ -101,9 +101,9 @@ func (f *forecast) leaderless(rs []runner, i int) {
 		f.ended(o, ServiceFailed, removedWords)
 		return
 	}
-	if o.Client.Reach == ReachServing && !f.frozen[r.id] {
+	if o.Client.Reach == ReachServing && !r.apart {
 		o.Client.LeaderID = ""
-		if !o.Client.Learner {
+		if o.Client.Linearizable.Known() {
 			o.Client.Linearizable = Known(false)
 		}
 	}

@@ -139,7 +139,7 @@ func (f *forecast) stop(a Stop) error {
 	for _, m := range a.Members {
 		o := f.at(m.Name)
 		if o == nil {
-			f.stopOther(m.Name)
+			f.stopOther(m)
 			continue
 		}
 		s := &o.Service.Value
@@ -162,14 +162,25 @@ func (f *forecast) stop(a Stop) error {
 }
 
 // stopOther stops the service of a member that the file has no more.
-func (f *forecast) stopOther(name string) {
+func (f *forecast) stopOther(m StopMember) {
 	for i := range f.obs.Others {
-		if o := &f.obs.Others[i]; o.Name == name {
-			o = &f.ofOthers()[i]
+		if f.obs.Others[i].Name == m.Name {
+			o := &f.ofOthers()[i]
 			o.Client = Endpoint{URL: o.Client.URL, Reach: ReachRefused}
 			o.Peer = PeerEndpoint{URL: o.Peer.URL, Reach: ReachRefused}
 		}
 	}
+	for i := range f.obs.Etcds {
+		if x := &f.obs.Etcds[i]; x.on(m.DataDir) {
+			f.forget(x.PID)
+			return
+		}
+	}
+}
+
+// on reports whether the process has the data directory.
+func (x *Foreign) on(dataDir string) bool {
+	return x.Settings["data-dir"] == dataDir || argValue(x.Args, "data-dir") == dataDir
 }
 
 func (f *forecast) adopt(a Adopt) error {

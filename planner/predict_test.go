@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -80,6 +81,9 @@ func TestPredictWalksMixtures(t *testing.T) {
 		for _, a := range kinds() {
 			for _, b := range kinds() {
 				for _, c := range kinds() {
+					if ks := []kind{a, b, c}; slices.Contains(ks, installed) && slices.Contains(ks, newcomer) {
+						continue // restored for a member, and with a list without it: that can't be
+					}
 					file := threeMembers()
 					if snapshot {
 						withSnapshot(file)

@@ -1,6 +1,9 @@
 package planner
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // unfinished gives the token of a bootstrap or restore that was interrupted and
 // has to be finished under that token, or "" where there is none. A restore
@@ -204,12 +207,7 @@ func (b *builder) finish(token string) *Plan {
 	if r := b.checkFinish(token); r != nil {
 		return b.refuse(r)
 	}
-	kind := ProvenanceBootstrap
-	for _, m := range b.members {
-		if p := m.provenance(); p != nil && p.Token == token {
-			kind = p.Kind
-		}
-	}
+	kind := b.begunKind(token)
 	b.pass(RouteInSync, "a %s was begun and not finished", kind)
 	b.pass(RouteStart, "not every member has its data")
 	switch kind {
@@ -239,7 +237,25 @@ func (b *builder) checkFinish(token string) *Refusal {
 			b.note(NoteRemaining, m.spec.Pos, "%s: %s; with a quorum, planning again will deal with it", m.spec.Name, m.dataText())
 		}
 	}
+	// A process on a directory that is gone may have the only copy of what it holds:
+	// nothing is put in place under it.
+	if kind := b.begunKind(token); kind == ProvenanceRestore || kind == ProvenanceRecover {
+		if slices.ContainsFunc(get, (*member).processRuns) {
+			return b.refuseNoReply()
+		}
+	}
 	return b.checkPlaces(part)
+}
+
+// begunKind is what was begun under token.
+func (b *builder) begunKind(token string) string {
+	kind := ProvenanceBootstrap
+	for _, m := range b.members {
+		if p := m.provenance(); p != nil && p.Token == token {
+			kind = p.Kind
+		}
+	}
+	return kind
 }
 
 func (b *builder) refuseFewLeft(part []*member) *Refusal {
