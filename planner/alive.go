@@ -155,6 +155,6 @@ func (b *builder) checkVoters() *Refusal {
 	if b.cluster.Voters() > 0 {
 		return nil
 	}
-	return refusal(CodeFeatureUnsupported, b.cluster.Pos, "a cluster can't begin with learners alone",
+	return refusal(CodeFeatureUnsupported, b.cluster.Pos, "a cluster can't be of learners alone",
 		"Every member of the file is a learner.", "Make at least one of them a voter.")
 }

@@ -135,11 +135,16 @@ func (b *builder) intact() []*member {
 		default:
 			continue
 		}
-		if e := b.entry(m); m.survivor().Problem == "" && e != nil && !e.Learner {
+		if e := b.entry(m); m.startableDisk() && e != nil && !e.Learner {
 			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// startableDisk reports whether etcd would go on with what the member's disk holds.
+func (m *member) startableDisk() bool {
+	return m.survivor().Problem == "" && (m.cond != condFenced || m.spoilt() == "")
 }
 
 // canStart reports whether the disks that are here are enough for a quorum, so
@@ -159,8 +164,8 @@ func (b *builder) canStart() bool {
 func (b *builder) wentBack() string {
 	var best DataDir
 	intact := b.intact()
-	for _, m := range intact {
-		if d := m.survivor(); d.agreed() > best.agreed() {
+	for _, m := range b.holders() { // a learner's disk proves it as well
+		if d := m.survivor(); d.agreed() > best.agreed() && d.Problem == "" && b.entry(m) != nil {
 			best = d
 		}
 	}
@@ -230,7 +235,11 @@ func (b *builder) unstarted() []*member {
 func (b *builder) startable() []*member {
 	var out []*member
 	for _, m := range with(b.members, condDown, condFenced) {
-		if m.survivor().Problem == "" && b.entry(m) != nil {
+		e := b.entry(m)
+		if e != nil && e.Learner && !SameURLs(e.PeerURLs, m.spec.PeerURLs) {
+			continue // added anew once there is a quorum: nobody would look for it there
+		}
+		if m.startableDisk() && e != nil {
 			out = append(out, m)
 		}
 	}
@@ -386,7 +395,13 @@ func differing(a, b []ListedMember) int {
 // where it might be of a history of its own that went on after it (S7): those who
 // know the same list are a majority of it, and might have acknowledged writes.
 func (b *builder) checkRemoved() *Refusal {
-	for _, m := range with(b.members, condRemoved) {
+	strays := with(b.members, condRemoved)
+	for _, m := range with(b.members, condServing) { // it serves, and lacks a quorum of its own list
+		if m.seen.Client.LeaderID == "" && m.hasData() && b.list != nil && b.entry(m) == nil {
+			strays = append(strays, m)
+		}
+	}
+	for _, m := range strays {
 		list := m.list()
 		knows := !slices.ContainsFunc(list, func(l ListedMember) bool { return l.ID == m.id() }) // that it was removed
 		if list != nil && !knows && b.alone(list) {

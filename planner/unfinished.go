@@ -48,8 +48,8 @@ func (b *builder) begunToken() (token string, ran bool) {
 	begun := map[string]bool{}
 	for _, m := range b.members {
 		p := m.provenance()
-		if p == nil || !m.under(p.Token) {
-			continue
+		if p == nil || !m.under(p.Token) || p.Kind == ProvenanceForceNew {
+			continue // in place there is nothing to finish: it starts, or is done anew
 		}
 		switch {
 		case m.ran(), m.cond == condRunning: // which may write at any moment
@@ -160,7 +160,7 @@ func (b *builder) toInstall(token string) []*member {
 // member ran, only one that was claimed then and never ran itself may: any other
 // may have held acknowledged writes and lost them.
 func (b *builder) joins(m *member, token string, ran bool) bool {
-	return m.vacant() && (!ran || m.under(token) && !b.published(m, token))
+	return m.vacant() && !m.processRuns() && (!ran || m.under(token) && !b.published(m, token))
 }
 
 // vacant reports whether nothing lies at the member's place. A directory whose
@@ -229,6 +229,13 @@ func (b *builder) checkFinish(token string) *Refusal {
 		}
 	}
 	part := b.participants(token, get)
+	for _, m := range b.members {
+		if m.processRuns() && !m.under(token) {
+			return refusal(CodeDataHeld, m.spec.Pos, m.spec.Name+" runs, and has no part in what was begun",
+				fmt.Sprintf("%s; %s: %s. What runs there may be of the old cluster.", m.seenText(), m.spec.DataDir, m.dataText()),
+				"Save a snapshot from it if it answers, stop it, and plan again.")
+		}
+	}
 	if len(part) < majority(b.cluster.Voters()) {
 		return b.refuseFewLeft(part)
 	}

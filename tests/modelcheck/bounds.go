@@ -61,11 +61,13 @@ func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 // consistent reports whether the kinds can be together: the file names somebody, and
 // what refers to the first member finds one there.
 func consistent(ks []kind) bool {
-	file := 0
+	file, others, knows := 0, false, false
 	for i, k := range ks {
 		if k.file != none {
 			file++
+			knows = knows || k.serves() && k.cond != elsewhere || k.hasList()
 		}
+		others = others || k.file == none
 		if k.cond == twin && (i == 0 || ks[0].file == none || !ks[0].listed()) {
 			return false
 		}
@@ -73,5 +75,5 @@ func consistent(ks []kind) bool {
 			return false
 		}
 	}
-	return file > 0
+	return file > 0 && (knows || !others) // those that the file does not have are known by a list only
 }

@@ -11,8 +11,9 @@ import (
 // whole cluster, and what was seen that is nobody's.
 type circumstance struct {
 	name  string
-	plain bool // goes with every mixture of members within bounds
-	only  int  // the largest cluster that it goes with; 0 for any
+	plain bool   // goes with every mixture of members within bounds
+	only  int    // the largest cluster that it goes with; 0 for any
+	begun string // the kind of provenance that all of it has
 	edit  func(*world)
 }
 
@@ -45,11 +46,12 @@ func circumstances() []circumstance {
 		{name: "snapshot, no bump", edit: snap(func(s *spec.Snapshot, _ *planner.SnapshotObservation) { s.RevisionBump = &zero })},
 		{name: "snapshot, no hash", edit: snap(func(s *spec.Snapshot, o *planner.SnapshotObservation) { s.SkipHashCheck, o.HasHash = true, false })},
 		{name: "snapshot of another sum", edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.SHA256 = "ab" + o.SHA256[2:] })},
-		{name: "snapshot of a later etcd", edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.Version = "3.8.0" })},
+		{name: "snapshot of a later etcd", only: 1, edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.Version = "3.8.0" })},
 		{name: "snapshot at the end of revisions", edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.Revision = math.MaxInt64 - 5 })},
 		{name: "snapshot not looked at", edit: func(w *world) { w.snapshot(); w.in.Observation.Snapshot = nil }},
-		{name: "begun by a bootstrap", edit: func(w *world) { w.provenance(planner.ProvenanceBootstrap) }},
-		{name: "begun by a recovery", edit: func(w *world) { w.provenance(planner.ProvenanceRecover) }},
+		{name: "begun by a restore", begun: planner.ProvenanceRestore, edit: func(w *world) { w.snapshot() }},
+		{name: "begun by a bootstrap", begun: planner.ProvenanceBootstrap, edit: func(*world) {}},
+		{name: "begun by a recovery", begun: planner.ProvenanceRecover, edit: func(*world) {}},
 		{name: "pinned", edit: func(w *world) { w.in.Cluster.ID = w.cid }},
 		{name: "pinned, another", edit: func(w *world) { w.in.Cluster.ID = "bad1d" }},
 		{name: "another in the journal", edit: func(w *world) { w.in.Observation.JournalClusterID = "bad1d" }},

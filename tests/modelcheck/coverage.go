@@ -34,11 +34,28 @@ func (c *coverage) plan(p *planner.Plan) verdict {
 	}
 	if p.Refusal != nil {
 		c.codes[p.Refusal.Code]++
-		return verdict(len(planner.Routes()))
+		return refusalOf(p.Refusal.Code)
 	}
 	c.routes[p.Route]++
 	return verdict(slices.Index(planner.Routes(), p.Route))
 }
+
+// refusalOf numbers the refusals, after the routes.
+func refusalOf(code planner.Code) verdict {
+	codesMu.Lock()
+	defer codesMu.Unlock()
+	n, ok := codeNumbers[code]
+	if !ok {
+		n = verdict(len(planner.Routes()) + len(codeNumbers))
+		codeNumbers[code] = n
+	}
+	return n
+}
+
+var (
+	codesMu     sync.Mutex
+	codeNumbers = map[planner.Code]verdict{}
+)
 
 func (c *coverage) action(kind string) { c.actions[kind]++ }
 

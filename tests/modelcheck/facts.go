@@ -132,7 +132,7 @@ func neverRan(d *planner.DataDir) bool {
 // whole reports whether etcd would start on the disk and go on.
 func (h holding) whole(o *planner.Observation) bool {
 	s := o.Members[h.name].Service
-	gaveUp := s.Known() && (strings.Contains(s.Value.LastError, "tocommit(") || strings.Contains(s.Value.LastError, "removed all voters"))
+	gaveUp := s.Known() && !(h.d.ProvenanceAgrees && !h.d.EverRan) && (strings.Contains(s.Value.LastError, "tocommit(") || strings.Contains(s.Value.LastError, "removed all voters"))
 	return h.d.Problem == "" && h.d.ClusterID != "" && !gaveUp
 }
 
@@ -174,10 +174,11 @@ func needs(p *planner.Plan, c planner.Consent) bool {
 type remains struct {
 	all, whole []holding
 	newest     *holding // of the whole ones
-	voters     int      // by the newest one's list
-	intact     int      // of these
-	ran        bool     // every voter that ever ran has its disk here, whole
-	doubt      bool     // the newest ends with a change of membership
+	list       []planner.ListedMember
+	voters     int  // by the newest one's list
+	intact     int  // of these
+	ran        bool // every voter that ever ran has its disk here, whole
+	doubt      bool // the newest ends with a change of membership
 	oneHistory bool
 	back       bool // too few have what was agreed on
 	moved      int  // voters that would be looked for elsewhere
@@ -206,18 +207,26 @@ func remainsOf(c *spec.Cluster, o *planner.Observation) *remains {
 	}
 	newest := *r.newest // the slice may have moved
 	r.newest = &newest
+	r.list = newest.d.Members
+	for _, h := range r.all { // one that can't be started may still know more of who there is
+		if further(h.d, newest.d) && len(h.d.Members) > 0 {
+			r.list = h.d.Members
+		}
+	}
 	agreed := uint64(0)
 	var voting []holding
 	for _, h := range r.whole {
 		r.oneHistory = r.oneHistory && oneHistory(newest, h)
 		r.doubt = r.doubt || h.d.UncommittedMembership
-		if votes(newest.d.Members, h.d.MemberID) {
+		if votes(r.list, h.d.MemberID) {
 			voting = append(voting, h)
+		}
+		if listed(r.list, h.d.MemberID) != nil {
 			agreed = max(agreed, h.proven())
 		}
 	}
 	r.ran = true
-	for _, l := range newest.d.Members {
+	for _, l := range r.list {
 		if l.Learner {
 			continue
 		}

@@ -29,10 +29,16 @@ func faultsOf(o *planner.Observation) []fault {
 			edit(&x)
 			f.obs.Members[n] = x
 			follow(&f.obs, m.Client, alive)
+			if !knowsList(&f.obs) {
+				f.obs.Others = nil // nothing leads to them any more
+			}
 			out = append(out, f)
 		}
 		d := m.Data.Value
-		if processRuns(&m) && foreign(&m) == nil {
+		if f := foreign(&m); f != nil && f.Keeper != "" {
+			continue // it comes back, whatever happens
+		}
+		if processRuns(&m) {
 			with("its process dies", dies, false)
 		}
 		if d.State == planner.DirPresent || d.State == planner.DirFenced || d.Staged != "" {
@@ -61,10 +67,48 @@ func faultsOf(o *planner.Observation) []fault {
 	return out
 }
 
+// mute reports whether a process ran and did not answer when the plan was made: nobody
+// knows whether it will.
+func (v *visit) mute() bool {
+	for _, m := range v.in.Observation.Members {
+		if m.Client.Reach != planner.ReachServing && processRuns(&m) {
+			return true
+		}
+	}
+	return false
+}
+
+// aged is a while later, with nobody answering who did not.
+func aged(o *planner.Observation) planner.Observation {
+	out := *o
+	out.Members = maps.Clone(o.Members)
+	for n, m := range out.Members {
+		if m.Client.Reach != planner.ReachServing && m.Service.Known() && m.Service.Value.State == planner.ServiceRunning {
+			m.Service.Value.UpSeconds = 3600
+			out.Members[n] = m
+		}
+	}
+	return out
+}
+
+// knowsList reports whether any member of the file has the cluster's list.
+func knowsList(o *planner.Observation) bool {
+	for _, m := range o.Members {
+		d := m.Data.Value
+		if m.Client.Members.Known() || m.Peer.Members.Known() || len(d.Members) > 0 || d.Fenced != nil && len(d.Fenced.Members) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // dies: the process has ended, and nobody starts it again.
 func dies(x *planner.MemberObservation) {
 	x.Client = planner.Endpoint{URL: x.Client.URL, Reach: planner.ReachRefused}
 	x.Peer = planner.PeerEndpoint{URL: x.Peer.URL, Reach: planner.ReachRefused}
+	if foreign(x) != nil {
+		x.Service = planner.Known(planner.Service{State: planner.ServiceNone})
+	}
 	if x.Service.Known() && x.Service.Value.State != planner.ServiceNone {
 		v := x.Service.Value
 		x.Service = planner.Known(planner.Service{State: planner.ServiceStopped, Args: v.Args, Binary: v.Binary, Cluster: v.Cluster, Carried: v.Carried})

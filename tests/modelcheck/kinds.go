@@ -178,3 +178,14 @@ func (k kind) listed() bool { return k.list != none }
 
 // votes reports whether it has it as a voter.
 func (k kind) votes() bool { return k.list == voter || k.list == newVoter }
+
+// hasList reports whether the member's disk has a member list that can be read.
+func (k kind) hasList() bool {
+	switch k.cond {
+	case down, behind, ahead, risky, inDoubt, newTerm, parted, damaged, spoilt, twin, fenced, otherService, newer, disagreeing, stuck, dying, badTLS, badAuth, notEtcd, held:
+		return k.listed()
+	case wasRemoved:
+		return true
+	}
+	return false
+}

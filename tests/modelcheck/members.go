@@ -226,7 +226,7 @@ func (w *world) stopped(i int, k kind, o *planner.MemberObservation) planner.Dat
 		d.Provenance = w.restored(i)
 	case staged:
 		d = nothing
-		d.Provenance, d.Staged = w.restored(i), oldToken
+		d.Provenance, d.Staged = w.restored(i), w.token
 	case ready:
 		w.install(i, &d)
 	}
@@ -243,7 +243,7 @@ func (w *world) install(i int, d *planner.DataDir) {
 	}
 	for _, m := range w.in.Cluster.Members {
 		if !m.Learner {
-			d.Members = append(d.Members, planner.ListedMember{ID: planner.MemberID(m.PeerURLs, oldToken), Name: m.Name, PeerURLs: m.PeerURLs})
+			d.Members = append(d.Members, planner.ListedMember{ID: planner.MemberID(m.PeerURLs, w.token), Name: m.Name, PeerURLs: m.PeerURLs})
 			d.LastIndex++
 		}
 	}

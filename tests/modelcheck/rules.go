@@ -127,10 +127,14 @@ func (v *visit) inSync() {
 			v.sayf(s4, "in sync, and %s does not answer linearizable reads", m.Name)
 		}
 		ids[e.ClusterID], leaders[e.LeaderID] = true, true
-		switch l := listed(e.Members.Value, e.MemberID); {
+		if v.live == nil {
+			v.sayf(s4, "in sync without a quorum")
+			return
+		}
+		switch l := listed(v.live.list, e.MemberID); {
 		case l == nil:
 			v.sayf(s4, "in sync, and %s is not listed", m.Name)
-		case l.Learner != m.Learner || !sameSet(l.PeerURLs, m.PeerURLs) || len(e.Members.Value) != len(v.in.Cluster.Members):
+		case l.Learner != m.Learner || !sameSet(l.PeerURLs, m.PeerURLs) || len(v.live.list) != len(v.in.Cluster.Members):
 			v.sayf(s4, "in sync, and the list is not as the file says")
 		}
 	}
@@ -188,11 +192,11 @@ func (v *visit) missing() {
 			v.sayf(s2, "a new identity (%s), and what lies at %s's place is not known", v.p.Route, m.Name)
 		case o.Client.Reach != planner.ReachRefused || o.Peer.Reach != planner.ReachRefused:
 			v.sayf(s2, "a new identity (%s), and %s's address may lead to where it runs", v.p.Route, m.Name)
-		case d.State == planner.DirPresent || d.Fenced != nil:
+		case d.State == planner.DirPresent || d.Fenced != nil && (d.Fenced.ClusterID != "" || v.p.Route == planner.RouteBootstrap):
 			v.sayf(p2, "a new identity (%s) beside %s's data", v.p.Route, m.Name)
 		case len(d.Evidence) > 0 && v.p.Route == planner.RouteBootstrap:
 			v.sayf(s6, "%s's data is missing, and the route is bootstrap", m.Name)
-		case len(d.Evidence) > 0 && !needs(v.p, planner.ConsentDataLoss):
+		case (len(d.Evidence) > 0 || d.Fenced != nil) && !needs(v.p, planner.ConsentDataLoss):
 			v.sayf(s6, "%s's data is missing, and the restore needs no consent to a loss", m.Name)
 		}
 	}
@@ -270,12 +274,12 @@ func (v *visit) choice() {
 			return
 		}
 		for _, h := range v.left.all {
-			if h.d.Problem == "" && further(h.d, chosen.d) {
+			if h.d.Problem == "" && further(h.d, chosen.d) && h.d.ClusterID == chosen.d.ClusterID {
 				v.sayf(s7, "recovers from %s, and %s has more", a.Name, h.name)
 			}
 		}
 		for _, h := range v.left.all {
-			if h.d.Problem == "" && !oneHistory(chosen, h) && h.name != a.Name {
+			if h.d.Problem == "" && !oneHistory(chosen, h) && h.name != a.Name && !(h.fenced && h.d.LastTerm <= 1) {
 				v.sayf(s7, "recovers from %s, and %s is of another history", a.Name, h.name)
 			}
 		}

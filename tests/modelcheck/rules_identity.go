@@ -20,12 +20,8 @@ func (v *visit) gone() {
 			v.sayf(s2, "a new identity, and what lies at %s's place is not known", m.Name)
 		}
 	}
-	list := []planner.ListedMember(nil)
-	if v.left.newest != nil {
-		list = v.left.newest.d.Members
-	}
 	var out []planner.ListedMember
-	for _, l := range list {
+	for _, l := range v.left.list {
 		if l.Learner || v.controlled(l) {
 			continue
 		}

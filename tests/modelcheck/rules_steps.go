@@ -81,6 +81,11 @@ func (v *visit) kept(s *planner.Step, before, after *planner.Observation) {
 		}
 		switch x := s.Action.(type) {
 		case planner.SetAside: // held to S19
+		case planner.Join: // what was set aside lies behind the place
+			l := live(before)
+			if d := b.Data.Value; d.State != planner.DirFenced || l != nil && listed(l.list, d.Fenced.MemberID) != nil {
+				v.sayf(p3, "joins %s over a member's data", m.Name)
+			}
 		case planner.Install:
 			if b.Data.Value.State == planner.DirPresent && b.Data.Value.HeldBy != 0 {
 				v.sayf(p3, "puts %s in place under a process that runs", m.Name)
@@ -135,6 +140,9 @@ func (v *visit) newIdentity(s *planner.Step, before *planner.Observation) {
 		other := func(cluster string) bool { return cluster != "" && cluster != id }
 		if o.Client.Reach == planner.ReachServing && other(o.Client.ClusterID) {
 			v.sayf(rule, "%s while %s serves as the old cluster", s.Kind, m.Name)
+		}
+		if processRuns(&o) && o.Service.Known() && o.Service.Value.State == planner.ServiceRunning && d.ClusterID == "" && (d.Provenance == nil || d.Provenance.ClusterID != id) {
+			v.sayf(rule, "%s while %s runs as nobody knows whom", s.Kind, m.Name)
 		}
 		if o.Data.Known() && d.HeldBy != 0 && other(d.ClusterID) {
 			v.sayf(rule, "%s while %s runs on its old data", s.Kind, m.Name)

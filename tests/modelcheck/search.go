@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +23,8 @@ type state struct {
 	in     planner.Input
 	file   uint64 // fileKey
 	key    uint64
-	faults int8 // that may still happen
-	cut    bool // a walk without any fault was cut here
+	faults int8    // that may still happen
+	cut    *uint64 // where the walk led that was cut here; nil where a fault came before
 	from   *trace
 }
 
@@ -78,6 +79,13 @@ type known struct {
 	from *seed
 }
 
+// cut is a state in the middle of a walk without faults, which is refused there.
+type cut struct {
+	end  *uint64 // where the whole of the plan leads
+	code planner.Code
+	from *trace
+}
+
 // verdict numbers the routes, then the refusals.
 type verdict uint8
 
@@ -130,7 +138,7 @@ func (s *search) note(key uint64, v verdict, next uint64) {
 func (s *search) run(workers int) (transitions int) {
 	s.progress()
 	var wg sync.WaitGroup
-	counts := make([]int, workers)
+	counts, cuts := make([]int, workers), make([][]cut, workers)
 	for i := range workers {
 		wg.Add(1)
 		go func() {
@@ -139,6 +147,7 @@ func (s *search) run(workers int) (transitions int) {
 			s.bound.each(i, workers, w.begin)
 			counts[i] = w.transitions
 			s.cover.merge(&w.cover)
+			cuts[i] = w.cuts
 		}()
 	}
 	wg.Wait()
@@ -146,6 +155,7 @@ func (s *search) run(workers int) (transitions int) {
 		transitions += n
 	}
 	s.followAll()
+	s.judge(slices.Concat(cuts...))
 	return transitions
 }
 
@@ -156,6 +166,7 @@ type worker struct {
 	stack       []state
 	transitions int
 	cover       coverage
+	cuts        []cut
 }
 
 // begin explores from one state within bounds until nothing is left.
@@ -173,7 +184,7 @@ func (w *worker) begin(ks []kind, c *circumstance) {
 		return
 	}
 	sd.ks = slices.Clone(ks) // the enumeration goes on with its own
-	w.stack = append(w.stack[:0], state{in: x.in, file: file, key: key, faults: faults, from: &trace{seed: sd}})
+	w.stack = append(w.stack[:0], state{in: x.in, file: file, key: key, faults: faults, cut: new(uint64), from: &trace{seed: sd}})
 	for len(w.stack) > 0 {
 		st := w.stack[len(w.stack)-1]
 		w.stack = w.stack[:len(w.stack)-1]
@@ -189,6 +200,9 @@ func (w *worker) expand(st *state) {
 	defer func() {
 		if r := recover(); r != nil {
 			say(panics, fmt.Sprint(r))
+			if os.Getenv("MC_DEBUG") != "" {
+				debug.PrintStack()
+			}
 		}
 	}()
 	p := planner.New(*in)
@@ -201,8 +215,8 @@ func (w *worker) expand(st *state) {
 	}
 	verdict := w.cover.plan(p)
 	if p.Refusal != nil || p.Route == planner.RouteInSync {
-		if p.Refusal != nil && st.cut {
-			say(p8, "cut there, the rest of the way is refused: "+string(p.Refusal.Code))
+		if p.Refusal != nil && st.cut != nil && st.from.parent != nil {
+			w.cuts = append(w.cuts, cut{st.cut, p.Refusal.Code, st.from})
 		}
 		w.note(st.key, verdict, 0)
 		return
@@ -218,29 +232,36 @@ func (w *worker) walk(st *state, v *visit) (last uint64) {
 	before := st.from
 	if st.faults > 0 {
 		for _, f := range faultsOf(&obs) {
-			w.push(st, f.obs, &trace{parent: st.from, what: "FAULT " + f.what, p: p.Route, targets: []string{f.name}}, 0, false)
+			w.push(st, f.obs, &trace{parent: st.from, what: "FAULT " + f.what, p: p.Route, targets: []string{f.name}}, 0, nil)
 		}
 	}
-	unbroken := st.from.seed != nil || st.cut
+	var end *uint64
+	if st.cut != nil {
+		end = new(uint64)
+		defer func() { *end = last }()
+	}
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		w.cover.action(s.Kind)
 		for _, part := range partsOf(s.Action) {
 			if o, err := planner.Predict(obs, part); err == nil {
-				w.push(st, o, &trace{parent: before, what: s.Kind + ", in part", p: p.Route, targets: part.Targets()}, st.faults, unbroken)
+				w.push(st, o, &trace{parent: before, what: s.Kind + ", in part", p: p.Route, targets: part.Targets()}, st.faults, end)
 			}
 		}
 		next, err := planner.Predict(obs, s.Action)
 		if err != nil {
+			if s.Kind == (planner.Verify{}).Kind() && v.mute() { // who did not answer goes on so
+				return w.push(st, aged(&obs), &trace{parent: before, what: "time passes", p: p.Route}, st.faults, end)
+			}
 			v.sayf(carried, "%s %v: %v", s.Kind, s.Target, err)
 			return 0
 		}
 		v.step(s, &obs, &next)
-		if ok, missing := planner.Holds(s.Action, next); !ok {
+		if ok, missing := planner.Holds(s.Action, next); !ok && !v.mute() {
 			v.sayf(carried, "%s %v does not hold once it is done: %s", s.Kind, s.Target, missing)
 		}
 		before = &trace{parent: before, what: s.Kind, p: p.Route, targets: s.Target}
-		last = w.push(st, next, before, st.faults, unbroken)
+		last = w.push(st, next, before, st.faults, end)
 		obs = next
 	}
 	if last == st.key {
@@ -251,7 +272,7 @@ func (w *worker) walk(st *state, v *visit) (last uint64) {
 }
 
 // push enters what a step or a fault led to.
-func (w *worker) push(st *state, obs planner.Observation, from *trace, faults int8, cut bool) uint64 {
+func (w *worker) push(st *state, obs planner.Observation, from *trace, faults int8, cut *uint64) uint64 {
 	w.transitions++
 	if from.depth = from.parent.depth + 1; from.depth > deepest {
 		w.findings.add(ends, "a walk goes on and on", from)
@@ -341,6 +362,24 @@ func (s *search) followAll() {
 				}
 				s.findings.add(ends, why, &trace{seed: s.shards[key%shards].states[key].from})
 			}
+		}
+	}
+}
+
+// judge holds promise 8 to every cut that is refused: the whole of the plan has to end in
+// the same refusal, or the crash is what stands in the way.
+func (s *search) judge(cuts []cut) {
+	for _, c := range cuts {
+		at := *c.end
+		for n := 0; at != 0 && n < 2*rounds; n++ {
+			next := s.shards[at%shards].states[at].next
+			if next == 0 {
+				break
+			}
+			at = next
+		}
+		if at == 0 || s.shards[at%shards].states[at].verdict != refusalOf(c.code) {
+			s.findings.add(p8, "cut there, the rest of the way is refused: "+string(c.code), c.from)
 		}
 	}
 }

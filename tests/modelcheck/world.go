@@ -11,6 +11,7 @@ import (
 const (
 	most     = 5 // members of the cluster and of the file together
 	oldToken = "token-of-before"
+	begun    = "token-of-the-restore" // of one that was begun and not finished
 	oldPeers = "http://127.0.0.1:238"
 	newPeers = "http://127.0.0.1:248" // of a member that moves
 	clients  = "http://127.0.0.1:237"
@@ -63,6 +64,7 @@ type world struct {
 	ks     []kind
 	in     planner.Input
 	cid    string
+	token  string // of what was begun
 	list   []planner.ListedMember
 	old    []planner.ListedMember // before the last change
 	voters int
@@ -71,11 +73,13 @@ type world struct {
 
 // build makes a world of these kinds, each at a place of its own.
 func build(ks []kind, c *circumstance) *world {
-	w := &world{ks: ks}
+	w := &world{ks: ks, token: begun}
+	if c.begun != "" { // all that is there is of what was begun
+		w.token = oldToken
+	}
 	w.in = planner.Input{Now: "2026-01-02T03:04:05Z", By: "ops@here", Token: tokens[0]}
 	w.in.Cluster = w.file()
 	w.in.Observation = planner.Observation{Members: make(map[string]planner.MemberObservation, len(ks)), KV: planner.Unknown[planner.KVComparison]("not asked")}
-	w.cid = planner.ClusterID(w.in.Cluster.Members, oldToken)
 	w.lists()
 	w.in.Observation.JournalMembers = names
 	for i, k := range ks {
@@ -84,6 +88,9 @@ func build(ks []kind, c *circumstance) *world {
 			continue
 		}
 		w.in.Observation.Others = append(w.in.Observation.Others, w.other(i, k))
+	}
+	if c.begun != "" {
+		w.provenance(c.begun)
 	}
 	c.edit(w)
 	return w
@@ -114,6 +121,7 @@ func (w *world) file() *spec.Cluster {
 // voters has to serve.
 func (w *world) lists() {
 	serving, alive := 0, 0
+	var began []spec.Member // whom the cluster's ID comes from
 	for i, k := range w.ks {
 		if !k.listed() {
 			continue
@@ -127,6 +135,7 @@ func (w *world) lists() {
 		if !k.votes() {
 			continue
 		}
+		began = append(began, spec.Member{PeerURLs: s.peers})
 		w.voters++
 		if k.follows() {
 			serving++
@@ -141,6 +150,7 @@ func (w *world) lists() {
 	if serving == 0 || serving+alive < w.voters/2+1 { // those that are away may be alive
 		w.leader = ""
 	}
+	w.cid = planner.ClusterID(began, oldToken)
 	if n := len(w.list); n > 0 {
 		w.old = w.list[: n-1 : n-1]
 	}
@@ -187,7 +197,7 @@ func (w *world) restored(i int) *planner.Provenance {
 	c := w.in.Cluster
 	m, _ := c.Member(slots[i].name)
 	return &planner.Provenance{
-		Kind: planner.ProvenanceRestore, Token: oldToken, Name: m.Name, ClusterID: w.cid, MemberID: planner.MemberID(m.PeerURLs, oldToken), InitialCluster: c.InitialCluster(),
+		Kind: planner.ProvenanceRestore, Token: w.token, Name: m.Name, ClusterID: planner.ClusterID(c.Members, w.token), MemberID: planner.MemberID(m.PeerURLs, w.token), InitialCluster: c.InitialCluster(),
 		Source: snapshotPath, SHA256: snapshotSum, Revision: 1204, RevisionBump: spec.DefaultRevisionBump, When: "2026-01-01T00:00:00Z", By: "ops@here",
 	}
 }
@@ -213,7 +223,7 @@ func (w *world) provenance(kind string) {
 			continue
 		}
 		d := &o.Data.Value
-		if d.Provenance == nil && d.State == planner.DirPresent && d.ClusterID == w.cid && d.MemberID == slots[i].id && k.cond != disagreeing && !k.moved && k.file == voter {
+		if d.Provenance == nil && d.State == planner.DirPresent && d.ClusterID == w.cid && w.cid == planner.ClusterID(w.in.Cluster.Members, oldToken) && d.MemberID == slots[i].id && k.cond != disagreeing && !k.moved && k.file == voter {
 			d.Provenance, d.ProvenanceAgrees = w.restored(i), true
 		}
 		if d.Provenance != nil {
