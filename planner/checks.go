@@ -79,7 +79,7 @@ func (b *builder) sightings() []sighting {
 func (b *builder) checkOneID() *Refusal {
 	seen := b.sightings()
 	for _, m := range with(b.members, condFenced) {
-		if d := m.survivor(); !b.quorum.Has() && len(seen) > 0 && d.ClusterID != "" && !b.succeeded(d.ClusterID, seen[0].id) {
+		if d := m.survivor(); !b.quorum.Has() && len(seen) > 0 && d.ClusterID != "" && !d.bare() && !b.succeeded(d.ClusterID, seen[0].id) {
 			seen = append(seen, sighting{d.ClusterID, m.spec.Name + "'s directory behind the fence", true})
 		}
 	}

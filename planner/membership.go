@@ -50,7 +50,12 @@ func (b *builder) holders() []*member {
 			out = append(out, m)
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(m *member) bool {
+		// Restored, never started, and fenced beside the cluster that was.
+		return m.cond == condFenced && m.survivor().bare() && slices.ContainsFunc(out, func(o *member) bool {
+			return o.survivor().ClusterID != m.survivor().ClusterID && !o.survivor().bare()
+		})
+	})
 }
 
 // list is the membership as this member knows it: from its db, or, as long as it
@@ -404,7 +409,7 @@ func (b *builder) checkRemoved() *Refusal {
 	for _, m := range strays {
 		list := m.list()
 		knows := !slices.ContainsFunc(list, func(l ListedMember) bool { return l.ID == m.id() }) // that it was removed
-		if list != nil && !knows && b.alone(list) {
+		if list != nil && !knows && differing(list, b.list) > 0 && b.alone(list) {
 			return b.refuseSplit(m)
 		}
 		for _, h := range b.holders() {

@@ -251,6 +251,9 @@ func (b *builder) checkFinish(token string) *Refusal {
 			return b.refuseNoReply()
 		}
 	}
+	if r := b.checkStartable(slices.DeleteFunc(slices.Clone(part), func(m *member) bool { return !m.hasData() || m.processRuns() })); r != nil {
+		return r
+	}
 	return b.checkPlaces(part)
 }
 

@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // bound says how far the enumeration goes. An everyday kind or a plain circumstance
 // is free; each other one costs a point, and a state may cost so many.
 type bound struct {
@@ -66,6 +68,9 @@ func consistent(ks []kind) bool {
 		if k.file != none {
 			file++
 			knows = knows || k.serves() && k.cond != elsewhere || k.hasList()
+		}
+		if k.cond == oldList && !slices.ContainsFunc(ks[i+1:], kind.listed) {
+			return false
 		}
 		others = others || k.file == none
 		if k.cond == twin && (i == 0 || ks[0].file == none || !ks[0].listed()) {

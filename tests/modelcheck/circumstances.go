@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
@@ -46,7 +47,12 @@ func circumstances() []circumstance {
 		{name: "snapshot, no bump", edit: snap(func(s *spec.Snapshot, _ *planner.SnapshotObservation) { s.RevisionBump = &zero })},
 		{name: "snapshot, no hash", edit: snap(func(s *spec.Snapshot, o *planner.SnapshotObservation) { s.SkipHashCheck, o.HasHash = true, false })},
 		{name: "snapshot of another sum", edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.SHA256 = "ab" + o.SHA256[2:] })},
-		{name: "snapshot of a later etcd", only: 1, edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.Version = "3.8.0" })},
+		{name: "snapshot of a later etcd", edit: func(w *world) {
+			w.snapshot()
+			if !slices.ContainsFunc(w.ks, func(k kind) bool { return k.cond == staged || k.cond == ready }) { // nobody stages it
+				w.in.Observation.Snapshot.Version = "3.8.0"
+			}
+		}},
 		{name: "snapshot at the end of revisions", edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.Revision = math.MaxInt64 - 5 })},
 		{name: "snapshot not looked at", edit: func(w *world) { w.snapshot(); w.in.Observation.Snapshot = nil }},
 		{name: "begun by a restore", begun: planner.ProvenanceRestore, edit: func(w *world) { w.snapshot() }},

@@ -126,7 +126,7 @@ func disks(o *planner.Observation) []holding {
 // neverRan: restored, as the record beside it says, and nothing but the members in its
 // log.
 func neverRan(d *planner.DataDir) bool {
-	return d.Provenance != nil && d.ProvenanceAgrees && !d.EverRan && d.LastTerm <= 1 && d.Provenance.Kind != planner.ProvenanceJoin
+	return d.Provenance != nil && d.ProvenanceAgrees && !d.EverRan && d.LastTerm <= 1 && (d.Provenance.Kind == planner.ProvenanceRestore || d.Provenance.Kind == planner.ProvenanceRecover)
 }
 
 // whole reports whether etcd would start on the disk and go on.

@@ -81,9 +81,9 @@ type known struct {
 
 // cut is a state in the middle of a walk without faults, which is refused there.
 type cut struct {
-	end  *uint64 // where the whole of the plan leads
-	code planner.Code
-	from *trace
+	end     *uint64 // where the whole of the plan leads
+	refusal *planner.Refusal
+	from    *trace
 }
 
 // verdict numbers the routes, then the refusals.
@@ -216,7 +216,7 @@ func (w *worker) expand(st *state) {
 	verdict := w.cover.plan(p)
 	if p.Refusal != nil || p.Route == planner.RouteInSync {
 		if p.Refusal != nil && st.cut != nil && st.from.parent != nil {
-			w.cuts = append(w.cuts, cut{st.cut, p.Refusal.Code, st.from})
+			w.cuts = append(w.cuts, cut{st.cut, p.Refusal, st.from})
 		}
 		w.note(st.key, verdict, 0)
 		return
@@ -378,8 +378,8 @@ func (s *search) judge(cuts []cut) {
 			}
 			at = next
 		}
-		if at == 0 || s.shards[at%shards].states[at].verdict != refusalOf(c.code) {
-			s.findings.add(p8, "cut there, the rest of the way is refused: "+string(c.code), c.from)
+		if at == 0 || s.shards[at%shards].states[at].verdict != refusalOf(c.refusal.Code) {
+			s.findings.add(p8, fmt.Sprintf("cut there, the rest of the way is refused: %s: %s", c.refusal.Code, c.refusal.Detail), c.from)
 		}
 	}
 }
