@@ -98,7 +98,13 @@ func (f *forecast) leaderless(rs []runner, i int) {
 	if r.fresh && slices.ContainsFunc(rs, func(x runner) bool {
 		return x.leader >= 0 && x.cid == r.cid && entryOf(x.list, r.id) == nil
 	}) {
+		// What it is told counts only where its own data says so too: those who tell it
+		// may be a stray's.
+		knew := slices.Contains(o.Data.Value.Removed, r.id) || entryOf(r.list, r.id) == nil
 		f.ended(o, ServiceFailed, removedWords)
+		if s := &o.Service.Value; !knew {
+			s.State, s.Restarts, s.SupervisorPID = ServiceBackoff, 1, pidOf(o.Data.Value.Path)+1
+		}
 		return
 	}
 	if o.Client.Reach == ReachServing && !r.apart {

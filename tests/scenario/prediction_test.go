@@ -31,28 +31,32 @@ import (
 func TestPredictionsComeTrue(t *testing.T) {
 	t.Parallel()
 	compared := &tally{times: map[string]int{}}
+	stories := []struct {
+		name string
+		tell func(*testing.T, *tally)
+	}{
+		{"grow, move, replace", growAndReplace},
+		{"shrink, stop, adopt", shrinkAndAdopt},
+		{"recover", recoverAsNew},
+		{"recover in place", recoverOnTheSpot},
+		{"restore", restoreAll},
+		{"unfence", fenceAndBack},
+		{"without a quorum", startTooFew},
+	}
 	t.Run("stories", func(t *testing.T) {
-		for _, s := range []struct {
-			name string
-			tell func(*testing.T, *tally)
-		}{
-			{"grow, move, replace", growAndReplace},
-			{"shrink, stop, adopt", shrinkAndAdopt},
-			{"recover", recoverAsNew},
-			{"recover in place", recoverOnTheSpot},
-			{"restore", restoreAll},
-			{"unfence", fenceAndBack},
-			{"without a quorum", startTooFew},
-		} {
+		for _, s := range stories {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
 				s.tell(t, compared)
+				compared.Lock()
+				compared.stories++
+				compared.Unlock()
 			})
 		}
 	})
 	for _, a := range planner.Actions() {
 		t.Logf("%-16s compared %d times", a.Kind(), compared.times[a.Kind()])
-		if compared.times[a.Kind()] == 0 {
+		if compared.times[a.Kind()] == 0 && compared.stories == len(stories) { // not where -run took some of them
 			t.Errorf("%s was never compared with what really happens: give it a story here", a.Kind())
 		}
 	}
@@ -60,7 +64,8 @@ func TestPredictionsComeTrue(t *testing.T) {
 
 type tally struct {
 	sync.Mutex
-	times map[string]int
+	times   map[string]int
+	stories int // told to the end
 }
 
 // told is a cluster that a story is about.
@@ -210,8 +215,9 @@ func (s *told) compare(ctx context.Context, c *spec.Cluster, step planner.Step, 
 		}
 		diff := differences(step.Action, before, predicted, real)
 		if len(diff) == 0 {
-			if ok, missing := planner.Holds(step.Action, real); !ok {
-				s.t.Errorf("%s %v was done, and does not hold: %s", step.Kind, step.Target, missing)
+			promised, _ := planner.Holds(step.Action, predicted)
+			if ok, missing := planner.Holds(step.Action, real); ok != promised {
+				s.t.Errorf("%s %v was done, and it holds: %v (%s), but predicted: %v", step.Kind, step.Target, ok, missing, promised)
 			}
 			s.compared.Lock()
 			s.compared.times[step.Kind]++
@@ -487,14 +493,38 @@ func fenceAndBack(t *testing.T, compared *tally) {
 	s.comesTrue("unfence start verify")
 }
 
-// startTooFew: members that were started without a quorum are mute, until there is
-// one.
+// startTooFew: members that are started without a quorum are mute until there is one;
+// one that was removed while it was down is told so, and ends again and again.
 func startTooFew(t *testing.T, compared *tally) {
 	s := tell(t, compared, 3)
 	s.comesTrue("claim start verify")
 	s.comesTrueStop([]string{"m3"})
-	s.comesTrueStop([]string{"m2"}) // the last one serves on, without a leader
+	s.comesTrueStop([]string{"m2"}) // m1 serves on, without a leader
+	s.comesTrueStop([]string{"m1"})
+	_, p := s.plan("start verify")
+	all := p.Steps[0].Action.(planner.Start)
+	for i := range 2 {
+		s.started(all.Members[i])
+	}
+	m3 := s.c.Members[2]
+	in, p := s.without(2, "remove-member")
+	s.carryOut(in, p, 1)
+	s.c.Members = append(s.c.Members, m3)
+	s.started(all.Members[2])
+	s.comesTrue("stop set-aside add-learner join promote verify")
+}
+
+// started starts a member, and does not wait until it serves, as an apply would.
+func (s *told) started(m planner.StartMember) {
+	s.t.Helper()
 	in := s.look()
-	p := planner.New(in)
-	s.carryOut(in, p, len(p.Steps))
+	step := planner.Step{Kind: "start", Target: []string{m.Name}, Action: planner.Start{Members: []planner.StartMember{m}}}
+	predicted, err := planner.Predict(in.Observation, step.Action)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.host.Start(harness.Context(s.t), []planner.StartMember{m}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.compare(harness.Context(s.t), in.Cluster, step, in.Observation, predicted)
 }
