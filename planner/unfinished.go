@@ -254,6 +254,9 @@ func (b *builder) checkFinish(token string) *Refusal {
 	if r := b.checkStartable(slices.DeleteFunc(slices.Clone(part), func(m *member) bool { return !m.hasData() || m.processRuns() })); r != nil {
 		return r
 	}
+	if r := b.checkStartable(slices.DeleteFunc(slices.Clone(part), func(m *member) bool { return !m.hasData() || m.processRuns() })); r != nil {
+		return r
+	}
 	return b.checkPlaces(part)
 }
 
