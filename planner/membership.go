@@ -189,10 +189,16 @@ func (b *builder) wentBack() string {
 	return fmt.Sprintf("entry #%d was agreed on, so a majority once had it, and now %s: a disk was put back to an earlier state", best.agreed(), strings.Join(short, ", "))
 }
 
-// aliveElsewhere counts the voters that the file does not have and that answer as
-// themselves: they only lack a quorum.
+// aliveElsewhere counts the voters that answer as themselves, though their disks can't
+// be looked at, most because the file does not have them: they only lack a quorum.
 func (b *builder) aliveElsewhere() int {
 	n := 0
+	for _, m := range with(b.members, condServing) {
+		e := m.seen.Client
+		if l := b.entry(m); !m.seen.Data.Known() && l != nil && !l.Learner && e.ClusterID == b.plan.ClusterID && e.Members.Known() && differing(e.Members.Value, b.list) == 0 {
+			n++
+		}
+	}
 	for _, o := range b.obs.Others {
 		e := o.Client
 		itself := e.Reach == ReachServing && e.MemberID == o.ID && e.ClusterID == b.plan.ClusterID
@@ -429,6 +435,11 @@ func (b *builder) checkRemoved() *Refusal {
 // would take what one of them has for the other's (S7).
 func (b *builder) checkHistories() *Refusal {
 	intact := b.intact()
+	for _, m := range b.holders() { // a learner's disk too
+		if e := b.entry(m); e != nil && e.Learner && m.startableDisk() && m.cond != condDamaged {
+			intact = append(intact, m)
+		}
+	}
 	for i, m := range intact {
 		for _, o := range intact {
 			if m.survivor().bare() && o.survivor().grown() {
