@@ -119,8 +119,8 @@ func (b *builder) checkPinnedID() *Refusal {
 	if want == "" {
 		want, from = b.obs.JournalClusterID, "last time it was"
 	}
-	for _, m := range with(b.members, condFenced) { // what a start would put back
-		if d := m.survivor(); len(seen) == 0 && d.ClusterID != "" {
+	for _, m := range b.holders() { // what a start would put back, where all of it is fenced
+		if d := m.survivor(); len(seen) == 0 && m.cond == condFenced {
 			seen = append(seen, sighting{d.ClusterID, "behind the fence " + m.spec.Name, true})
 		}
 	}

@@ -9,13 +9,14 @@ type bound struct {
 	// points is how much a state of so many members may cost, for plain
 	// circumstances and for the others.
 	points, rare [most + 1]int
+	every        int // of so many multisets one is taken, for a quick look; 1 for all
 	faults       int // of so many members a walk may meet a fault
 }
 
 var bounds = map[string]bound{
-	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 2, 1, 1}, rare: [most + 1]int{0, 1, 2, 1, 0, 0}, faults: 3},
-	"tiny":  {name: "tiny", points: [most + 1]int{0, 1, 2, -1, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2},
-	"small": {name: "small", points: [most + 1]int{0, 1, 2, 1, 0, 0}, rare: [most + 1]int{0, 1, 1, 0, -1, -1}, faults: 2},
+	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 2, 1, 0}, rare: [most + 1]int{0, 1, 1, 0, 0, -1}, faults: 3, every: 1},
+	"tiny":  {name: "tiny", points: [most + 1]int{0, 1, 2, -1, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2, every: 1},
+	"small": {name: "small", points: [most + 1]int{0, 1, 1, 0, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2, every: 1},
 }
 
 var tokens = []string{"token-1", "token-2", "token-3", "token-4", "token-5", "token-6", "token-7", "token-8", "token-9"}
@@ -33,7 +34,7 @@ func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 				return
 			}
 			if at == size {
-				if n++; n%parts == part && consistent(ks) {
+				if n++; n%parts == part && n/parts%b.every == 0 && consistent(ks) {
 					for i := range cs {
 						c := &cs[i]
 						limit := b.points[size]

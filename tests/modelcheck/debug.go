@@ -3,12 +3,16 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 )
 
 func (s *search) progress() {
 	if os.Getenv("MC_DEBUG") == "" {
 		return
+	}
+	if n, err := strconv.Atoi(os.Getenv("MC_LIMIT")); err == nil {
+		time.AfterFunc(time.Duration(n)*time.Second, func() { s.stop.Store(true) })
 	}
 	go func() {
 		for {

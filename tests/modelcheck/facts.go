@@ -20,6 +20,7 @@ type living struct {
 	voters  int
 	healthy int
 	leader  string
+	unseen  bool // some of the majority that answered can't be seen
 }
 
 func (l *living) tolerance() int { return l.healthy - quorumOf(l.voters) }
@@ -48,6 +49,7 @@ func live(o *planner.Observation) *living {
 			out.voters++
 		}
 	}
+	out.unseen = out.healthy < quorumOf(out.voters)
 	out.healthy = max(out.healthy, quorumOf(out.voters)) // a majority answered, also of those that can't be seen
 	return out
 }

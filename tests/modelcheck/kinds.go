@@ -119,7 +119,7 @@ func kinds() []kind {
 	add(learner, newVoter, fresh, lost)
 	add(voter, none, fresh, lost, wasRemoved, foreignDir, damaged, fenced, ready, taken, lostFar, unread)
 	add(learner, none, fresh, lost, wasRemoved)
-	add(none, voter, up, lost, lostMute, away, unled)
+	add(none, voter, up, lost, lostMute, away)
 	add(none, learner, up, lost)
 	add(none, newVoter, fresh)
 	add(none, newLearner, fresh)
@@ -155,7 +155,7 @@ var everyday = map[kind]bool{
 // runs reports whether a process of the member's is up.
 func (k kind) runs() bool {
 	switch k.cond {
-	case up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, stuck, young, dying, hollow, badTLS, badAuth, notEtcd, held:
+	case up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, proxied, stuck, young, dying, hollow, badTLS, badAuth, notEtcd, held:
 		return true
 	}
 	return false

@@ -31,11 +31,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	name := set.String("bound", "full", "how far: full or small")
 	profile := set.String("cpuprofile", "", "write a CPU profile to this file")
 	workers := set.Int("workers", 2, "how many states are planned for at once")
+	every := set.Int("every", 1, "take one of so many mixtures only, for a quick look")
 	shown := set.Int("show", 3, "how many findings are shown for each rule")
 	if err := set.Parse(args); err != nil {
 		return 1
 	}
 	b, ok := bounds[*name]
+	if n := *every; n > 1 {
+		b.every = n
+	}
 	if !ok {
 		fmt.Fprintf(stderr, "modelcheck: there is no bound %q: full or small\n", *name)
 		return 1

@@ -170,7 +170,7 @@ func (v *visit) started() {
 	if v.p.Route == planner.RouteReconfigure {
 		v.sayf(p1, "the membership is changed without a quorum")
 	}
-	meet := r.voters-r.moved >= quorumOf(r.voters) || r.moved == 0
+	meet := r.intact-r.moved >= quorumOf(r.voters) || r.moved == 0
 	if v.begins && r.majority() && r.oneHistory && !r.back && meet {
 		v.sayf(s1, "%d of %d voters' disks are intact, and the route is %s", r.intact, r.voters, v.p.Route)
 	}

@@ -53,7 +53,7 @@ func (v *visit) quorum(s *planner.Step, before, after *planner.Observation) {
 			v.sayf(s24, "%s %v lowers the tolerance to %d", s.Kind, s.Target, is.tolerance())
 		}
 	}
-	if is == nil {
+	if is == nil || v.live == nil || v.live.unseen {
 		return
 	}
 	if s.After.Voters != is.voters {

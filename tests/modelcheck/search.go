@@ -101,6 +101,7 @@ type search struct {
 	findings *findings
 	cover    *coverage
 	seeds    atomic.Int64
+	stop     atomic.Bool
 }
 
 func newSearch(b bound) *search {
@@ -180,7 +181,7 @@ func (w *worker) begin(ks []kind, c *circumstance) {
 	}
 	w.seeds.Add(1)
 	sd := &seed{ks: x.ks, c: c, size: len(ks)}
-	if !w.enter(key, faults, sd) {
+	if w.stop.Load() || !w.enter(key, faults, sd) {
 		return
 	}
 	sd.ks = slices.Clone(ks) // the enumeration goes on with its own
