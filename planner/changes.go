@@ -109,12 +109,13 @@ func (b *builder) extraSeat(c *changes, s *seat) {
 func (b *builder) fileSeat(c *changes, s *seat) {
 	m, l := s.m, b.listed(s.id)
 	role := voterOrLearner(l.Learner)
+	free := m.vacant() && m.survivor().MemberID != s.id || m.stray(s.id) // of what is the member's own
 	switch {
-	case !s.started && !l.Learner && m.spec.Learner && (m.vacant() || m.stray(s.id)):
+	case !s.started && !l.Learner && m.spec.Learner && free:
 		c.lost = append(c.lost, s)
 		c.say("%s was added as a voter and never started, in the file it is a learner", s.name)
 		return
-	case !s.started && (m.vacant() || m.stray(s.id)):
+	case !s.started && free:
 		c.join = append(c.join, s)
 		c.say("%s was added as %s and never started", s.name, role)
 		if l.Learner && !m.spec.Learner {

@@ -404,9 +404,6 @@ const (
 func (b *builder) checkRoom(ms []*member) *Refusal {
 	need := map[string]int64{}
 	for _, m := range ms {
-		if m.hasData() {
-			continue
-		}
 		at := m.fileSystem()
 		if need[at] == 0 {
 			need[at] = binarySize

@@ -26,7 +26,6 @@ func TestFoundByModelCheck(t *testing.T) {
 		edit  func(*Input)
 		route Route
 		code  Code
-		first string // step
 	}{
 		{name: "the file makes learners of all", kinds: []kind{serving, serving, serving}, file: func(c *spec.Cluster) {
 			for i := range c.Members {
@@ -77,6 +76,9 @@ func TestFoundByModelCheck(t *testing.T) {
 		}, code: CodeDataMissing},
 		{name: "a process on a directory that is gone has no part in a restore", kinds: []kind{hollow, installed, installed}, file: func(c *spec.Cluster) { withSnapshot(c) }, code: CodeDataHeld},
 		{name: "one that serves and can't be looked at counts for the start of another", kinds: []kind{blind, down, missing}, route: RouteStart},
+		{name: "a place to be made free has no room for what comes", kinds: []kind{serving, serving, removed}, edit: func(in *Input) {
+			edit(in, "m3", func(o *MemberObservation) { o.FreeBytes = Known[int64](1) })
+		}, code: CodeNoRoom},
 		{name: "an older etcd does not finish a restore", kinds: []kind{installed, installed, installed}, edit: func(in *Input) {
 			for _, n := range []string{"m1", "m2", "m3"} {
 				edit(in, n, func(o *MemberObservation) { o.Binary = Known(Binary{Version: "3.6.16"}) })

@@ -1,9 +1,6 @@
 package planner
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // unfinished gives the token of a bootstrap or restore that was interrupted and
 // has to be finished under that token, or "" where there is none. A restore
@@ -244,20 +241,19 @@ func (b *builder) checkFinish(token string) *Refusal {
 			b.note(NoteRemaining, m.spec.Pos, "%s: %s; with a quorum, planning again will deal with it", m.spec.Name, m.dataText())
 		}
 	}
-	// A process on a directory that is gone may have the only copy of what it holds:
-	// nothing is put in place under it.
-	if kind := b.begunKind(token); kind == ProvenanceRestore || kind == ProvenanceRecover {
-		if slices.ContainsFunc(get, (*member).processRuns) {
-			return b.refuseNoReply()
+	var whole, empty []*member
+	for _, m := range part {
+		switch {
+		case !m.hasData():
+			empty = append(empty, m)
+		case !m.processRuns():
+			whole = append(whole, m)
 		}
 	}
-	if r := b.checkStartable(slices.DeleteFunc(slices.Clone(part), func(m *member) bool { return !m.hasData() || m.processRuns() })); r != nil {
+	if r := b.checkStartable(whole); r != nil {
 		return r
 	}
-	if r := b.checkStartable(slices.DeleteFunc(slices.Clone(part), func(m *member) bool { return !m.hasData() || m.processRuns() })); r != nil {
-		return r
-	}
-	return b.checkPlaces(part)
+	return b.checkPlaces(empty)
 }
 
 // begunKind is what was begun under token.

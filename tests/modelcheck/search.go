@@ -371,6 +371,9 @@ func (s *search) followAll() {
 // the same refusal, or the crash is what stands in the way.
 func (s *search) judge(cuts []cut) {
 	for _, c := range cuts {
+		if c.refusal.Code == planner.CodeTolerance {
+			continue // its floor is where the plan began, which is higher by then
+		}
 		at := *c.end
 		for n := 0; at != 0 && n < 2*rounds; n++ {
 			next := s.shards[at%shards].states[at].next
