@@ -132,6 +132,9 @@ func (b *builder) fileSeat(c *changes, s *seat) {
 	if !l.Learner && m.spec.Learner {
 		c.demote = append(c.demote, s)
 		c.say("%s is a voter, in the file a learner", s.name)
+		if !SameURLs(l.PeerURLs, m.spec.PeerURLs) && m.seen.Peer.Reach == ReachServing {
+			c.update = append(c.update, s) // it listens there already, and counts until it goes
+		}
 		return
 	}
 	if l.Learner && !SameURLs(l.PeerURLs, m.spec.PeerURLs) {

@@ -111,8 +111,14 @@ func (b *builder) updateSteps(c *changes) {
 	for _, m := range b.leaderLast(before) {
 		b.restartSteps(c, m)
 	}
+	for _, s := range c.update { // these too listen where nobody looks for them yet
+		if s.m.seen.Peer.Reach == ReachServing {
+			b.updateStep(s)
+			ms = slices.DeleteFunc(ms, func(m *member) bool { return m == s.m })
+		}
+	}
 	for _, m := range b.leaderLast(union(ms, c.early)) {
-		if s := b.seatOf(m); slices.Contains(c.update, s) {
+		if s := b.seatOf(m); contains(ms, m) && slices.Contains(c.update, s) {
 			b.updateStep(s)
 		}
 		if contains(c.early, m) && !contains(before, m) {

@@ -232,6 +232,7 @@ func (w *world) provenance(kind string) {
 				d.Provenance.Source = "/data/m1.requorum/recovered/x.db"
 			}
 			if kind == planner.ProvenanceBootstrap {
+				d.Staged, d.EverRan = "", d.EverRan || d.State == planner.DirPresent // nothing is staged for it
 				d.Provenance.Source, d.Provenance.SHA256, d.Provenance.Revision, d.Provenance.RevisionBump = "", "", 0, 0
 			}
 		}
