@@ -23,8 +23,9 @@ func (b *builder) membership() []ListedMember {
 func (b *builder) newest() *member {
 	var newest *member
 	for _, m := range b.holders() {
-		if newest == nil || newer(m.survivor(), newest.survivor()) {
-			newest = m
+		if newest == nil || newer(m.survivor(), newest.survivor()) ||
+			!newer(newest.survivor(), m.survivor()) && newest.survivor().Problem != "" && m.survivor().Problem == "" {
+			newest = m // of two that reach as far, one that is whole
 		}
 	}
 	return newest

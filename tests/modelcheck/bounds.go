@@ -14,7 +14,11 @@ type bound struct {
 }
 
 var bounds = map[string]bound{
-	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 2, 1, 0}, rare: [most + 1]int{0, 1, 1, 0, 0, -1}, faults: 3, every: 1},
+	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 1, 0, 0}, rare: [most + 1]int{0, 1, 1, 0, -1, -1}, faults: 3, every: 1},
+	"n3":    {points: [most + 1]int{-1, -1, -1, 1, -1, -1}, rare: [most + 1]int{-1, -1, -1, 0, -1, -1}, faults: 3, every: 1},
+	"n3b":   {points: [most + 1]int{-1, -1, -1, 2, -1, -1}, rare: [most + 1]int{-1, -1, -1, -1, -1, -1}, faults: 3, every: 1},
+	"n4":    {points: [most + 1]int{-1, -1, -1, -1, 1, -1}, rare: [most + 1]int{-1, -1, -1, -1, -1, -1}, faults: 3, every: 1},
+	"n5":    {points: [most + 1]int{-1, -1, -1, -1, -1, 0}, rare: [most + 1]int{-1, -1, -1, -1, -1, -1}, faults: 3, every: 1},
 	"tiny":  {name: "tiny", points: [most + 1]int{0, 1, 2, -1, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2, every: 1},
 	"small": {name: "small", points: [most + 1]int{0, 1, 1, 0, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2, every: 1},
 }

@@ -196,7 +196,7 @@ func (r *remains) majority() bool {
 
 func remainsOf(c *spec.Cluster, o *planner.Observation) *remains {
 	r := &remains{all: disks(o), oneHistory: true}
-	if i := slices.IndexFunc(r.all, func(h holding) bool { return !h.fenced }); i >= 0 { // what is fenced of an older identity is over
+	if i := slices.IndexFunc(r.all, func(h holding) bool { return !h.fenced && h.d.ClusterID != "" }); i >= 0 { // what is fenced of an older identity is over
 		id := r.all[i].d.ClusterID
 		r.all = slices.DeleteFunc(r.all, func(h holding) bool { return h.fenced && h.d.ClusterID != id })
 	}

@@ -78,6 +78,17 @@ func (v *visit) mute() bool {
 	return false
 }
 
+// young reports whether a process was started a moment ago: what is refused now need
+// not be refused when it is older.
+func (v *visit) young() bool {
+	for _, m := range v.in.Observation.Members {
+		if s := m.Service; m.Client.Reach != planner.ReachServing && s.Known() && s.Value.State == planner.ServiceRunning && s.Value.UpSeconds <= 60 {
+			return true
+		}
+	}
+	return false
+}
+
 // aged is a while later, with nobody answering who did not.
 func aged(o *planner.Observation) planner.Observation {
 	out := *o

@@ -221,7 +221,7 @@ func (v *visit) change(action planner.Action, before, after *planner.Observation
 	case planner.Add:
 		learners := 0
 		for _, m := range l.list {
-			if m.Name == "" && len(m.ClientURLs) == 0 {
+			if m.Name == "" && len(m.ClientURLs) == 0 && !serves(m.ID) {
 				v.sayf(p6, "adds %s while another member has not started", a.Name)
 			}
 			if m.Learner {

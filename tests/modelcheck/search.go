@@ -216,7 +216,7 @@ func (w *worker) expand(st *state) {
 	}
 	verdict := w.cover.plan(p)
 	if p.Refusal != nil || p.Route == planner.RouteInSync {
-		if p.Refusal != nil && st.cut != nil && st.from.parent != nil {
+		if p.Refusal != nil && st.cut != nil && st.from.parent != nil && !v.young() {
 			w.cuts = append(w.cuts, cut{st.cut, p.Refusal, st.from})
 		}
 		w.note(st.key, verdict, 0)
