@@ -15,11 +15,6 @@ type bound struct {
 
 var bounds = map[string]bound{
 	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 1, 0, 0}, rare: [most + 1]int{0, 1, 1, 0, -1, -1}, faults: 3, every: 1},
-	"n3":    {points: [most + 1]int{-1, -1, -1, 1, -1, -1}, rare: [most + 1]int{-1, -1, -1, 0, -1, -1}, faults: 3, every: 1},
-	"n3b":   {points: [most + 1]int{-1, -1, -1, 2, -1, -1}, rare: [most + 1]int{-1, -1, -1, -1, -1, -1}, faults: 3, every: 1},
-	"n4":    {points: [most + 1]int{-1, -1, -1, -1, 1, -1}, rare: [most + 1]int{-1, -1, -1, -1, -1, -1}, faults: 3, every: 1},
-	"n5":    {points: [most + 1]int{-1, -1, -1, -1, -1, 0}, rare: [most + 1]int{-1, -1, -1, -1, -1, -1}, faults: 3, every: 1},
-	"tiny":  {name: "tiny", points: [most + 1]int{0, 1, 2, -1, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2, every: 1},
 	"small": {name: "small", points: [most + 1]int{0, 1, 1, 0, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2, every: 1},
 }
 
@@ -63,6 +58,21 @@ func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 		}
 		fill(0, 0, 0)
 	}
+	for i, ks := range corners {
+		for j := range cs {
+			if i%parts == part && (cs[j].only == 0 || len(ks) <= cs[j].only) {
+				f(ks, &cs[j])
+			}
+		}
+	}
+}
+
+// corners go with every circumstance in every bound: some refusals come from nothing
+// smaller.
+var corners = [][]kind{
+	{{file: voter, list: voter, cond: hollow}, {file: voter, list: voter, cond: ready}},
+	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: none, list: voter, cond: up}},
+	{{file: voter, list: voter, cond: up}, {file: learner, list: learner, cond: up}, {file: voter, list: none, cond: fresh}},
 }
 
 // consistent reports whether the kinds can be together: the file names somebody, and

@@ -189,6 +189,10 @@ func (v *visit) identity(p planner.Provenance) {
 			}
 		}
 	}
+	recovers := slices.ContainsFunc(v.p.Steps, func(s planner.Step) bool { _, ok := s.Action.(planner.Recover); return ok })
+	if p.Token != v.in.Token && recovers {
+		v.sayf(p4, "a new identity is recovered into under %q, which was used before", p.Token)
+	}
 	if p.Token != v.in.Token && !before {
 		v.sayf(p4, "begins under the token %q, which is not the fresh one", p.Token)
 	}

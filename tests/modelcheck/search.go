@@ -2,12 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/requorum/requorum/planner"
 )
@@ -100,8 +97,6 @@ type search struct {
 	}
 	findings *findings
 	cover    *coverage
-	seeds    atomic.Int64
-	stop     atomic.Bool
 }
 
 func newSearch(b bound) *search {
@@ -137,7 +132,6 @@ func (s *search) note(key uint64, v verdict, next uint64) {
 
 // run explores with so many workers.
 func (s *search) run(workers int) (transitions int) {
-	s.progress()
 	var wg sync.WaitGroup
 	counts, cuts := make([]int, workers), make([][]cut, workers)
 	for i := range workers {
@@ -179,9 +173,8 @@ func (w *worker) begin(ks []kind, c *circumstance) {
 	if len(ks) <= w.bound.faults && c.plain {
 		faults = 1
 	}
-	w.seeds.Add(1)
 	sd := &seed{ks: x.ks, c: c, size: len(ks)}
-	if w.stop.Load() || !w.enter(key, faults, sd) {
+	if !w.enter(key, faults, sd) {
 		return
 	}
 	sd.ks = slices.Clone(ks) // the enumeration goes on with its own
@@ -201,9 +194,6 @@ func (w *worker) expand(st *state) {
 	defer func() {
 		if r := recover(); r != nil {
 			say(panics, fmt.Sprint(r))
-			if os.Getenv("MC_DEBUG") != "" {
-				debug.PrintStack()
-			}
 		}
 	}()
 	p := planner.New(*in)
@@ -277,10 +267,6 @@ func (w *worker) push(st *state, obs planner.Observation, from *trace, faults in
 	w.transitions++
 	if from.depth = from.parent.depth + 1; from.depth > deepest {
 		w.findings.add(ends, "a walk goes on and on", from)
-		if os.Getenv("MC_DEBUG") == "2" {
-			println(strings.Join(from.lines(), "\n"))
-			os.Exit(3)
-		}
 		return 0
 	}
 	in := st.in
