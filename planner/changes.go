@@ -186,7 +186,7 @@ func (b *builder) running(c *changes, m *member) {
 		c.restart = append(c.restart, m)
 		c.why[m] = strings.Join(why, "; ")
 		c.words = append(c.words, why...)
-		if m.seen.Peer.Reach != ReachServing || m.forceNew() {
+		if m.seen.Peer.Reach != ReachServing || m.forceNew() || b.otherSlots(m) {
 			c.early = append(c.early, m)
 		}
 		return
@@ -237,4 +237,16 @@ func (c *changes) headline() string {
 	add("remove", of(slices.Concat(c.dead, c.extra))...)
 	add("adopt", ms(c.adopt)...)
 	return strings.Join(parts, "; ")
+}
+
+// otherSlots reports whether the member's process takes another number of learners than
+// the file says: each has to know it before one is added.
+func (b *builder) otherSlots(m *member) bool {
+	n := 1
+	for _, a := range m.runsWith() {
+		if v, ok := strings.CutPrefix(a, "--max-learners="); ok {
+			_, _ = fmt.Sscan(v, &n)
+		}
+	}
+	return m.runsWith() != nil && n != b.maxLearners()
 }

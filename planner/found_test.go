@@ -26,6 +26,7 @@ func TestFoundByModelCheck(t *testing.T) {
 		edit  func(*Input)
 		route Route
 		code  Code
+		first string // step
 	}{
 		{name: "the file makes learners of all", kinds: []kind{serving, serving, serving}, file: func(c *spec.Cluster) {
 			for i := range c.Members {
@@ -79,6 +80,15 @@ func TestFoundByModelCheck(t *testing.T) {
 		{name: "a place to be made free has no room for what comes", kinds: []kind{serving, serving, removed}, edit: func(in *Input) {
 			edit(in, "m3", func(o *MemberObservation) { o.FreeBytes = Known[int64](1) })
 		}, code: CodeNoRoom},
+		{name: "members take a second learner before one is added", kinds: []kind{serving, serving, newcomer}, file: func(c *spec.Cluster) {
+			c.Etcd.Config = map[string]string{"max-learners": "2"}
+		}, edit: func(in *Input) { // they run without it
+			for _, n := range []string{"m1", "m2"} {
+				edit(in, n, func(o *MemberObservation) {
+					o.Service.Value.Args = slices.DeleteFunc(slices.Clone(o.Service.Value.Args), func(a string) bool { return a == "--max-learners=2" })
+				})
+			}
+		}, route: RouteReconfigure, first: "stop"},
 		{name: "an older etcd does not finish a restore", kinds: []kind{installed, installed, installed}, edit: func(in *Input) {
 			for _, n := range []string{"m1", "m2", "m3"} {
 				edit(in, n, func(o *MemberObservation) { o.Binary = Known(Binary{Version: "3.6.16"}) })
@@ -102,6 +112,9 @@ func TestFoundByModelCheck(t *testing.T) {
 				tc.edit(&in)
 			}
 			p := New(in)
+			if tc.first != "" && (len(p.Steps) == 0 || p.Steps[0].Kind != tc.first) {
+				t.Errorf("steps %q, want %s first", stepKinds(p), tc.first)
+			}
 			code := Code("")
 			if p.Refusal != nil {
 				code = p.Refusal.Code

@@ -121,7 +121,7 @@ func (f *forecast) add(a Add) error {
 	}
 	n := voters(f.list)
 	switch {
-	case n < len(f.list):
+	case len(f.list)-n >= f.maxLearners():
 		return errors.New("etcdserver: too many learner members in cluster")
 	case n > 1 && f.connected() < (n+1)/2+1:
 		return errors.New("etcdserver: unhealthy cluster")
@@ -286,4 +286,20 @@ func (f *forecast) remove(a Remove) error {
 	}
 	f.settle()
 	return nil
+}
+
+// maxLearners is how many learners the members that run take: each checks it when it
+// applies the change.
+func (f *forecast) maxLearners() int {
+	limit := 0
+	for i := range f.ms {
+		if o := &f.ms[i]; o.Client.Reach == ReachServing {
+			n := 1
+			_, _ = fmt.Sscan(o.flag("max-learners"), &n)
+			if limit == 0 || n < limit {
+				limit = n
+			}
+		}
+	}
+	return max(limit, 1)
 }
