@@ -146,10 +146,17 @@ func (b *builder) checkSilent(ms []*member) *Refusal {
 // checkLearners refuses to begin a new identity without a voter; learners are added
 // once it lives.
 func (b *builder) checkLearners() *Refusal {
+	if r := b.checkVoters(); r != nil {
+		return r
+	}
+	b.growLearners()
+	return nil
+}
+
+func (b *builder) checkVoters() *Refusal {
 	if b.cluster.Voters() > 0 {
-		b.growLearners()
 		return nil
 	}
-	return refusal(CodeFeatureUnsupported, b.cluster.Pos, "a cluster can't begin with learners alone",
+	return refusal(CodeFeatureUnsupported, b.cluster.Pos, "a cluster can't be of learners alone",
 		"Every member of the file is a learner.", "Make at least one of them a voter.")
 }

@@ -112,16 +112,17 @@ func (b *builder) extraSeat(c *changes, s *seat) {
 func (b *builder) fileSeat(c *changes, s *seat) {
 	m, l := s.m, b.listed(s.id)
 	role := voterOrLearner(l.Learner)
+	free := m.vacant() && m.survivor().MemberID != s.id || m.stray(s.id) // of what is the member's own
 	switch {
 	case contains(b.outvoted(), m) && s.healthy:
 		c.differ = append(c.differ, s)
 		c.say("%s's data is not what the majority has", s.name)
 		return
-	case !s.started && !l.Learner && m.spec.Learner && (m.vacant() || m.stray(s.id)):
+	case !s.started && !l.Learner && m.spec.Learner && free:
 		c.lost = append(c.lost, s)
 		c.say("%s was added as a voter and never started, in the file it is a learner", s.name)
 		return
-	case !s.started && (m.vacant() || m.stray(s.id)):
+	case !s.started && free:
 		c.join = append(c.join, s)
 		c.say("%s was added as %s and never started", s.name, role)
 		if l.Learner && !m.spec.Learner {
@@ -138,6 +139,9 @@ func (b *builder) fileSeat(c *changes, s *seat) {
 	if !l.Learner && m.spec.Learner {
 		c.demote = append(c.demote, s)
 		c.say("%s is a voter, in the file a learner", s.name)
+		if !SameURLs(l.PeerURLs, m.spec.PeerURLs) && m.seen.Peer.Reach == ReachServing {
+			c.update = append(c.update, s) // it listens there already, and counts until it goes
+		}
 		return
 	}
 	if l.Learner && !SameURLs(l.PeerURLs, m.spec.PeerURLs) {
@@ -189,7 +193,7 @@ func (b *builder) running(c *changes, m *member) {
 		c.restart = append(c.restart, m)
 		c.why[m] = strings.Join(why, "; ")
 		c.words = append(c.words, why...)
-		if m.seen.Peer.Reach != ReachServing || m.forceNew() {
+		if m.seen.Peer.Reach != ReachServing || m.forceNew() || b.otherSlots(m) {
 			c.early = append(c.early, m)
 		}
 		return
@@ -243,4 +247,16 @@ func (c *changes) headline() string {
 	add("remove", of(slices.Concat(c.dead, c.extra))...)
 	add("adopt", ms(c.adopt)...)
 	return strings.Join(parts, "; ")
+}
+
+// otherSlots reports whether the member's process takes another number of learners than
+// the file says: each has to know it before one is added.
+func (b *builder) otherSlots(m *member) bool {
+	n := 1
+	for _, a := range m.runsWith() {
+		if v, ok := strings.CutPrefix(a, "--max-learners="); ok {
+			_, _ = fmt.Sscan(v, &n)
+		}
+	}
+	return m.runsWith() != nil && n != b.maxLearners()
 }

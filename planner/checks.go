@@ -78,6 +78,11 @@ func (b *builder) sightings() []sighting {
 // checkOneID refuses more than one cluster ID among what runs and lies here.
 func (b *builder) checkOneID() *Refusal {
 	seen := b.sightings()
+	for _, m := range with(b.members, condFenced) {
+		if d := m.survivor(); !b.quorum.Has() && len(seen) > 0 && d.ClusterID != "" && !d.bare() && !b.succeeded(d.ClusterID, seen[0].id) {
+			seen = append(seen, sighting{d.ClusterID, m.spec.Name, m.spec.Name + "'s directory behind the fence", true})
+		}
+	}
 	for _, s := range seen {
 		if s.id == seen[0].id {
 			continue
@@ -113,6 +118,15 @@ func (b *builder) isStray(dir, served sighting) bool {
 	return !served.onDisk && dir.name != served.name && n >= majority(len(b.members))
 }
 
+// succeeded reports whether what is of the old cluster may lie behind a fence beside
+// the one with the ID next: they are one, or a record says that requorum began next.
+func (b *builder) succeeded(old, next string) bool {
+	return old == next || slices.ContainsFunc(b.members, func(m *member) bool {
+		p := m.provenance()
+		return p != nil && p.ClusterID == next
+	})
+}
+
 // checkPinnedID compares the ID that was seen with the file's, and without one
 // there, with the last that this machine's journal has.
 func (b *builder) checkPinnedID() *Refusal {
@@ -120,6 +134,11 @@ func (b *builder) checkPinnedID() *Refusal {
 	want, from := b.cluster.ID, "the file pins"
 	if want == "" {
 		want, from = b.obs.JournalClusterID, "last time it was"
+	}
+	for _, m := range b.holders() { // what a start would put back, where all of it is fenced
+		if d := m.survivor(); len(seen) == 0 && m.cond == condFenced {
+			seen = append(seen, sighting{d.ClusterID, m.spec.Name, "behind the fence " + m.spec.Name, true})
+		}
 	}
 	if want == "" || len(seen) == 0 || seen[0].id == want {
 		return nil
@@ -403,9 +422,6 @@ const (
 func (b *builder) checkRoom(ms []*member) *Refusal {
 	need := map[string]int64{}
 	for _, m := range ms {
-		if m.hasData() {
-			continue
-		}
 		at := m.fileSystem()
 		if need[at] == 0 {
 			need[at] = binarySize

@@ -111,6 +111,9 @@ func (m *member) condition() condition {
 // one on which force-new-cluster expelled everybody.
 func (m *member) spoilt() string {
 	s := m.seen.Service
+	if d := m.data(); d.ProvenanceAgrees && !d.EverRan {
+		return "" // put in place since: they were of what was there before
+	}
 	if !s.Known() || s.Value.State != ServiceFailed && s.Value.State != ServiceBackoff {
 		return ""
 	}

@@ -110,7 +110,7 @@ func (b *builder) refuseReconfigure(differences []string) *Refusal {
 }
 
 func (b *builder) refuseMissing() *Refusal {
-	m := with(b.members, condMissing)[0]
+	m := with(b.members, condMissing, condFenced)[0]
 	return refusal(CodeDataMissing, m.spec.Pos, "data is missing where a cluster was: no new one is begun over it",
 		fmt.Sprintf("%s: %s, and %s. A disk that is not mounted looks the same.", m.spec.Name, m.dataText(), m.evidence()),
 		"Mount the disk, or bring the directory back.",
@@ -121,6 +121,9 @@ func (b *builder) refuseMissing() *Refusal {
 // evidence is what says that a cluster was at the member's place.
 func (m *member) evidence() string {
 	e := m.data().Evidence
+	if len(e) == 0 {
+		return "data was moved aside from there"
+	}
 	if len(e) < 2 {
 		return strings.Join(e, "")
 	}

@@ -23,8 +23,9 @@ func (b *builder) membership() []ListedMember {
 func (b *builder) newest() *member {
 	var newest *member
 	for _, m := range b.holders() {
-		if newest == nil || newer(m.survivor(), newest.survivor()) {
-			newest = m
+		if newest == nil || newer(m.survivor(), newest.survivor()) ||
+			!newer(newest.survivor(), m.survivor()) && newest.survivor().Problem != "" && m.survivor().Problem == "" {
+			newest = m // of two that reach as far, one that is whole
 		}
 	}
 	return newest
@@ -50,7 +51,12 @@ func (b *builder) holders() []*member {
 			out = append(out, m)
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(m *member) bool {
+		// Restored, never started, and fenced beside the cluster that was.
+		return m.cond == condFenced && m.survivor().bare() && slices.ContainsFunc(out, func(o *member) bool {
+			return o.survivor().ClusterID != m.survivor().ClusterID && !o.survivor().bare()
+		})
+	})
 }
 
 // list is the membership as this member knows it: from its db, or, as long as it
@@ -138,11 +144,16 @@ func (b *builder) intact() []*member {
 		default:
 			continue
 		}
-		if e := b.entry(m); m.survivor().Problem == "" && e != nil && !e.Learner {
+		if e := b.entry(m); m.startableDisk() && e != nil && !e.Learner {
 			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// startableDisk reports whether etcd would go on with what the member's disk holds.
+func (m *member) startableDisk() bool {
+	return m.survivor().Problem == "" && (m.cond != condFenced || m.spoilt() == "")
 }
 
 // canStart reports whether the disks that are here are enough for a quorum, so
@@ -162,8 +173,8 @@ func (b *builder) canStart() bool {
 func (b *builder) wentBack() string {
 	var best DataDir
 	intact := b.intact()
-	for _, m := range intact {
-		if d := m.survivor(); d.agreed() > best.agreed() {
+	for _, m := range b.holders() { // a learner's disk proves it as well
+		if d := m.survivor(); d.agreed() > best.agreed() && d.Problem == "" && b.entry(m) != nil {
 			best = d
 		}
 	}
@@ -182,10 +193,16 @@ func (b *builder) wentBack() string {
 	return fmt.Sprintf("entry #%d was agreed on, so a majority once had it, and now %s: a disk was put back to an earlier state", best.agreed(), strings.Join(short, ", "))
 }
 
-// aliveElsewhere counts the voters that the file does not have and that answer as
-// themselves: they only lack a quorum.
+// aliveElsewhere counts the voters that answer as themselves, though their disks can't
+// be looked at, most because the file does not have them: they only lack a quorum.
 func (b *builder) aliveElsewhere() int {
 	n := 0
+	for _, m := range with(b.members, condServing) {
+		e := m.seen.Client
+		if l := b.entry(m); !m.seen.Data.Known() && l != nil && !l.Learner && e.ClusterID == b.plan.ClusterID && e.Members.Known() && differing(e.Members.Value, b.list) == 0 {
+			n++
+		}
+	}
 	for _, o := range b.obs.Others {
 		e := o.Client
 		itself := e.Reach == ReachServing && e.MemberID == o.ID && e.ClusterID == b.plan.ClusterID
@@ -233,7 +250,11 @@ func (b *builder) unstarted() []*member {
 func (b *builder) startable() []*member {
 	var out []*member
 	for _, m := range with(b.members, condDown, condFenced) {
-		if m.survivor().Problem == "" && b.entry(m) != nil {
+		e := b.entry(m)
+		if e != nil && e.Learner && !SameURLs(e.PeerURLs, m.spec.PeerURLs) {
+			continue // added anew once there is a quorum: nobody would look for it there
+		}
+		if m.startableDisk() && e != nil {
 			out = append(out, m)
 		}
 	}
@@ -392,7 +413,7 @@ func (b *builder) checkRemoved() *Refusal {
 	for _, m := range b.strays() {
 		list := m.list()
 		knows := !slices.ContainsFunc(list, func(l ListedMember) bool { return l.ID == m.id() }) // that it was removed
-		if list != nil && !knows && b.alone(list) {
+		if list != nil && !knows && differing(list, b.list) > 0 && b.alone(list) {
 			return b.refuseSplit(m)
 		}
 		for _, h := range b.holders() {
@@ -428,6 +449,11 @@ func (b *builder) strays() []*member {
 // would take what one of them has for the other's (S7).
 func (b *builder) checkHistories() *Refusal {
 	intact := b.intact()
+	for _, m := range b.holders() { // a learner's disk too
+		if e := b.entry(m); e != nil && e.Learner && m.startableDisk() && m.cond != condDamaged {
+			intact = append(intact, m)
+		}
+	}
 	for i, m := range intact {
 		for _, o := range intact {
 			if m.survivor().bare() && o.survivor().grown() {

@@ -141,7 +141,7 @@ func (x *mixture) brokenRoute() (out []string) {
 	say(p.Route == RouteInSync && alive < len(x.ks), "in sync, and not every member serves")
 	say(p.Route == RouteInSync && x.any(func(k kind) bool { return k.is(learner, forced) }), "in sync, and not as the file says")
 	say(p.Route == RouteReconfigure && x.count(func(k kind) bool { return k.serves() && k.voter() }) < voters/2+1, "changes a cluster that has no quorum")
-	say(p.Route == RouteStart && alive < 2 && whole < voters/2+1 && !ranWhole, "a start that promises to lose nothing, without a majority of disks")
+	say(p.Route == RouteStart && alive < 2 && whole+x.count(func(k kind) bool { return k == blind }) < voters/2+1 && !ranWhole, "a start that promises to lose nothing, without a majority of disks")
 	say(p.Route == RouteBootstrap && ran, "bootstraps beside members that have run")
 	say(p.Route == RouteRestore && p.Loss.Kind == LossNone, "a restore that promises to lose nothing")
 	say(p.Route == RouteRecover && p.Loss.Kind == LossNone && whole < voters/2+1 && !ranWhole, "a recovery that promises to lose nothing, without a majority of disks")

@@ -159,7 +159,7 @@ func (b *builder) routeWithoutSurvivor() *Plan {
 		return b.restore()
 	case b.anyStaged():
 		return b.refuse(b.refuseUnfinished("the file no longer names a snapshot"))
-	case count(b.members, condMissing) > 0:
+	case count(b.members, condMissing, condFenced) > 0:
 		return b.refuse(b.refuseMissing())
 	}
 	return b.bootstrap()

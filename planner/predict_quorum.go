@@ -43,7 +43,7 @@ func (f *forecast) runners() []runner {
 		default:
 			r.list = d.Members
 		}
-		r.term, r.index = max(d.LastTerm, o.Client.Term), d.LastIndex
+		r.term, r.index = max(d.LastTerm, o.Client.Term), max(d.LastIndex, o.Client.Applied)
 		out = append(out, r)
 	}
 	for i := range f.obs.Others {
@@ -52,6 +52,7 @@ func (f *forecast) runners() []runner {
 		switch {
 		case o.Client.Reach == ReachServing && o.Client.MemberID == o.ID:
 			r.cid, r.follows, r.term = o.Client.ClusterID, o.Client.LeaderID, o.Client.Term
+			r.index = o.Client.Applied
 			if o.Client.Members.Known() {
 				r.list = o.Client.Members.Value
 			}

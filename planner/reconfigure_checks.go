@@ -9,8 +9,10 @@ import (
 // checkReconfigure refuses to change a cluster that is not whole enough for it,
 // or in a way that is not carried out.
 func (b *builder) checkReconfigure(c *changes) *Refusal {
-	if r := b.checkCalm(c); r != nil {
-		return r
+	for _, check := range []func() *Refusal{b.checkVoters, func() *Refusal { return b.checkCalm(c) }} {
+		if r := check(); r != nil {
+			return r
+		}
 	}
 	for _, m := range b.members {
 		if s := b.seatOf(m); s != nil && m.cond == condServing && !slices.Contains(c.demote, s) {
@@ -144,6 +146,13 @@ func (b *builder) checkStarts(c *changes) *Refusal {
 	fresh = append(fresh, c.add...)
 	if r := b.checkPlaces(fresh); r != nil {
 		return r
+	}
+	for _, m := range slices.Concat(fresh, c.restart) {
+		if d := m.seen.Data; !d.Known() {
+			return refusal(CodeDataUnknown, m.spec.Pos, m.spec.Name+" would be stopped, and its data directory can't be read",
+				fmt.Sprintf("%s: %s. Whose data it starts on again could not be checked.", m.spec.DataDir, d.Why),
+				"Give requorum access to it (run as root, or as the user etcd runs as), then plan again.")
+		}
 	}
 	for _, m := range slices.Concat(fresh, c.restart, c.adopt) {
 		if r := b.checkBinary(m); r != nil {

@@ -106,15 +106,29 @@ func (b *builder) stopRemoved(s *seat) {
 // restarted before the next one is updated: two that can't be reached where they
 // are listed could not find each other again.
 func (b *builder) updateSteps(c *changes) {
-	var ms []*member
+	var ms, before []*member
 	for _, s := range c.update {
 		ms = append(ms, s.m)
 	}
+	for _, m := range c.early {
+		if !contains(ms, m) {
+			before = append(before, m) // nobody finds it where it is listed already
+		}
+	}
+	for _, m := range b.leaderLast(before) {
+		b.restartSteps(c, m)
+	}
+	for _, s := range c.update { // these too listen where nobody looks for them yet
+		if s.m.seen.Peer.Reach == ReachServing {
+			b.updateStep(s)
+			ms = slices.DeleteFunc(ms, func(m *member) bool { return m == s.m })
+		}
+	}
 	for _, m := range b.leaderLast(union(ms, c.early)) {
-		if s := b.seatOf(m); slices.Contains(c.update, s) {
+		if s := b.seatOf(m); contains(ms, m) && slices.Contains(c.update, s) {
 			b.updateStep(s)
 		}
-		if contains(c.early, m) {
+		if contains(c.early, m) && !contains(before, m) {
 			b.restartSteps(c, m)
 		}
 	}

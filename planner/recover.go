@@ -10,7 +10,7 @@ import (
 // left: the best of them is fenced, copied, made readable in the copy, and
 // restored to all members under a new identity.
 func (b *builder) recover(why string) *Plan {
-	for _, check := range []func() *Refusal{b.checkListKnown, b.checkFenceable} {
+	for _, check := range []func() *Refusal{b.checkListKnown, b.checkVoters, b.checkFenceable} {
 		if r := check(); r != nil {
 			return b.refuse(r)
 		}

@@ -25,7 +25,7 @@ func (b *builder) restore() *Plan {
 		return b.refuse(r)
 	}
 	b.plan.Route = RouteRestore
-	missing := with(b.members, condMissing)
+	missing := with(b.members, condMissing, condFenced)
 	b.plan.Headline = "no data here, but a snapshot: restore it to all members"
 	if len(missing) > 0 {
 		b.plan.Headline = "all data is gone: restore the snapshot to all members"

@@ -436,3 +436,14 @@ func TestS16BumpBeyondWhatWasSeen(t *testing.T) {
 	}
 	t.Errorf("%q %+v", stepKinds(p), p.Refusal)
 }
+
+// TestRecoverIntoLearners: a file of learners alone has nobody to recover to.
+func TestRecoverIntoLearners(t *testing.T) {
+	c := threeMembers()
+	for i := range c.Members {
+		c.Members[i].Learner = true
+	}
+	if p := New(input(c, down, missing, missing)); p.Refusal == nil || p.Refusal.Code != CodeFeatureUnsupported {
+		t.Errorf("route %q, %+v", p.Route, p.Refusal)
+	}
+}

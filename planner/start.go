@@ -62,6 +62,9 @@ func (b *builder) startFromDisks() *Plan {
 		empty = nil // they join when there is a quorum
 	}
 	if len(down)+len(empty) == 0 {
+		if count(b.members, condRunning, condServing) == 0 {
+			return b.refuse(b.refuseElsewhere())
+		}
 		return b.awaitOrRefuse()
 	}
 	for _, check := range []func() *Refusal{
@@ -99,6 +102,13 @@ func (b *builder) startFromDisks() *Plan {
 	b.startLines()
 	b.noteReboot()
 	return b.plan
+}
+
+// refuseElsewhere is for a cluster whose voters all run where the file has nobody.
+func (b *builder) refuseElsewhere() *Refusal {
+	return refusal(CodeUnreachable, b.cluster.Pos, "the cluster's voters run, and none of them is in the file",
+		fmt.Sprintf("They are %s. Of the members of the file none serves, and none can be started as a voter.", listText(b.list)),
+		"Name those that serve in the file too, and plan again: the others are then replaced or added beside them.")
 }
 
 // claimUnstarted records whom listed members are about to be, before they start

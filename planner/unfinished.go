@@ -49,8 +49,8 @@ func (b *builder) begunToken() (token string, ran bool) {
 	begun := map[string]bool{}
 	for _, m := range b.members {
 		p := m.provenance()
-		if p == nil || !m.under(p.Token) {
-			continue
+		if p == nil || !m.under(p.Token) || p.Kind == ProvenanceForceNew {
+			continue // in place there is nothing to finish: it starts, or is done anew
 		}
 		switch {
 		case m.ran(), m.cond == condRunning: // which may write at any moment
@@ -161,7 +161,7 @@ func (b *builder) toInstall(token string) []*member {
 // member ran, only one that was claimed then and never ran itself may: any other
 // may have held acknowledged writes and lost them.
 func (b *builder) joins(m *member, token string, ran bool) bool {
-	return m.vacant() && (!ran || m.under(token) && !b.published(m, token))
+	return m.vacant() && !m.processRuns() && (!ran || m.under(token) && !b.published(m, token))
 }
 
 // vacant reports whether nothing lies at the member's place. A directory whose
@@ -230,6 +230,13 @@ func (b *builder) checkFinish(token string) *Refusal {
 		}
 	}
 	part := b.participants(token, get)
+	for _, m := range b.members {
+		if m.processRuns() && !m.under(token) {
+			return refusal(CodeDataHeld, m.spec.Pos, m.spec.Name+" runs, and has no part in what was begun",
+				fmt.Sprintf("%s; %s: %s. What runs there may be of the old cluster.", m.seenText(), m.spec.DataDir, m.dataText()),
+				"Save a snapshot from it if it answers, stop it, and plan again.")
+		}
+	}
 	if len(part) < majority(b.cluster.Voters()) {
 		return b.refuseFewLeft(part)
 	}
@@ -238,14 +245,19 @@ func (b *builder) checkFinish(token string) *Refusal {
 			b.note(NoteRemaining, m.spec.Pos, "%s: %s; with a quorum, planning again will deal with it", m.spec.Name, m.dataText())
 		}
 	}
-	// A process on a directory that is gone may have the only copy of what it holds:
-	// nothing is put in place under it.
-	if kind := b.begunKind(token); kind == ProvenanceRestore || kind == ProvenanceRecover {
-		if slices.ContainsFunc(get, (*member).processRuns) {
-			return b.refuseNoReply()
+	var whole, empty []*member
+	for _, m := range part {
+		switch {
+		case !m.hasData():
+			empty = append(empty, m)
+		case !m.processRuns():
+			whole = append(whole, m)
 		}
 	}
-	return b.checkPlaces(part)
+	if r := b.checkStartable(whole); r != nil {
+		return r
+	}
+	return b.checkPlaces(empty)
 }
 
 // begunKind is what was begun under token.

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/requorum/requorum/planner"
+)
+
+// TestSmall walks the small bound: no promise and no rule is broken there.
+func TestSmall(t *testing.T) {
+	var out bytes.Buffer
+	if code := run([]string{"-bound", "small"}, &out, os.Stderr); code != 0 {
+		t.Fatalf("exit %d\n%s", code, out.String())
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	t.Log(lines[len(lines)-1])
+}
+
+// TestCanonical: names mean nothing, and all else does. Any order of the same kinds has
+// one key, and kinds that are planned for otherwise have others.
+func TestCanonical(t *testing.T) {
+	c := &circumstances()[0]
+	var k canon
+	key := func(ks ...kind) uint64 {
+		in := build(ks, c).in
+		return k.key(&in, fileKey(&in))
+	}
+	all := kinds()
+	seen, merged := map[uint64]kind{}, 0
+	a := kind{file: voter, list: voter, cond: up}
+	b := kind{file: voter, list: voter, cond: down}
+	for _, x := range all {
+		if !consistent([]kind{a, a, x}) || x.cond == twin || x.cond == proxied || x.cond == oldList {
+			continue // these are told by who is first, or last
+		}
+		if key(a, a, b, x) != key(x, b, a, a) || key(a, x, b, a) != key(b, a, a, x) {
+			// Who leads is the first that serves, and so another one.
+			if !x.follows() {
+				t.Errorf("%v: another order has another key", x)
+			}
+		}
+		one := key(a, a, x)
+		if y, ok := seen[one]; ok {
+			merged++
+			t.Logf("%v and %v are one", x, y)
+		}
+		seen[one] = x
+	}
+	if merged > 4 {
+		t.Errorf("%d kinds can't be told from others", merged)
+	}
+}
+
+// TestRulesCanFail plants a fault into plans and steps, one for each of some rules: each
+// is found. The mutants of the planner itself are tried by `make mutants`.
+func TestRulesCanFail(t *testing.T) {
+	lost2 := []kind{{file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: lost}, {file: voter, list: voter, cond: lost}}
+	serving := []kind{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: lost}}
+	for _, tc := range []struct {
+		rule  string
+		ks    []kind
+		spoil func(*planner.Plan)
+	}{
+		{p7, lost2, func(p *planner.Plan) { p.Needs = nil }},
+		{s8, lost2, func(p *planner.Plan) { p.Loss.Text = "Lost: perhaps something." }},
+		{s8, lost2, func(p *planner.Plan) { p.Loss = planner.Loss{Kind: planner.LossNone, Text: "none"} }},
+		{s3, lost2, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
+		{p5, lost2, func(p *planner.Plan) { p.Steps = append(p.Steps[:3:3], p.Steps[4:]...) }},
+		{p6, serving, func(p *planner.Plan) { p.Steps[1], p.Steps[2] = p.Steps[2], p.Steps[1] }},
+		{s4, serving, func(p *planner.Plan) { p.Route = planner.RouteInSync }},
+		{repeats, serving, func(p *planner.Plan) { p.Steps = append(p.Steps, p.Steps...) }},
+		{refused, serving, func(p *planner.Plan) { p.Refusal = &planner.Refusal{Code: "x"} }},
+		{s1, serving, func(p *planner.Plan) { p.Steps[0].Action = planner.Recover{}; p.Route = planner.RouteRecover }},
+	} {
+		w := build(tc.ks, &circumstances()[0])
+		p := planner.New(w.in)
+		tc.spoil(p)
+		found := map[string]bool{}
+		v := newVisit(&w.in, p, func(rule, _ string) { found[rule] = true })
+		v.plan()
+		obs := w.in.Observation
+		for i := range p.Steps {
+			v.step(&p.Steps[i], &obs, &obs) // what was there before is all that these rules look at
+			if next, err := planner.Predict(obs, p.Steps[i].Action); err == nil {
+				obs = next
+			}
+		}
+		if !found[tc.rule] {
+			t.Errorf("%s: the fault is not found; found %v", tc.rule, found)
+		}
+	}
+}
