@@ -217,6 +217,15 @@ func (b *builder) checkSameMinor(m *member) *Refusal {
 	return nil
 }
 
+func (b *builder) checkSameMinors(ms []*member) *Refusal {
+	for _, m := range ms {
+		if r := b.checkSameMinor(m); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
 // checkRemovals: a member that the last applied file did not name was put there by
 // somebody else, and a person has to say that it may go (S5).
 func (b *builder) checkRemovals(c *changes) *Refusal {

@@ -108,11 +108,11 @@ func kinds() []kind {
 		down, behind, ahead, risky, inDoubt, newTerm, parted, forcedDisk, oldList, damaged, unreadable, spoilt, foreignDir,
 		twin, wasRemoved, fenced, otherService, newer, disagreeing,
 		fresh, emptyDir, lost, lostMute, lostFar, notADir, taken, unread, away, claimed, staged, ready)
-	few := []condition{up, orphan, forced, unled, stuck, down, behind, damaged, fenced, lost, away}
+	few := []condition{up, orphan, forced, stuck, down, behind, damaged, fenced, lost, away}
 	add(voter, learner, few...)   // to be promoted
 	add(learner, voter, few...)   // to be a learner again
 	add(learner, learner, few...) // stays one
-	empty := []condition{fresh, lost, young, wasRemoved, lostFar, damaged}
+	empty := []condition{fresh, lost, young}
 	add(voter, newVoter, empty...)
 	add(voter, newLearner, empty...)
 	add(learner, newLearner, fresh, lost)

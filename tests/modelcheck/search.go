@@ -357,8 +357,11 @@ func (s *search) followAll() {
 // the same refusal, or the crash is what stands in the way.
 func (s *search) judge(cuts []cut) {
 	for _, c := range cuts {
-		if c.refusal.Code == planner.CodeTolerance {
-			continue // its floor is where the plan began, which is higher by then
+		switch c.refusal.Code {
+		case planner.CodeTolerance: // its floor is where the plan began, which is higher by then
+			continue
+		case planner.CodeSnapshotBefore, planner.CodeForeignCluster: // policy and S5 look at what there is at the moment
+			continue
 		}
 		at := *c.end
 		for n := 0; at != 0 && n < 2*rounds; n++ {
