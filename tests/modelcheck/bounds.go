@@ -70,6 +70,8 @@ func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 // corners go with every circumstance in every bound: some refusals come from nothing
 // smaller.
 var corners = [][]kind{
+	{{file: voter, list: voter, cond: disagreeing}, {file: voter, list: voter, cond: staged}},
+	{{file: voter, list: voter, cond: disagreeing}, {file: voter, list: none, cond: claimed}, {file: voter, list: none, cond: staged}},
 	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: unled}},
 	{{file: voter, list: voter, cond: hollow}, {file: voter, list: voter, cond: ready}},
 	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: none, list: voter, cond: up}},

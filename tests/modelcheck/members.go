@@ -198,8 +198,8 @@ func (w *world) stopped(i int, k kind, o *planner.MemberObservation) planner.Dat
 	case newer:
 		d.StorageVersion, d.ClusterVersion = "3.8.0", "3.8.0"
 	case disagreeing:
-		d.Provenance = w.restored(i)
-		d.Provenance.MemberID, d.Provenance.Token = "badbad", "a third token"
+		d.Provenance, d.EverRan = w.restored(i), false
+		d.Provenance.MemberID = "badbad"
 	case fresh, away, unread:
 		d = nothing
 	case taken:
