@@ -198,8 +198,12 @@ func (w *world) stopped(i int, k kind, o *planner.MemberObservation) planner.Dat
 	case newer:
 		d.StorageVersion, d.ClusterVersion = "3.8.0", "3.8.0"
 	case disagreeing:
+		token := w.token
+		if token == oldToken { // which would agree
+			w.token = "a third token"
+		}
 		d.Provenance, d.EverRan = w.restored(i), false
-		d.Provenance.MemberID = "badbad"
+		w.token = token
 	case fresh, away, unread:
 		d = nothing
 	case taken:
