@@ -98,6 +98,8 @@ func (b *builder) checkServes(m *member) *Refusal {
 	e := m.seen.Client
 	why := ""
 	switch {
+	case m.cond == condServing && e.LeaderID == "" && b.peerTLS() != "":
+		return b.refusePeerTLS(m)
 	case m.cond != condServing:
 		why = fmt.Sprintf("it does not serve: %s", m.dataText())
 	case e.LeaderID == "":

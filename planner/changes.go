@@ -14,13 +14,16 @@ type changes struct {
 	promote []*seat // learners that run and are to vote
 	lost    []*seat // listed, and what they had is gone
 	demote  []*seat // voters that are to be learners: added anew
+	differ  []*seat // their data is not what the majority has: added anew
 	add     []*member
 	restart []*member
-	early   []*member // of restart: nobody could join as long as they run like this
-	dead    []*seat   // not in the file, and not there
-	extra   []*seat   // not in the file, and alive
-	why     map[*member]string
-	words   []string // each difference, for people
+	// restarted are those of restart that the steps so far have dealt with.
+	restarted []*member
+	early     []*member // of restart: nobody could join as long as they run like this
+	dead      []*seat   // not in the file, and not there
+	extra     []*seat   // not in the file, and alive
+	why       map[*member]string
+	words     []string // each difference, for people
 }
 
 // changes compares the seats with the file.
@@ -52,7 +55,7 @@ func (c *changes) say(format string, args ...any) {
 
 // membership reports whether the cluster's list changes.
 func (c *changes) membership() bool {
-	return len(c.update)+len(c.promote)+len(c.lost)+len(c.demote)+len(c.add)+len(c.dead)+len(c.extra) > 0
+	return len(c.update)+len(c.promote)+len(c.lost)+len(c.demote)+len(c.differ)+len(c.add)+len(c.dead)+len(c.extra) > 0
 }
 
 func (c *changes) any() bool {
@@ -72,7 +75,7 @@ func (c *changes) todo(m *member) string {
 		word string
 	}{
 		{contains(c.adopt, m), "adopt"}, {of(c.update), "update"}, {of(c.join), "join"}, {of(c.promote), "promote"},
-		{of(c.lost), "replace"}, {of(c.demote), "add as learner"}, {contains(c.add, m), "add"}, {contains(c.restart, m), "restart"},
+		{of(c.lost) || of(c.differ), "replace"}, {of(c.demote), "add as learner"}, {contains(c.add, m), "add"}, {contains(c.restart, m), "restart"},
 	} {
 		if k.is {
 			out = append(out, k.word)
@@ -111,6 +114,10 @@ func (b *builder) fileSeat(c *changes, s *seat) {
 	role := voterOrLearner(l.Learner)
 	free := m.vacant() && m.survivor().MemberID != s.id || m.stray(s.id) // of what is the member's own
 	switch {
+	case contains(b.outvoted(), m) && s.healthy:
+		c.differ = append(c.differ, s)
+		c.say("%s's data is not what the majority has", s.name)
+		return
 	case !s.started && !l.Learner && m.spec.Learner && free:
 		c.lost = append(c.lost, s)
 		c.say("%s was added as a voter and never started, in the file it is a learner", s.name)
@@ -178,7 +185,7 @@ func (b *builder) listed(id string) ListedMember {
 // running finds what has to be done about the process of a member that serves.
 func (b *builder) running(c *changes, m *member) {
 	s := b.seatOf(m)
-	if s == nil || slices.Contains(c.demote, s) {
+	if s == nil || slices.Contains(c.demote, s) || slices.Contains(c.differ, s) {
 		return
 	}
 	why := b.restartWhy(m)
@@ -227,6 +234,9 @@ func (c *changes) headline() string {
 		parts = append(parts, fmt.Sprintf("replace %s (%s)", c.lost[0].name, c.lost[0].m.dataText()))
 	} else {
 		add("replace", of(c.lost)...)
+	}
+	for _, s := range c.differ {
+		parts = append(parts, fmt.Sprintf("replace %s (its data is not what the majority has)", s.name))
 	}
 	add("start", of(c.join)...)
 	add("promote", of(c.promote)...)

@@ -87,7 +87,7 @@ func (b *builder) checkOneID() *Refusal {
 		if s.id == seen[0].id {
 			continue
 		}
-		code, title := CodeSplitCluster, "more than one cluster among the members of this file"
+		code, title := CodeClusterIDMismatch, "more than one cluster among the members of this file"
 		switch {
 		case s.onDisk != seen[0].onDisk:
 			code, title = CodeForeignCluster, "another cluster answers at an address of this file"
@@ -282,6 +282,11 @@ func (b *builder) checkDisagreement() *Refusal {
 		case m.cond == condRunning && e.Reach == ReachTLSFailed:
 			return refusal(CodeTLSFailed, m.spec.Pos, "TLS with "+m.spec.Name+" fails", e.URL+": "+e.Detail+".",
 				"Correct the scheme of client_urls, or the certificates.")
+		case m.cond == condRunning && e.Reach == ReachAuth && b.lacksQuorum():
+			return refusal(CodeAuthLockedOut, m.spec.Pos, "nobody can log in while there is no quorum", e.URL+": "+e.Detail+". A password is checked by a read that a quorum has to agree to.",
+				"Start the members that are down by hand, as they were: with a quorum the password counts again.",
+				"Where clients have certificates, etcdctl with one for the user root (its CN) saves a snapshot without a quorum.",
+				"Otherwise stop "+m.spec.Name+", keep its directory, and plan again: what is left is then read from the disks.")
 		case m.cond == condRunning && e.Reach == ReachAuth:
 			return refusal(CodeAuthRequired, m.spec.Pos, m.spec.Name+" wants another user or password", e.URL+": "+e.Detail+".",
 				"Clusters with auth come with a later version.")
@@ -306,17 +311,14 @@ func (m *member) portDetail() string {
 
 // checkEqual refuses to call a cluster one that isn't (S4).
 func (b *builder) checkEqual() *Refusal {
-	if kv := b.obs.KV; kv.Known() && !kv.Value.Equal {
-		var parts []string
-		for _, m := range b.members {
-			if h, ok := kv.Value.Hashes[m.spec.Name]; ok {
-				parts = append(parts, fmt.Sprintf("%s %08x", m.spec.Name, h))
-			}
-		}
+	if why := b.partlyRestored(); why != "" {
+		return b.refusePartlyRestored(why)
+	}
+	if kv := b.obs.KV; kv.Known() && !kv.Value.Equal && len(b.outvoted()) == 0 {
 		return refusal(CodeDiverged, b.cluster.Pos, "the members hold different data",
-			fmt.Sprintf("HashKV at revision %d: %s.", kv.Value.Revision, strings.Join(parts, ", ")),
+			fmt.Sprintf("HashKV at revision %d: %s.", kv.Value.Revision, b.hashText()),
 			"Save a snapshot from each member before anything else: etcdctl --endpoints=EACH snapshot save FILE.",
-			"Decide which data is right; replacing a diverged member comes with a later version.")
+			"No majority of the voters has the same, so that a person has to decide which data is right: stop the members that have the other, move their directories away, and plan again; they are added anew, empty.")
 	}
 	var leader *member
 	for _, m := range with(b.members, condServing) {
@@ -461,8 +463,7 @@ func (b *builder) checkStartable(ms []*member) *Refusal {
 			return r
 		}
 		if ok, why := startsFromDir(m.survivor(), m.seen.Binary.Value.Version); !ok {
-			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, m.spec.Name+" would not start", why+".",
-				"Name a binary that fits in etcd { binary = … }.")
+			return refuseVersion(m, b.cluster.Etcd.Pos, why)
 		}
 		if s := m.seen.Service; s.Known() && s.Value.State == ServiceFailed {
 			// Whether the reason still holds its supervisor finds out before it starts.

@@ -141,6 +141,9 @@ func (b *builder) refuseUnfinished(why string) *Refusal {
 // refuseNoReply is for members that run and lack a quorum or an answer, and
 // that starting others would not help.
 func (b *builder) refuseNoReply() *Refusal {
+	if r := b.refuseKnownSilence(); r != nil {
+		return r
+	}
 	m := with(b.members, condRunning, condServing)[0]
 	for _, x := range with(b.members, condRunning) {
 		m = x

@@ -2,10 +2,13 @@ package planner
 
 // For the tests of the renderers, which stand outside this package.
 
-// InputOf gives the input that the planner's own tests use: three members, each
+// InputOf gives the input that the planner's own tests use: three members, or as many as there are kinds, each
 // of the named kind.
 func InputOf(snapshot bool, kinds ...string) Input {
 	c := threeMembers()
+	if len(kinds) > 3 {
+		c = members(len(kinds))
+	}
 	if snapshot {
 		withSnapshot(c)
 	}

@@ -2,7 +2,6 @@ package planner
 
 import (
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 )
@@ -146,10 +145,15 @@ func (o *MemberObservation) flag(name string) string {
 }
 
 // pidOf makes up the process ID of a member that is started.
-func pidOf(dataDir string) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(dataDir))
-	return 1<<22 + int(h.Sum32()%(1<<22))
+func pidOf(dataDir string) int { return 1<<22 + int(sumOf(dataDir)%(1<<22)) }
+
+// sumOf tells strings apart (FNV-1a).
+func sumOf(s string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
 }
 
 // forget takes a process that has ended out of those that run on the machine.
@@ -157,6 +161,26 @@ func (f *forecast) forget(pid int) {
 	if pid != 0 && slices.ContainsFunc(f.obs.Etcds, func(e Foreign) bool { return e.PID == pid }) {
 		f.obs.Etcds = slices.DeleteFunc(slices.Clone(f.obs.Etcds), func(e Foreign) bool { return e.PID == pid })
 	}
+}
+
+// unhash takes a member whose data is replaced out of the comparison of key spaces.
+func (f *forecast) unhash(name string) {
+	kv := &f.obs.KV
+	if _, ok := kv.Value.Hashes[name]; !ok || !kv.Known() || kv.Value.Equal {
+		return
+	}
+	left, equal, first := make(map[string]uint32, len(kv.Value.Hashes)), true, uint32(0)
+	for n, h := range kv.Value.Hashes {
+		if n == name {
+			continue
+		}
+		if len(left) == 0 {
+			first = h
+		}
+		left[n] = h
+		equal = equal && h == first
+	}
+	*kv = Known(KVComparison{Revision: kv.Value.Revision, Equal: equal, Hashes: left})
 }
 
 // initialList is the member list that --initial-cluster leads to, with the IDs that
@@ -183,11 +207,9 @@ func initialList(initialCluster, token string) []ListedMember {
 // logOf is the log of a directory that begins with n entries of term 1: the same
 // in all members of one identity, and in no other.
 func logOf(clusterID string, n int) *Log {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(clusterID))
 	l := &Log{First: 1, Terms: []TermRun{{Term: 1, First: 1}}, SumsFirst: 1, Sums: make([]uint32, n)}
 	for i := range l.Sums {
-		l.Sums[i] = h.Sum32() + uint32(i)
+		l.Sums[i] = sumOf(clusterID) + uint32(i)
 	}
 	return l
 }

@@ -62,6 +62,18 @@ func goldens() []golden {
 			doubt(in)
 			in.Accept = map[planner.Consent]bool{planner.ConsentTailDrop: true}
 		}},
+		{name: "nine-five-broken", kinds: nine("damaged", "missing", "damaged", "down"), edit: func(in *planner.Input) {
+			in.Cluster.Members[4].PeerURLs = []string{"http://127.0.0.1:2485"} // m5
+			see(in, "m6", func(o *planner.MemberObservation) {
+				o.Data.Value.Problem = "wal directory lost: /data/m6/member/wal has no WAL files, while /data/m6/member/snap has data"
+			})
+			see(in, "m9", func(o *planner.MemberObservation) {
+				o.Service = planner.Known(planner.Service{State: planner.ServiceFailed, LastError: "tocommit(1200) is out of range [lastIndex(1100)]", Log: "/data/m9.requorum/log"})
+			})
+		}},
+		{name: "nine-five-lost", kinds: []string{"serving", "serving", "serving", "serving", "missing", "damaged", "missing", "removed", "damaged"}, edit: func(in *planner.Input) {
+			see(in, "m9", func(o *planner.MemberObservation) { o.Data.Value.Problem = "invalid database" })
+		}},
 		{name: "refused-split", kinds: []string{"down", "down", "missing"}, edit: func(in *planner.Input) {
 			twoMoreLost(in, "m1", "m2")
 			see(in, "m2", func(o *planner.MemberObservation) {
@@ -76,6 +88,11 @@ func goldens() []golden {
 		}},
 		{name: "refused-missing", kinds: []string{"missing", "missing", "missing"}},
 	}
+}
+
+// nine are nine members, the last four of these kinds.
+func nine(last ...string) []string {
+	return append([]string{"serving", "serving", "serving", "serving", "serving"}, last...)
 }
 
 func see(in *planner.Input, name string, f func(*planner.MemberObservation)) {

@@ -79,6 +79,9 @@ func newer(a, b DataDir) bool {
 	return a.LastIndex > b.LastIndex
 }
 
+// Newer reports whether a's log goes further than b's, where both are of one history.
+func Newer(a, b DataDir) bool { return newer(a, b) }
+
 // entry is the member's entry in the membership, by its ID; nil where it has
 // none: the ID was removed, or there is no list.
 func (b *builder) entry(m *member) *ListedMember {
@@ -407,13 +410,7 @@ func differing(a, b []ListedMember) int {
 // where it might be of a history of its own that went on after it (S7): those who
 // know the same list are a majority of it, and might have acknowledged writes.
 func (b *builder) checkRemoved() *Refusal {
-	strays := with(b.members, condRemoved)
-	for _, m := range with(b.members, condServing) { // it serves, and lacks a quorum of its own list
-		if m.seen.Client.LeaderID == "" && m.hasData() && b.list != nil && b.entry(m) == nil {
-			strays = append(strays, m)
-		}
-	}
-	for _, m := range strays {
+	for _, m := range b.strays() {
 		list := m.list()
 		knows := !slices.ContainsFunc(list, func(l ListedMember) bool { return l.ID == m.id() }) // that it was removed
 		if list != nil && !knows && differing(list, b.list) > 0 && b.alone(list) {
@@ -432,6 +429,22 @@ func (b *builder) checkRemoved() *Refusal {
 	return nil
 }
 
+// strays are the members that the membership does not have: those with such a
+// directory and, where no quorum is seen, those that serve too. They may only be
+// electing a leader, beside a disk that somebody forced to go on alone.
+func (b *builder) strays() []*member {
+	out := with(b.members, condRemoved)
+	if b.list == nil || b.liveMembers() != nil {
+		return out
+	}
+	for _, m := range with(b.members, condServing) {
+		if b.entry(m) == nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // checkHistories refuses to start members beside others where their logs part: raft
 // would take what one of them has for the other's (S7).
 func (b *builder) checkHistories() *Refusal {
@@ -444,7 +457,7 @@ func (b *builder) checkHistories() *Refusal {
 	for i, m := range intact {
 		for _, o := range intact {
 			if m.survivor().bare() && o.survivor().grown() {
-				return refusal(CodeSplitCluster, m.spec.Pos, m.spec.Name+" was restored by itself, and the others were not",
+				return refusal(CodePartlyRestored, m.spec.Pos, m.spec.Name+" was restored by itself, and the others were not",
 					fmt.Sprintf("Its database is at revision %d and its log has nothing but the members, while %s's log holds all that it has (to #%d, revision %d). Started together they would never have the same data.",
 						m.survivor().Revision, o.spec.Name, o.survivor().LastIndex, o.survivor().Revision),
 					"If the others have the data that counts: move "+m.spec.DataDir+" away, and plan again; it is added anew.",

@@ -34,6 +34,7 @@ func (b *builder) noteLive(adopted ...*member) {
 			b.note(NoteRestarts, m.spec.Pos, "%s died and was started again (%d so far): %s", m.spec.Name, s.Value.Restarts, s.Value.LastError)
 		}
 	}
+	b.noteStates()
 	b.noteVoters()
 }
 

@@ -12,14 +12,21 @@ import (
 // whose Refusal says why there is no safe one.
 func New(in Input) *Plan {
 	b := newBuilder(in)
+	p := b.decide()
+	p.Doubts = b.doubts()
+	b.noteBugs(p)
+	return p
+}
+
+func (b *builder) decide() *Plan {
 	for _, check := range []func() *Refusal{
 		b.checkSupported, b.checkIdentity, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
-			return b.refuse(r)
+			return b.refuse(r).findRefused()
 		}
 	}
-	return b.prevented(b.route())
+	return b.prevented(b.route()).findRefused()
 }
 
 // prevented refuses a plan that needs a consent which the policy never grants.
@@ -65,6 +72,7 @@ func newBuilder(in Input) *builder {
 	} else if newest := b.newest(); newest != nil {
 		b.plan.ClusterID = newest.survivor().ClusterID
 	}
+	b.plan.States = b.findings()
 	return b
 }
 
@@ -101,15 +109,22 @@ func (b *builder) routeWithQuorum() *Plan {
 	case c.any():
 		return b.reconfigure(c)
 	}
-	if r := b.checkAllServe(); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{b.checkAllServe, b.checkSpace, b.checkCorrupt} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
+	}
+	if len(b.inherited()) > 0 {
+		return b.disarm()
 	}
 	return b.inSync()
 }
 
 func (b *builder) routeWithoutQuorum() *Plan {
-	if r := b.checkRemoved(); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{b.checkRemoved, b.checkAsked} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
 	if token := b.unfinished(); token != "" {
 		return b.finish(token)

@@ -476,7 +476,7 @@ func TestIdentityRefusals(t *testing.T) {
 		}, CodeForeignCluster},
 		{"two clusters", three, func(in *Input) {
 			edit(in, "m2", func(o *MemberObservation) { o.Client.ClusterID = "abc"; o.Data.Value.ClusterID = "abc" })
-		}, CodeSplitCluster},
+		}, CodeClusterIDMismatch},
 		{"another cluster's directory", []kind{down, down, down}, func(in *Input) { edit(in, "m2", func(o *MemberObservation) { o.Data.Value.ClusterID = "abc" }) }, CodeForeignData},
 		{"two copies of one member", []kind{down, down, down}, func(in *Input) {
 			edit(in, "m2", func(o *MemberObservation) { o.Data.Value.MemberID = in.Observation.Members["m1"].Data.Value.MemberID })

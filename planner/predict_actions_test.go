@@ -11,7 +11,7 @@ func actionIn[A Action](t *testing.T, in Input) A {
 	return firstOf[A](t, in).(A)
 }
 
-func changed[A any](a A, change func(*A)) A {
+func edited[A any](a A, change func(*A)) A {
 	change(&a)
 	return a
 }
@@ -32,8 +32,8 @@ func TestPredictRefuses(t *testing.T) {
 		{"claim over data", three(serving, serving, down), Claim{Members: []ClaimMember{{Place: Place{Name: "m3"}, Provenance: Provenance{Token: "x", ClusterID: "c", MemberID: "d"}}}}, "data lies there"},
 		{"claim under a process", three(fresh, fresh, hollow), Claim{Members: []ClaimMember{{Place: Place{Name: "m3"}, Provenance: Provenance{Token: "x"}}}}, "a process is at work"},
 		{"claim what was not read", three(fresh, fresh, unread), Claim{Members: []ClaimMember{{Place: Place{Name: "m3"}}}}, "is not known"},
-		{"restore another snapshot", changed(restoring, func(in *Input) { in.Observation.Snapshot = &SnapshotObservation{SHA256: "other"} }), actionIn[Restore](t, restoring), "another one by now"},
-		{"restore a snapshot with a problem", changed(restoring, func(in *Input) {
+		{"restore another snapshot", edited(restoring, func(in *Input) { in.Observation.Snapshot = &SnapshotObservation{SHA256: "other"} }), actionIn[Restore](t, restoring), "another one by now"},
+		{"restore a snapshot with a problem", edited(restoring, func(in *Input) {
 			in.Observation.Snapshot = &SnapshotObservation{Problem: CodeSnapshotDamaged, Detail: "torn"}
 		}), actionIn[Restore](t, restoring), "can't be used: torn"},
 		{"restore nothing", three(fresh, fresh, fresh), actionIn[Restore](t, restoring), "was not looked at"},
@@ -55,15 +55,15 @@ func TestPredictRefuses(t *testing.T) {
 		{"adopt with force-new-cluster", three(serving, forced, serving), actionIn[Adopt](t, three(serving, byHand, serving)), "--force-new-cluster"},
 		{"stop another process", with(three(serving, byHand, serving), "m2", func(o *MemberObservation) { f := *o.Service.Value.Foreign; f.PID = 7; o.Service.Value.Foreign = &f }), Stop{Members: []StopMember{{Place: Place{Name: "m2"}, PID: 4711, Start: 99}}}, "process 7 runs there"},
 		{"verify without a leader", three(serving, missing, missing), Verify{Members: []string{"m1"}}, "no leader"},
-		{"verify unequal data", changed(three(serving, serving, serving), unequal), Verify{Members: []string{"m1"}}, "different data"},
+		{"verify unequal data", edited(three(serving, serving, serving), unequal), Verify{Members: []string{"m1"}}, "different data"},
 		{"update without a quorum", three(serving, missing, missing), Update{Name: "m2"}, "no quorum"},
 		{"update one that is not listed", three(serving, serving, serving), Update{Name: "m2", MemberID: "beef", Endpoints: []string{"http://127.0.0.1:2371"}}, "member not found"},
 		{"update to another's URL", three(serving, serving, serving), Update{Name: "m2", MemberID: MemberID([]string{"http://127.0.0.1:2382"}, oldToken), PeerURLs: []string{"http://127.0.0.1:2381"}, Endpoints: []string{"http://127.0.0.1:2371"}}, "already exists"},
 		{"update a learner", three(serving, serving, learner), Update{Name: "m3", MemberID: MemberID([]string{"http://127.0.0.1:2383"}, oldToken), Endpoints: []string{"http://127.0.0.1:2371"}}, "is a learner"},
-		{"ask nobody who serves", grown(), changed(actionIn[Add](t, grown()), func(a *Add) { a.Endpoints = []string{"http://127.0.0.1:1"} }), "nobody serves"},
+		{"ask nobody who serves", grown(), edited(actionIn[Add](t, grown()), func(a *Add) { a.Endpoints = []string{"http://127.0.0.1:1"} }), "nobody serves"},
 		{"a second learner", input(members(4), serving, serving, learner, newcomer), actionIn[Add](t, grown()), "too many learner"},
 		{"add beside one that is down", input(members(3), serving, down, newcomer), Add{Name: "m3", PeerURLs: []string{"http://127.0.0.1:2383"}, Endpoints: []string{"http://127.0.0.1:2371"}}, "no quorum"},
-		{"add to an unhealthy cluster", input(members(4), serving, serving, missing, newcomer), changed(actionIn[Add](t, grown()), func(a *Add) { a.Name = "m4" }), "unhealthy cluster"},
+		{"add to an unhealthy cluster", input(members(4), serving, serving, missing, newcomer), edited(actionIn[Add](t, grown()), func(a *Add) { a.Name = "m4" }), "unhealthy cluster"},
 		{"add again what runs", three(serving, serving, serving), Add{Name: "m3", PeerURLs: []string{"http://127.0.0.1:2383"}, Endpoints: []string{"http://127.0.0.1:2371"}}, "is there already"},
 		{"join without being listed", grown(), actionIn[Join](t, grown()), "not in the member list"},
 		{"promote what does not run", three(serving, serving, unstarted), Promote{Name: "m3", PeerURLs: []string{"http://127.0.0.1:2389"}, Endpoints: []string{"http://127.0.0.1:2371"}}, "member not found"},
@@ -73,7 +73,7 @@ func TestPredictRefuses(t *testing.T) {
 		{"remove so that too few have started", input(members(4), serving, serving, unstarted, serving), Remove{}, "nobody serves"},
 		{"set aside a listed member's data", three(serving, serving, down), SetAside{Place: Place{Name: "m3"}, Over: Identity{ClusterID(threeMembers().Members, oldToken), MemberID([]string{"http://127.0.0.1:2383"}, oldToken)}}, "still listed"},
 		{"set aside what was not seen", three(serving, serving, damaged), SetAside{Place: Place{Name: "m3"}, Over: Identity{"a", "b"}, Problem: "torn"}, "did not see"},
-		{"fence another's data", three(down, missing, missing), changed(actionIn[Fence](t, recovering), func(a *Fence) { a.Members = []FenceMember{{Place: Place{Name: "m1"}, Over: Identity{"a", "b"}}} }), "did not see"},
+		{"fence another's data", three(down, missing, missing), edited(actionIn[Fence](t, recovering), func(a *Fence) { a.Members = []FenceMember{{Place: Place{Name: "m1"}, Over: Identity{"a", "b"}}} }), "did not see"},
 		{"fence what is kept", three(kept, missing, missing), actionIn[Fence](t, recovering), "would start it again"},
 		{"unfence nothing", three(down, down, missing), Unfence{Members: []FenceMember{{Place: Place{Name: "m3"}, Over: Identity{"a", "b"}}}}, "other data"},
 		{"recover what is not fenced", recovering, actionIn[Recover](t, recovering), "not fenced"},

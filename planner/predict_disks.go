@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -58,11 +57,11 @@ func (f *forecast) restore(a Restore) error {
 	if !a.Recovered {
 		switch s := f.obs.Snapshot; {
 		case s == nil:
-			return errors.New("nothing is restored: the snapshot was not looked at")
+			return fmt.Errorf("nothing is restored: the snapshot was not looked at")
 		case s.Problem != "":
 			return fmt.Errorf("nothing is restored: the snapshot can't be used: %s", s.Detail)
 		case a.SHA256 != "" && s.SHA256 != a.SHA256:
-			return errors.New("nothing is restored: the snapshot is another one by now")
+			return fmt.Errorf("nothing is restored: the snapshot is another one by now")
 		}
 	}
 	for _, m := range a.Members {
@@ -133,6 +132,7 @@ func (f *forecast) install(a Install) error {
 			return fmt.Errorf("%s holds data that the plan did not see there (cluster %q, member %q)", m.Name, d.ClusterID, d.MemberID)
 		}
 		*d = f.stagedDir(d, p)
+		f.unhash(m.Name)
 	}
 	f.pruneOthers()
 	return nil
@@ -189,6 +189,7 @@ func (f *forecast) setAside(a SetAside) error {
 	switch d.State {
 	case DirPresent:
 		d.putFence()
+		f.unhash(a.Name)
 	case DirAbsent, DirEmpty: // a log of its own, without its data
 		d.ClusterID, d.MemberID, d.Log, d.Problem, d.LastTerm, d.LastIndex, d.Commit = "", "", nil, "", 0, 0, 0
 		d.Evidence = []string{"data was moved aside from here"}
@@ -233,6 +234,7 @@ func (f *forecast) fence(a Fence) error {
 		}
 		if d := &o.Data.Value; d.State == DirPresent {
 			d.putFence()
+			f.unhash(m.Name)
 		}
 	}
 	f.settle()

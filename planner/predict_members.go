@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,7 +13,7 @@ import (
 // asked refuses where none of the endpoints leads to a member that follows a leader.
 func (f *forecast) asked(endpoints []string) error {
 	if f.cid == "" {
-		return errors.New("the member list can't be changed: no quorum was seen")
+		return fmt.Errorf("the member list can't be changed: no quorum was seen")
 	}
 	for i := range f.ms {
 		if e := &f.ms[i].Client; e.Reach == ReachServing && e.ClusterID == f.cid && e.LeaderID != "" && slices.Contains(endpoints, e.URL) {
@@ -122,9 +121,9 @@ func (f *forecast) add(a Add) error {
 	n := voters(f.list)
 	switch {
 	case len(f.list)-n >= f.maxLearners():
-		return errors.New("etcdserver: too many learner members in cluster")
+		return fmt.Errorf("etcdserver: too many learner members in cluster")
 	case n > 1 && f.connected() < (n+1)/2+1:
-		return errors.New("etcdserver: unhealthy cluster")
+		return fmt.Errorf("etcdserver: unhealthy cluster")
 	}
 	f.relist(append(slices.Clip(f.list), ListedMember{ID: f.newID(a), PeerURLs: a.PeerURLs, Learner: true}))
 	return nil
@@ -191,7 +190,7 @@ func (f *forecast) promote(a Promote) error {
 		}
 	}
 	if started < majority(voters(f.list)+1) {
-		return errors.New("etcdserver: re-configuration failed due to not enough started members")
+		return fmt.Errorf("etcdserver: re-configuration failed due to not enough started members")
 	}
 	f.relist(f.changed(l.ID, func(l *ListedMember) { l.Learner = false }))
 	f.settle()
@@ -267,15 +266,18 @@ func (f *forecast) remove(a Remove) error {
 		case n == 1:
 			return fmt.Errorf("%s is the only voter", a.Name)
 		case started < majority(n-1):
-			return errors.New("etcdserver: re-configuration failed due to not enough started members")
+			return fmt.Errorf("etcdserver: re-configuration failed due to not enough started members")
 		case f.follows(l.ID) && f.connected()-1 < 1+(n-1)/2:
-			return errors.New("etcdserver: unhealthy cluster")
+			return fmt.Errorf("etcdserver: unhealthy cluster")
 		}
 	}
 	id := l.ID
 	f.relist(slices.DeleteFunc(slices.Clone(f.list), func(x ListedMember) bool { return x.ID == id }))
 	for i := range f.ms {
 		o := &f.ms[i]
+		if o.Data.Value.MemberID == id {
+			f.unhash(f.names[i])
+		}
 		if cid, mid := o.identity(); cid != f.cid || mid != id || !o.runs() {
 			continue
 		}

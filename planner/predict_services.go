@@ -72,7 +72,7 @@ func (f *forecast) launch(m *StartMember) error {
 	}
 	list := d.Members
 	if d.State != DirPresent {
-		list = f.begin(d, m)
+		list = f.firstStart(d, m)
 	}
 	pid := pidOf(d.Path)
 	log := ""
@@ -97,9 +97,9 @@ func (f *forecast) launch(m *StartMember) error {
 	return nil
 }
 
-// begin is a member's first start, on nothing. It gives the list that it begins
+// firstStart is a member's first start, on nothing. It gives the list that it begins
 // with.
-func (f *forecast) begin(d *DataDir, m *StartMember) []ListedMember {
+func (f *forecast) firstStart(d *DataDir, m *StartMember) []ListedMember {
 	var list []ListedMember
 	n := 0
 	joins := f.cid == m.ClusterID

@@ -199,3 +199,23 @@ func whole(v reflect.Value) reflect.Value {
 	}
 	return out
 }
+
+// TestPredictWalksWorlds: the clusters of up to five members that TestWalk changes
+// come to the same end by predictions as in its model of etcd.
+func TestPredictWalksWorlds(t *testing.T) {
+	bad, walks := map[string][]string{}, 0
+	eachWalk(func(w *world, text string) {
+		walks++
+		w.file.Policy.MinFaultTolerance = walks % 3 % 2
+		did, why := walkInput(w.observe(), nil)
+		if why != "" {
+			bad[why] = append(bad[why], text+"\n    "+strings.Join(did, "\n    "))
+		}
+	})
+	for why, examples := range bad {
+		t.Run(why, func(t *testing.T) {
+			t.Errorf("%d times, as in\n  %s", len(examples), strings.Join(examples[:min(2, len(examples))], "\n  "))
+		})
+	}
+	t.Logf("%d walks", walks)
+}

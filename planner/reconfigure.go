@@ -26,6 +26,7 @@ func (b *builder) reconfigure(c *changes) *Plan {
 			b.need(ConsentDataLoss, "%s's data directory is taken for lost for good; a disk that is not mounted looks the same (the cluster keeps all it has)", s.name)
 		}
 	}
+	b.tellDiffer(c)
 	if r := b.saveBefore(c); r != nil {
 		return b.refuse(r)
 	}

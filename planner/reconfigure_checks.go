@@ -12,6 +12,9 @@ func (b *builder) checkReconfigure(c *changes) *Refusal {
 	if r := b.checkVoters(); r != nil {
 		return r
 	}
+	if r := b.checkCalm(c); r != nil {
+		return r
+	}
 	for _, m := range b.members {
 		if s := b.seatOf(m); s != nil && m.cond == condServing && !slices.Contains(c.demote, s) {
 			if r := b.checkServes(m); r != nil {
@@ -24,7 +27,7 @@ func (b *builder) checkReconfigure(c *changes) *Refusal {
 				"Write the version that runs into the file, or upgrade by hand: one minor at a time, one member at a time.")
 		}
 	}
-	for _, check := range []func(*changes) *Refusal{b.checkSeen, b.checkGoneFor, b.checkSlot, b.checkStarts, b.checkRemovals, b.checkLeaderKnown} {
+	for _, check := range []func(*changes) *Refusal{b.checkSeen, b.checkDiffer, b.checkGoneFor, b.checkSlot, b.checkStarts, b.checkRemovals, b.checkLeaderKnown} {
 		if r := check(c); r != nil {
 			return r
 		}
@@ -105,7 +108,7 @@ func (b *builder) checkSlot(c *changes) *Refusal {
 			sit++
 		}
 	}
-	for _, s := range slices.Concat(c.lost, c.demote) {
+	for _, s := range slices.Concat(c.lost, c.demote, c.differ) {
 		come = come || !s.m.spec.Learner
 	}
 	for _, m := range c.add {
@@ -138,7 +141,7 @@ func (b *builder) maxLearners() int {
 // checkStarts refuses to start what would not come up.
 func (b *builder) checkStarts(c *changes) *Refusal {
 	var fresh []*member
-	for _, s := range slices.Concat(c.join, c.lost, c.demote) {
+	for _, s := range slices.Concat(c.join, c.lost, c.demote, c.differ) {
 		fresh = append(fresh, s.m)
 	}
 	fresh = append(fresh, c.add...)

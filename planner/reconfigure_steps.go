@@ -17,6 +17,7 @@ func (b *builder) reconfigureSteps(c *changes) {
 	if len(c.adopt) > 0 {
 		b.adoptStep(c.adopt)
 	}
+	b.leadByMajority(c)
 	// What is dead, or gone, only weighs on the quorum; a learner that moves has the
 	// slot that others need.
 	for _, s := range slices.Concat(c.dead, c.lost) {
@@ -53,6 +54,12 @@ func (b *builder) reconfigureSteps(c *changes) {
 		for _, s := range c.lost {
 			if s.m.spec.Learner != voters {
 				b.vacate(s.m)
+				b.addSteps(s.m)
+			}
+		}
+		for _, s := range c.differ {
+			if s.m.spec.Learner != voters {
+				b.retire(s)
 				b.addSteps(s.m)
 			}
 		}
@@ -168,7 +175,7 @@ func (b *builder) saveBefore(c *changes) *Refusal {
 	}
 	for _, leads := range []bool{false, true} {
 		for _, s := range b.seats {
-			if s.healthy && !s.learner && s.leads == leads && s.m != nil && s.m.seen.Base != "" {
+			if s.healthy && !s.learner && s.leads == leads && s.m != nil && s.m.seen.Base != "" && !slices.Contains(c.differ, s) {
 				b.saveStep(s.m, Reason{Fact: fmt.Sprintf("the policy says snapshot_before = %q", p), Pos: b.cluster.Policy.Pos})
 				return nil
 			}
@@ -380,9 +387,12 @@ func (b *builder) moveLead(s *seat, changing func(*seat) bool) {
 // restartSteps stop a member and start it with the file's settings.
 func (b *builder) restartSteps(c *changes, m *member) {
 	s := b.seatOf(m)
-	if s.leads {
-		b.moveLead(s, func(o *seat) bool { return o.m == nil || contains(c.restart, o.m) })
+	if s.leads { // to one that stays, and that is where the list has it
+		b.moveLead(s, func(o *seat) bool {
+			return o.m == nil || slices.Contains(c.demote, o) || contains(c.restart, o.m) && !contains(c.restarted, o.m)
+		})
 	}
+	c.restarted = append(c.restarted, m)
 	s.healthy = false
 	b.stopStepFor(m, c.why[m])
 	s.healthy, s.url = true, m.spec.ClientURLs[0]
@@ -401,5 +411,5 @@ func (b *builder) verifyAll() {
 			ms = append(ms, m)
 		}
 	}
-	b.verifyStep(ms, b.plan.ClusterID, 0, false)
+	b.verifyStep(ms, b.plan.ClusterID, 0, len(b.inherited())+len(b.alarmed("CORRUPT")) > 0)
 }

@@ -15,6 +15,9 @@ const (
 	CodeSplitCluster     Code = "split-cluster"      // more than one identity among the members
 	CodeDiverged         Code = "diverged"           // unequal HashKV at one revision
 
+	CodeClusterIDMismatch Code = "cluster-id-mismatch" // two clusters answer
+	CodePartlyRestored    Code = "partly-restored"     // the members did not begin with the same data
+
 	// Data.
 	CodeDataMissing       Code = "data-missing"        // absent data where a cluster was (S6)
 	CodeDataDamaged       Code = "data-damaged"        // a data directory that can't be started
@@ -26,6 +29,7 @@ const (
 	CodeNoRoom            Code = "no-room"             // the file system is too full
 	CodePortTaken         Code = "port-taken"          // somebody else listens there
 	CodeRestoreUnfinished Code = "restore-unfinished"  // a half restore that the file no longer matches
+	CodeDiskFull          Code = "disk-full"           // etcd said that it can't write
 
 	// Snapshots.
 	CodeSnapshotMissing     Code = "snapshot-missing"      // no such file
@@ -41,6 +45,8 @@ const (
 	// Binaries.
 	CodeBinaryMissing Code = "binary-missing"
 	CodeBinaryVersion Code = "binary-version" // not the version that the file wants
+	CodeDirOlder      Code = "dir-older-than-binary"
+	CodeLearnerBlocks Code = "learner-blocks-upgrade" // etcd does not start beside so many learners
 
 	// What can't be told from here.
 	CodeUnreachable   Code = "unreachable"      // may be alive where we can't look (S2)
@@ -49,6 +55,8 @@ const (
 	CodeWrongService  Code = "wrong-service"    // not an etcd
 	CodeNoLeader      Code = "no-leader"        // members run without a leader, and it isn't known why
 	CodeDeadWithAlive Code = "process-no-reply" // a process that runs and does not answer
+	CodePeerTLS       Code = "peer-tls-failure" // members refuse each other's certificates
+	CodeAuthLockedOut Code = "auth-locked-out"  // a password, and no quorum to check it
 
 	// Carried out by later versions: the file is understood, the plan is refused.
 	CodeRouteReconfigure   Code = "route-reconfigure"
@@ -59,6 +67,14 @@ const (
 	// Changes.
 	CodeLearnerSlot   Code = "learner-slot"   // etcd takes no further learner
 	CodeForeignKeeper Code = "foreign-keeper" // somebody else keeps the process running
+
+	// Not calm enough to be changed, or not by this version.
+	CodeFlapping       Code = "leader-flapping"
+	CodeOverloaded     Code = "overloaded"
+	CodeDowngrade      Code = "downgrade-stuck"
+	CodeMixedMinors    Code = "mixed-minors"
+	CodeSpaceExhausted Code = "space-exhausted" // NOSPACE
+	CodeCorruptAlarm   Code = "corrupt-alarm"   // CORRUPT, and no comparison that says whose
 
 	// Survivors.
 	CodeHostAlive     Code = "host-alive"     // named as destroyed, or gone, and it answers
@@ -104,4 +120,6 @@ const (
 	NoteForeignKeeper Code = "kept-by-another" // runs under somebody else's supervisor
 	NoteUnfenced      Code = "unfenced"        // S2: may serve stale reads
 	NoteInDoubt       Code = "entries-in-doubt"
+	NoteClockSkew     Code = "clock-skew"
+	NoteClientsStale  Code = "clients-stale" // restored without a revision bump
 )

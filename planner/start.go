@@ -20,11 +20,14 @@ func (b *builder) inSync() *Plan {
 // start is the plan of a cluster with quorum, some of whose members are down
 // with good data. differences wait for the plan after it.
 func (b *builder) start(differences []string) *Plan {
-	down := b.startable()
+	down, blocked := b.unblocked(b.startable())
 	for _, check := range []func() *Refusal{b.checkHistories, b.checkOwnLists} {
 		if r := check(); r != nil {
 			return b.refuse(r)
 		}
+	}
+	if len(down) == 0 {
+		return b.refuse(b.refuseBlocked(blocked[0]))
 	}
 	if r := b.checkStartable(down); r != nil {
 		return b.refuse(r)
@@ -47,6 +50,14 @@ func (b *builder) start(differences []string) *Plan {
 // directories are a majority: nothing acknowledged is lost (S1).
 func (b *builder) startFromDisks() *Plan {
 	down, empty := b.startable(), b.unstarted()
+	intact := b.intact()
+	if can, blocked := b.unblocked(down); len(blocked) > 0 {
+		intact = slices.DeleteFunc(slices.Clone(intact), func(m *member) bool { return contains(blocked, m) })
+		if len(intact)+b.aliveElsewhere() < majority(b.listedVoters()) || len(can) == 0 {
+			return b.refuse(b.refuseBlocked(blocked[0]))
+		}
+		down = can
+	}
 	if len(b.intact()) >= majority(b.listedVoters()) {
 		empty = nil // they join when there is a quorum
 	}
@@ -64,7 +75,6 @@ func (b *builder) startFromDisks() *Plan {
 			return b.refuse(r)
 		}
 	}
-	intact := b.intact()
 	started := union(down, empty)
 	b.plan.Route = RouteStart
 	b.plan.Headline = fmt.Sprintf("stopped, with %d of %d voters' data directories intact: start", len(intact), b.listedVoters())

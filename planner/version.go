@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/requorum/requorum/spec"
 )
 
 // minor reads the minor of "3.6", "3.6.16" or "3.6.0-alpha.0"; -1 where it is
@@ -16,6 +18,20 @@ func minor(version string) int {
 	n, err := strconv.Atoi(parts[1])
 	if err != nil {
 		return -1
+	}
+	return n
+}
+
+// patch reads the 16 of "3.6.16" and of "3.6.16-rc.1"; 0 where there is none.
+func patch(version string) int {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 3 {
+		return 0
+	}
+	digits, _, _ := strings.Cut(parts[2], "-")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
 	}
 	return n
 }
@@ -67,4 +83,15 @@ func startsFromDir(d DataDir, server string) (bool, string) {
 		return false, fmt.Sprintf("the directory was written by etcd 3.%d, and etcd %s can't start on it: it moves up one minor at a time", have, server)
 	}
 	return false, fmt.Sprintf("the directory was written by etcd 3.%d, and the older etcd %s can't start on it", have, server)
+}
+
+// refuseVersion is for a directory that the etcd at hand can't start on.
+func refuseVersion(m *member, pos spec.Position, why string) *Refusal {
+	have, want := m.survivor().minor(), minor(m.seen.Binary.Value.Version)
+	if have >= want {
+		return refusal(CodeBinaryVersion, pos, m.spec.Name+" would not start", why+".", "Name a binary that fits in etcd { binary = … }.")
+	}
+	return refusal(CodeDirOlder, pos, m.spec.Name+"'s directory is too old for this etcd", why+".",
+		fmt.Sprintf("Start the members with an etcd 3.%d or 3.%d: etcd { binary = … }. Then go up one minor at a time, all members in turn.", have, have+1),
+		"Or take the shorter way: with the old etcd running, save a snapshot, and restore that with the new one. A snapshot may be several minors old.")
 }

@@ -433,7 +433,7 @@ func (w *world) remove(a Remove) string {
 		return "removes the last member"
 	case !w.asks(a.Endpoints) || slices.Contains(a.Endpoints, l.client) && w.runs(l) != nil:
 		return "a removal that asks nobody who stays"
-	case !l.learner && w.runs(l) != nil && w.healthy()-1 < 1+(w.voters()-2)/2:
+	case !l.learner && w.runs(l) != nil && w.healthy()-1 < 1+(w.voters()-1)/2:
 		return "a removal that etcd refuses"
 	}
 	w.list = slices.DeleteFunc(w.list, func(o *listed) bool { return o == l })

@@ -10,6 +10,7 @@
 //	status    0 healthy and as the file says, 2 not, 1 unknown
 //	validate  0 or 1
 //	fmt       0 or 1
+//	rescue    0 done, 1 error, 6 refused
 package main
 
 import (

@@ -18,6 +18,7 @@ func Status(in planner.Input, p *planner.Plan, s Style) string {
 	if p.Refusal != nil {
 		b.WriteString(refusal(p.Refusal, s))
 	}
+	b.WriteString(doubts(p, s))
 	b.WriteString(notices(asItIs(p), s))
 	b.WriteString("\n" + verdict(p, s))
 	return b.String()

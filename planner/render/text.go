@@ -67,17 +67,21 @@ func Text(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	b.WriteString(headline(p, s))
 	b.WriteString(members(p, s))
+	b.WriteString(states(p, s))
 	b.WriteString(survivors(p, s))
 	b.WriteString(snapshot(p, s))
 	if p.Refusal != nil {
 		b.WriteString(refusal(p.Refusal, s))
+		b.WriteString(doubts(p, s))
 		b.WriteString(notices(p, s))
 		b.WriteString("\n" + s.Bad("No safe plan.") + " Nothing was changed.\n")
 		return b.String()
 	}
 	b.WriteString(steps(p, s))
+	b.WriteString(worst(p, s))
 	b.WriteString(passed(p, s))
 	b.WriteString(loss(p, s))
+	b.WriteString(doubts(p, s))
 	b.WriteString(notices(p, s))
 	b.WriteString(needs(p, s))
 	b.WriteString("\n" + summary(p, s))
@@ -179,7 +183,11 @@ func steps(p *planner.Plan, s Style) string {
 		if undo == "" {
 			undo = "no: " + st.NoUndo
 		}
-		rows = append(rows, []string{fmt.Sprint(st.ID), st.Title, On(st), Quorum(st.After), undo})
+		on := On(st)
+		if n := len(st.Target); n > 4 && n == len(p.Members) {
+			on = fmt.Sprintf("all %d", n)
+		}
+		rows = append(rows, []string{fmt.Sprint(st.ID), st.Title, on, Quorum(st.After), undo})
 	}
 	return "\n" + table(rows, s.width(), func(r, c int, text string) string {
 		switch {
@@ -212,6 +220,53 @@ func Quorum(q planner.Quorum) string {
 	return fmt.Sprintf("%d of %d, may lose %d", q.Healthy, q.Voters, q.Tolerance())
 }
 
+// worst says what one more failure would do at the plan's thinnest moment, where
+// the steps touch the quorum at all.
+func worst(p *planner.Plan, s Style) string {
+	var thin *planner.Step
+	moved := false
+	for i, st := range p.Steps {
+		moved = moved || st.Before != st.After
+		if st.After.Has() && (thin == nil || st.After.Tolerance() < thin.After.Tolerance()) {
+			thin = &p.Steps[i]
+		}
+	}
+	if thin == nil || !moved || thin.After.OneMore() != planner.OneMoreLoses {
+		return ""
+	}
+	text := fmt.Sprintf("The thinnest moment is after step %d, with %d of %d voters healthy: one more failure would stop writes until it is mended.", thin.ID, thin.After.Healthy, thin.After.Voters)
+	if thin.After.Voters == 1 {
+		text += " Its disk is the only one then."
+	}
+	return "\n" + paragraph(text, s.width(), "  ", "    ")
+}
+
+// maxDoubts is how many are shown; the JSON form has all.
+const maxDoubts = 8
+
+func doubts(p *planner.Plan, s Style) string {
+	var b strings.Builder
+	for i, d := range p.Doubts {
+		if i == maxDoubts {
+			b.WriteString(paragraph(fmt.Sprintf("and %d more (--json shows all)", len(p.Doubts)-i), s.width(), "  ", "    "))
+			break
+		}
+		who := ""
+		if d.Member != "" {
+			who = d.Member + ": "
+		}
+		not := "Not known: "
+		if d.State == planner.FactContradicted {
+			not = "Contradicted: "
+		}
+		b.WriteString(paragraph(fmt.Sprintf("%s%s%s (%s). To settle it: %s.", not, who, d.Fact, s.path(d.Why), s.path(d.Settle)), s.width(), "  ", "    "))
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return s.Warn(strings.TrimRight(b.String(), "\n")) + "\n"
+}
+
 func passed(p *planner.Plan, s Style) string {
 	if len(p.Passed) == 0 || len(p.Steps) == 0 {
 		return ""
@@ -240,6 +295,9 @@ func loss(p *planner.Plan, s Style) string {
 func notices(p *planner.Plan, s Style) string {
 	var b strings.Builder
 	for _, n := range p.Notices {
+		if n.Code == planner.NoteNotCompared || n.Code == planner.CodeDataUnknown {
+			continue // the doubt says it, and what would settle it
+		}
 		text := "Note: " + s.path(n.Text)
 		where := string(n.Code)
 		if at := s.path(n.Pos.String()); at != "" {

@@ -81,10 +81,18 @@ func Kill9(ps []Proc) error {
 	return nil
 }
 
+// awaitGone waits until the process has let go of its files. Its command line is
+// empty before that, and one of its threads may still hold them when the first one
+// waits to be reaped.
 func awaitGone(p Proc, limit time.Duration) error {
 	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
-		if err != nil || len(b) == 0 { // gone, or waiting to be reaped
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+		if err != nil {
+			return nil
+		}
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", p.PID))
+		_, after, _ := strings.Cut(string(stat), ") ") // the name is in brackets
+		if len(threads) <= 1 && strings.HasPrefix(after, "Z") {
 			return nil
 		}
 		if time.Now().After(end) {

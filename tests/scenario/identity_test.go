@@ -199,7 +199,7 @@ func TestTwoClustersServe(t *testing.T) {
 		harness.Fill(t, []string{s.Client}, keysPerTest)
 	}
 	before := harness.Tree(t, c.Dir)
-	if p := e.Plan(c.Path()); p.Code() != "split-cluster" {
+	if p := e.Plan(c.Path()); p.Code() != "cluster-id-mismatch" {
 		t.Errorf("refusal %q, route %s: %s", p.Code(), p.Route, p.Headline)
 	}
 	e.Run("apply", "--auto-approve", "--accept=data-loss", c.Path()).Want(t, 6)

@@ -179,7 +179,7 @@ func TestOneOfThreeRestored(t *testing.T) {
 	hs := e.ByHand(c.Members)
 	running := pids(hs)
 	p := e.Plan(c.Path())
-	if p.Code() != "diverged" {
+	if p.Code() != "partly-restored" {
 		t.Errorf("refusal %+v, route %s: %s", p.Refusal, p.Route, p.Headline)
 	}
 	e.Run("apply", "--auto-approve", "--accept=data-loss,stale-watchers,downtime", c.Path()).Want(t, 6)

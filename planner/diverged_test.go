@@ -1,0 +1,152 @@
+package planner
+
+import (
+	"slices"
+	"testing"
+)
+
+func hashes(in *Input, list ...uint32) {
+	kv := KVComparison{Revision: 7, Hashes: map[string]uint32{}}
+	for i, h := range list {
+		kv.Hashes[in.Cluster.Members[i].Name] = h
+	}
+	in.Observation.KV = Known(kv)
+}
+
+// What is added anew copies its data from the leader: two of five differ, and one of
+// them leads. The lead goes to one of the majority first, the snapshot that the policy
+// wants comes from one of them too, and one is replaced after the other.
+func TestDivergedLeader(t *testing.T) {
+	in := input(members(5), serving, serving, serving, serving, serving)
+	in.Cluster.Policy.SnapshotBefore = "membership"
+	hashes(&in, 9, 8, 1, 1, 1)
+	p := New(in)
+	one := "remove-member stop set-aside add-learner join promote"
+	if !routeIs(t, p, RouteReconfigure) || stepKinds(p) != "save-snapshot move-leader "+one+" "+one+" verify" {
+		t.Fatalf("%s", stepKinds(p))
+	}
+	if a, _ := actionOf[Save](p); a.Name != "m3" {
+		t.Errorf("saves %s", a.Name)
+	}
+	if a, _ := actionOf[MoveLeader](p); a.From != "m1" || a.To != "m3" {
+		t.Errorf("moves the lead from %s to %s", a.From, a.To)
+	}
+	if p.Loss.Kind != LossUnknown || !needs(p, ConsentDataLoss) {
+		t.Errorf("loss %+v, needs %v", p.Loss, p.Needs)
+	}
+	for _, s := range p.Steps {
+		if !s.After.Has() {
+			t.Errorf("step %d %s leaves no quorum", s.ID, s.Kind)
+		}
+	}
+}
+
+// A vote counts only where it is a majority of all voters, not of those that were
+// compared, and learners and members that were removed have none.
+func TestDivergedVotes(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		in   func() Input
+		code Code
+	}{
+		{"two of three that were compared, of five", func() Input {
+			in := input(members(5), serving, serving, serving, kept, kept)
+			hashes(&in, 1, 1, 2)
+			return in
+		}, CodeDiverged},
+		{"halves", func() Input {
+			in := input(members(4), serving, serving, serving, serving)
+			hashes(&in, 1, 1, 2, 2)
+			return in
+		}, CodeDiverged},
+		{"one against one", func() Input {
+			in := input(members(2), serving, serving)
+			hashes(&in, 1, 2)
+			return in
+		}, CodeDiverged},
+		{"its directory can't be read", func() Input {
+			in := input(members(3), serving, serving, blind)
+			hashes(&in, 1, 1, 2)
+			return in
+		}, CodeDataUnknown},
+		{"somebody else keeps it", func() Input {
+			in := input(members(3), serving, serving, kept)
+			hashes(&in, 1, 1, 2)
+			return in
+		}, CodeForeignKeeper},
+		{"the fewer have more", func() Input {
+			in := input(members(3), serving, serving, serving)
+			hashes(&in, 1, 1, 2)
+			for i, rev := range []int64{5, 5, 40} {
+				edit(&in, in.Cluster.Members[i].Name, func(o *MemberObservation) { o.Client.Applied, o.Client.Revision = 50, rev })
+			}
+			return in
+		}, CodePartlyRestored},
+		{"the policy never grants it", func() Input {
+			in := input(members(3), serving, serving, serving)
+			hashes(&in, 1, 1, 2)
+			in.Cluster.Policy.Prevent = []string{"data-loss"}
+			return in
+		}, CodePrevented},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if p := New(tc.in()); refusedWith(p) != tc.code {
+				t.Errorf("%+v, %s", p.Refusal, stepKinds(p))
+			}
+		})
+	}
+}
+
+// Writes go on while members are asked: one that lags by as much as was applied
+// meanwhile was not restored apart.
+func TestDivergedUnderWrites(t *testing.T) {
+	in := input(members(3), serving, serving, serving)
+	hashes(&in, 1, 1, 2)
+	for i, n := range []uint64{9000, 9010, 9040} {
+		edit(&in, in.Cluster.Members[i].Name, func(o *MemberObservation) { o.Client.Applied, o.Client.Revision = n, int64(n)-20 })
+	}
+	if p := New(in); stepKinds(p) != replaceDiffering || found(p) != "silent-divergence m3" {
+		t.Errorf("%+v: %s: %s", p.Refusal, stepKinds(p), found(p))
+	}
+}
+
+// An alarm of the member that is replaced ends with it, and those of living members
+// stay on.
+func TestDivergedAlarm(t *testing.T) {
+	in := input(members(3), serving, serving, serving)
+	unequal(&in)
+	alarmsOf("CORRUPT", "m3")(&in)
+	v, ok := actionOf[Verify](New(in))
+	if !ok || !v.Disarm || !slices.Equal(v.Members, []string{"m1", "m2", "m3"}) {
+		t.Errorf("%+v", v)
+	}
+	in = input(members(3), serving, serving, missing)
+	if v, _ := actionOf[Verify](New(in)); v.Disarm {
+		t.Error("disarms where there is no alarm")
+	}
+}
+
+// m1 was stopped, and started by hand with --force-new-cluster; m2 and m3 run, and
+// elect a leader just then. m1's log has the later term, and its list of one must
+// not count for more than theirs.
+func TestForcedBesideAnElection(t *testing.T) {
+	for _, lead := range []string{"", "m2"} {
+		in := input(threeMembers(), down, serving, serving)
+		data(&in, "m1", func(d *DataDir) {
+			d.LastTerm, d.LastIndex, d.Commit, d.Members = 4, 1203, 1203, d.Members[:1]
+			d.Log = logTo(1203)
+			d.Log.Forced = 1201
+		})
+		for _, n := range []string{"m2", "m3"} {
+			edit(&in, n, func(o *MemberObservation) {
+				o.Client.LeaderID, o.Client.Linearizable = "", Unknown[bool]("deadline")
+				if lead != "" {
+					o.Client.LeaderID = in.Observation.Members[lead].Client.MemberID
+				}
+			})
+		}
+		if p := New(in); refusedWith(p) != CodeSplitCluster {
+			t.Errorf("leader %q: %+v, route %s: %s: %s", lead, p.Refusal, p.Route, p.Headline, stepKinds(p))
+		}
+	}
+}
