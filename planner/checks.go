@@ -136,7 +136,7 @@ func (b *builder) checkPinnedID() *Refusal {
 		want, from = b.obs.JournalClusterID, "last time it was"
 	}
 	for _, m := range b.holders() { // what a start would put back, where all of it is fenced
-		if d := m.survivor(); len(seen) == 0 && m.cond == condFenced {
+		if d := m.survivor(); len(seen) == 0 && m.cond == condFenced && !d.bare() {
 			seen = append(seen, sighting{d.ClusterID, m.spec.Name, "behind the fence " + m.spec.Name, true})
 		}
 	}

@@ -9,10 +9,11 @@ import (
 // checkReconfigure refuses to change a cluster that is not whole enough for it,
 // or in a way that is not carried out.
 func (b *builder) checkReconfigure(c *changes) *Refusal {
-	for _, check := range []func() *Refusal{b.checkVoters, func() *Refusal { return b.checkCalm(c) }} {
-		if r := check(); r != nil {
-			return r
-		}
+	if r := b.checkVoters(); r != nil {
+		return r
+	}
+	if r := b.checkCalm(c); r != nil {
+		return r
 	}
 	for _, m := range b.members {
 		if s := b.seatOf(m); s != nil && m.cond == condServing && !slices.Contains(c.demote, s) {
@@ -214,6 +215,15 @@ func (b *builder) checkSameMinor(m *member) *Refusal {
 			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, fmt.Sprintf("%s would be started with another etcd than the cluster runs", m.spec.Name),
 				fmt.Sprintf("%s runs etcd %s; %s is etcd %s.", s.spec.Name, have, binaryName(b.cluster.Etcd.Binary), want),
 				"Name a binary of the version that runs: etcd { binary = … }.")
+		}
+	}
+	return nil
+}
+
+func (b *builder) checkSameMinors(ms []*member) *Refusal {
+	for _, m := range ms {
+		if r := b.checkSameMinor(m); r != nil {
+			return r
 		}
 	}
 	return nil

@@ -69,6 +69,7 @@ func (b *builder) startFromDisks() *Plan {
 	}
 	for _, check := range []func() *Refusal{
 		b.checkHistories, b.checkSameMembership, func() *Refusal { return b.checkStartable(down) }, func() *Refusal { return b.checkPlaces(empty) },
+		func() *Refusal { return b.checkSameMinors(empty) },
 	} {
 		if r := check(); r != nil {
 			return b.refuse(r)

@@ -14,7 +14,7 @@ type bound struct {
 }
 
 var bounds = map[string]bound{
-	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 1, 0, 0}, rare: [most + 1]int{0, 1, 1, 0, -1, -1}, faults: 3, every: 1},
+	"full":  {name: "full", points: [most + 1]int{0, 1, 2, 1, 0, 0}, rare: [most + 1]int{0, 1, 1, 0, 0, -1}, faults: 3, every: 1},
 	"small": {name: "small", points: [most + 1]int{0, 1, 1, 0, -1, -1}, rare: [most + 1]int{0, 1, 0, -1, -1, -1}, faults: 2, every: 1},
 }
 
@@ -70,6 +70,10 @@ func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 // corners go with every circumstance in every bound: some refusals come from nothing
 // smaller.
 var corners = [][]kind{
+	{{file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: byItself}},
+	{{file: voter, list: voter, cond: disagreeing}, {file: voter, list: voter, cond: staged}},
+	{{file: voter, list: voter, cond: disagreeing}, {file: voter, list: none, cond: claimed}, {file: voter, list: none, cond: staged}},
+	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: unled}},
 	{{file: voter, list: voter, cond: hollow}, {file: voter, list: voter, cond: ready}},
 	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: none, list: voter, cond: up}},
 	{{file: voter, list: voter, cond: up}, {file: learner, list: learner, cond: up}, {file: voter, list: none, cond: fresh}},
@@ -94,6 +98,15 @@ func consistent(ks []kind) bool {
 		if k.cond == proxied && (i == 0 || !ks[0].serves()) {
 			return false
 		}
+	}
+	moved := 0
+	for _, k := range ks {
+		if k.moved {
+			moved++
+		}
+	}
+	if moved > 2 || moved > 0 && slices.ContainsFunc(ks, func(k kind) bool { return k.cond == held }) {
+		return false // who finds whom is too much for one look
 	}
 	return file > 0 && (knows || !others) // those that the file does not have are known by a list only
 }

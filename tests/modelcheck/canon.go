@@ -250,7 +250,10 @@ func (c *canon) member(m *spec.Member, o *planner.MemberObservation) {
 }
 
 func (c *canon) client(n int, e *planner.Endpoint) {
-	c.add(n, text(text(20, string(e.Reach)), e.Version))
+	c.add(n, text(text(20, string(e.Reach)), e.Version+e.Downgrade+alarm(e.Alarms)))
+	if x := e.Metrics; x.Known() {
+		c.add(n, bits(18, x.Value.LeaderChanges > 10, x.Value.FsyncSeconds > 1, x.Value.Pending > 100))
+	}
 	if e.Reach != planner.ReachServing {
 		return
 	}
@@ -276,6 +279,9 @@ func (c *canon) service(n int, m *spec.Member, f *planner.Fact[planner.Service])
 	}
 	s := &f.Value
 	c.add(n, text(bits(41, s.SupervisorPID != 0, s.Restarts > 0, s.UpSeconds > 60, s.PID != 0, len(s.Args) > 0, len(s.Carried) > 0), string(s.State)+s.LastError+s.Cluster))
+	for _, x := range s.Signs {
+		c.add(n, text(45, x.Kind))
+	}
 	for _, a := range s.Args {
 		c.setting(n, m, a)
 	}
@@ -330,4 +336,13 @@ func (c *canon) data(n int, tag uint64, d *planner.DataDir) {
 	if d.Fenced != nil {
 		c.data(n, tag+1000, d.Fenced)
 	}
+}
+
+// alarm is the kind of the first one: whose it is is its own.
+func alarm(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	kind, _, _ := strings.Cut(list[0], " ")
+	return kind
 }

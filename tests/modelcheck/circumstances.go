@@ -83,7 +83,36 @@ func circumstances() []circumstance {
 		{name: "runs unseen", edit: func(w *world) { w.unseen() }},
 		{name: "alarms", only: 3, edit: each(func(o *planner.MemberObservation) {
 			if o.Client.Reach == planner.ReachServing {
-				o.Client.Alarms = []string{"NOSPACE on a1"}
+				o.Client.Alarms = []string{"NOSPACE on " + o.Client.MemberID}
+			}
+		})},
+
+		{name: "corrupt", only: 2, edit: each(func(o *planner.MemberObservation) {
+			if o.Client.Reach == planner.ReachServing {
+				o.Client.Alarms = []string{"CORRUPT on " + o.Client.MemberID}
+			}
+		})},
+		{name: "a downgrade", only: 2, edit: each(func(o *planner.MemberObservation) {
+			if o.Client.Reach == planner.ReachServing {
+				o.Client.Downgrade = "3.6.0"
+			}
+		})},
+		{name: "the first a minor behind", only: 3, edit: func(w *world) {
+			n := w.in.Cluster.Members[0].Name
+			if o := w.in.Observation.Members[n]; o.Client.Reach == planner.ReachServing {
+				o.Client.Version = "3.6.16"
+				w.in.Observation.Members[n] = o
+			}
+		}},
+		{name: "a flapping leader", only: 3, edit: each(func(o *planner.MemberObservation) {
+			o.Client.Metrics = planner.Known(planner.Metrics{UpSeconds: 60, LeaderChanges: 50, FsyncSeconds: 2})
+		})},
+		{name: "much to do", only: 3, edit: each(func(o *planner.MemberObservation) {
+			o.Client.Metrics = planner.Known(planner.Metrics{UpSeconds: 3600, LeaderChanges: 1, FsyncSeconds: 0.001, Pending: 5000, FailedTotal: 5000})
+		})},
+		{name: "directories of 3.5", only: 2, edit: each(func(o *planner.MemberObservation) {
+			if d := &o.Data.Value; d.ClusterID != "" {
+				d.StorageVersion, d.ClusterVersion = "", "3.5.0"
 			}
 		})},
 
@@ -97,6 +126,11 @@ func circumstances() []circumstance {
 		})},
 		{name: "tls", only: 1, edit: file(func(c *spec.Cluster) { c.TLS = &spec.TLS{} })},
 		{name: "auth", only: 1, edit: file(func(c *spec.Cluster) { c.Auth = &spec.Auth{} })},
+	}
+	for _, sign := range []string{planner.SignDiskFull, planner.SignTooManyLearner, planner.SignPeerTLS, planner.SignOverloaded, planner.SignIDMismatch, planner.SignSlowDisk, planner.SignClockDrift} {
+		out = append(out, circumstance{name: "the logs tell of " + sign, only: 2, edit: each(func(o *planner.MemberObservation) {
+			o.Service.Value.Signs = []planner.LogSign{{Kind: sign, Text: sign}}
+		})})
 	}
 	for _, c := range []planner.Code{
 		planner.CodeSnapshotMissing, planner.CodeSnapshotUnreadable, planner.CodeSnapshotDamaged, planner.CodeSnapshotNoHash,

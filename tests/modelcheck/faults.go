@@ -201,6 +201,8 @@ func removed(o *planner.Observation, name string) (fault, bool) {
 		} else if x.Client.Reach == planner.ReachServing && x.Client.LeaderID == l.leader {
 			x.Client.Members, x.Peer.Members = planner.Known(list), planner.Known(list)
 			x.Data.Value.Members = list
+			x.Data.Value.LastIndex, x.Data.Value.Commit, x.Data.Value.ConsistentIndex = x.Data.Value.LastIndex+1, x.Data.Value.LastIndex+1, x.Data.Value.LastIndex+1
+			x.Client.Applied = max(x.Client.Applied+1, x.Data.Value.LastIndex)
 		}
 		f.obs.Members[n] = x
 	}

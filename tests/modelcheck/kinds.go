@@ -16,6 +16,7 @@ const (
 	blind      condition = "blind"           // serves, and its directory can't be looked at
 	unled      condition = "unled"           // serves, and follows nobody, whatever the others do
 	alone      condition = "alone"           // serves as a cluster of one after a force-new
+	mismatched condition = "another cluster" // serves, as a member of another cluster
 	proxied    condition = "proxied"         // another member answers at its address
 	stuck      condition = "stuck"           // runs for long and does not answer
 	young      condition = "young"           // was started a moment ago
@@ -47,6 +48,7 @@ const (
 	fenced       condition = "fenced"         // whole, behind requorum's fence
 	otherService condition = "other's file"   // whole; another file's service is installed there
 	newer        condition = "newer on disk"  // whole, written by a later minor
+	byItself     condition = "restored alone" // restored by hand, never started
 	disagreeing  condition = "not as claimed" // whole; the provenance beside it says other IDs
 )
 
@@ -103,16 +105,16 @@ func kinds() []kind {
 			out = append(out, kind{file: file, list: list, cond: c})
 		}
 	}
-	add(voter, voter, up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, proxied,
+	add(voter, voter, up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, proxied, mismatched,
 		stuck, young, dying, hollow, badTLS, badAuth, notEtcd, held,
 		down, behind, ahead, risky, inDoubt, newTerm, parted, forcedDisk, oldList, damaged, unreadable, spoilt, foreignDir,
 		twin, wasRemoved, fenced, otherService, newer, disagreeing,
 		fresh, emptyDir, lost, lostMute, lostFar, notADir, taken, unread, away, claimed, staged, ready)
-	few := []condition{up, orphan, forced, unled, stuck, down, behind, damaged, fenced, lost, away}
+	few := []condition{up, orphan, forced, stuck, down, behind, damaged, fenced, lost, away}
 	add(voter, learner, few...)   // to be promoted
 	add(learner, voter, few...)   // to be a learner again
 	add(learner, learner, few...) // stays one
-	empty := []condition{fresh, lost, young, wasRemoved, lostFar, damaged}
+	empty := []condition{fresh, lost, young}
 	add(voter, newVoter, empty...)
 	add(voter, newLearner, empty...)
 	add(learner, newLearner, fresh, lost)
@@ -155,7 +157,7 @@ var everyday = map[kind]bool{
 // runs reports whether a process of the member's is up.
 func (k kind) runs() bool {
 	switch k.cond {
-	case up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, proxied, stuck, young, dying, hollow, badTLS, badAuth, notEtcd, held:
+	case up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, proxied, mismatched, stuck, young, dying, hollow, badTLS, badAuth, notEtcd, held:
 		return true
 	}
 	return false
@@ -164,14 +166,16 @@ func (k kind) runs() bool {
 // serves reports whether an etcd answers clients at the member's address.
 func (k kind) serves() bool {
 	switch k.cond {
-	case up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone:
+	case up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, mismatched:
 		return true
 	}
 	return false
 }
 
 // follows reports whether the member takes part in a quorum, where there is one.
-func (k kind) follows() bool { return k.serves() && k.cond != unled && k.cond != alone }
+func (k kind) follows() bool {
+	return k.serves() && k.cond != unled && k.cond != alone && k.cond != mismatched
+}
 
 // listed reports whether the cluster's own list has the member.
 func (k kind) listed() bool { return k.list != none }

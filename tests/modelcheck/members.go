@@ -129,6 +129,8 @@ func (w *world) running(i int, k kind, o *planner.MemberObservation) {
 	case held:
 		v = planner.Service{State: planner.ServiceNone}
 		d.HeldBy = -1
+	case mismatched:
+		o.Client.ClusterID, o.Peer.ClusterID = "f0f0f0", "f0f0f0"
 	case proxied:
 		o.Client = w.client(0, w.ks[0])
 	}
@@ -197,9 +199,15 @@ func (w *world) stopped(i int, k kind, o *planner.MemberObservation) planner.Dat
 		service(planner.Service{State: planner.ServiceStopped, Cluster: "another"})
 	case newer:
 		d.StorageVersion, d.ClusterVersion = "3.8.0", "3.8.0"
+	case byItself:
+		d.LastTerm, d.LastIndex, d.Commit, d.ConsistentIndex, d.Log, d.Revision = 1, uint64(len(w.list)), uint64(len(w.list)), uint64(len(w.list)), nil, 1204
 	case disagreeing:
-		d.Provenance = w.restored(i)
-		d.Provenance.MemberID, d.Provenance.Token = "badbad", "a third token"
+		token := w.token
+		if token == oldToken { // which would agree
+			w.token = "a third token"
+		}
+		d.Provenance, d.EverRan = w.restored(i), false
+		w.token = token
 	case fresh, away, unread:
 		d = nothing
 	case taken:

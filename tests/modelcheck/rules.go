@@ -50,7 +50,10 @@ type visit struct {
 	// begins is whether the steps begin an identity that nothing had before; anew
 	// whether they begin any, or go on with one that was begun.
 	begins, anew bool
-	say          func(rule, why string)
+	// was and is are the cluster before and after the step that is looked at.
+	was, is *living
+	stepped bool
+	say     func(rule, why string)
 }
 
 func newVisit(in *planner.Input, p *planner.Plan, say func(rule, why string)) *visit {

@@ -60,7 +60,7 @@ func (v *visit) aside(a planner.SetAside, before *planner.Observation) {
 	if processRuns(&o) && o.Service.Value.State != planner.ServiceBackoff {
 		v.sayf(p3, "sets aside %s's directory under a process that runs", a.Name)
 	}
-	l := live(before)
+	l := v.was
 	if l == nil {
 		v.sayf(s19, "sets aside %s's directory without a quorum that removed it", a.Name)
 		return
@@ -96,7 +96,7 @@ func (v *visit) adopt(a planner.Adopt, before *planner.Observation) {
 // A leader is stopped only after it handed over, where another can lead; and what
 // somebody else keeps running is not stopped, for it would come back.
 func (v *visit) stop(a planner.Stop, before *planner.Observation) {
-	l := live(before)
+	l := v.was
 	for _, m := range a.Members {
 		o := before.Members[m.Name]
 		if f := foreign(&o); f != nil && f.Keeper != "" {

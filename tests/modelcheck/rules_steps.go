@@ -12,7 +12,11 @@ func sameAction(a, b planner.Action) bool { return reflect.DeepEqual(a, b) }
 
 // step holds one step to the rules: what was before it, and what is after.
 func (v *visit) step(s *planner.Step, before, after *planner.Observation) {
-	v.quorum(s, before, after)
+	if v.was = v.is; !v.stepped {
+		v.was = v.live
+	}
+	v.is, v.stepped = live(after), true
+	v.quorum(s)
 	v.kept(s, before, after)
 	v.newIdentity(s, before)
 	v.fenced(s, before, after)
@@ -36,8 +40,8 @@ func (v *visit) step(s *planner.Step, before, after *planner.Observation) {
 // consent. Tolerance may not fall below the smaller of policy and where it began,
 // except that one healthy member at a time may be stopped, or a dead one removed;
 // strict refuses these too. And the plan counts as it is.
-func (v *visit) quorum(s *planner.Step, before, after *planner.Observation) {
-	was, is := live(before), live(after)
+func (v *visit) quorum(s *planner.Step) {
+	was, is := v.was, v.is
 	if was == nil {
 		return
 	}
@@ -82,7 +86,7 @@ func (v *visit) kept(s *planner.Step, before, after *planner.Observation) {
 		switch x := s.Action.(type) {
 		case planner.SetAside: // held to S19
 		case planner.Join: // what was set aside lies behind the place
-			l := live(before)
+			l := v.was
 			if d := b.Data.Value; d.State != planner.DirFenced || l != nil && listed(l.list, d.Fenced.MemberID) != nil {
 				v.sayf(p3, "joins %s over a member's data", m.Name)
 			}
@@ -208,7 +212,7 @@ func (v *visit) fenced(s *planner.Step, before, after *planner.Observation) {
 // Promise 6. One change at a time, learner first, its postcondition waited for; and
 // only what etcd takes.
 func (v *visit) change(action planner.Action, before, after *planner.Observation) {
-	l := live(before)
+	l := v.was
 	if l == nil {
 		v.sayf(p6, "%s without a quorum", action.Kind())
 		return
@@ -234,7 +238,7 @@ func (v *visit) change(action planner.Action, before, after *planner.Observation
 		if l.voters > 1 && l.healthy < quorumOf(l.voters+1) {
 			v.sayf(p6, "adds %s with %d of %d voters", a.Name, l.healthy, l.voters)
 		}
-		if is := live(after); is != nil {
+		if is := v.is; is != nil {
 			if m := listedAt(is.list, a.PeerURLs); m == nil || !m.Learner {
 				v.sayf(p6, "%s is not added as a learner", a.Name)
 			}

@@ -170,7 +170,7 @@ func (w *worker) begin(ks []kind, c *circumstance) {
 	file := fileKey(&x.in)
 	key := w.canon.key(&x.in, file)
 	faults := int8(0)
-	if len(ks) <= w.bound.faults && c.plain {
+	if len(ks) <= w.bound.faults && (c.plain || w.bound.faults > 2 && len(ks) <= 2) {
 		faults = 1
 	}
 	sd := &seed{ks: x.ks, c: c, size: len(ks)}
@@ -357,8 +357,11 @@ func (s *search) followAll() {
 // the same refusal, or the crash is what stands in the way.
 func (s *search) judge(cuts []cut) {
 	for _, c := range cuts {
-		if c.refusal.Code == planner.CodeTolerance {
-			continue // its floor is where the plan began, which is higher by then
+		switch c.refusal.Code {
+		case planner.CodeTolerance: // its floor is where the plan began, which is higher by then
+			continue
+		case planner.CodeSnapshotBefore, planner.CodeForeignCluster, planner.CodeDiskFull: // policy and S5 look at what there is at the moment
+			continue
 		}
 		at := *c.end
 		for n := 0; at != 0 && n < 2*rounds; n++ {
