@@ -77,12 +77,3 @@ func (f *findings) print(out io.Writer, most int) {
 		}
 	}
 }
-
-// rulesBroken are the names of the rules that were.
-func (f *findings) rulesBroken() map[string]bool {
-	out := map[string]bool{}
-	for _, x := range f.all {
-		out[x.rule] = true
-	}
-	return out
-}
