@@ -11,7 +11,8 @@ import (
 
 // checkCalm refuses to change the members of a cluster that would not bear it.
 func (b *builder) checkCalm(c *changes) *Refusal {
-	if !c.membership() {
+	promotes := slices.ContainsFunc(c.join, func(s *seat) bool { return s.learner && !s.m.spec.Learner })
+	if !c.membership() && !promotes {
 		return nil
 	}
 	for _, check := range []func() *Refusal{b.checkDowngrade, b.checkMinors, b.checkLoad, b.checkFlaps} {

@@ -143,22 +143,17 @@ func (b *builder) checkDiffer(c *changes) *Refusal {
 				"Give requorum access to it (run as root, or as the user etcd runs as), then plan again.")
 		}
 	}
-	if l := b.leader(); len(c.differ) > 0 && l != nil && b.apart(l) && b.successorOf(l) == nil {
+	if l := b.leader(); len(c.differ) > 0 && l != nil && b.apart(l) && b.successor(l, b.apart) == nil {
 		return refusal(CodeDiverged, b.cluster.Pos, "the leader is not known to have the majority's data, and nobody else can lead",
 			fmt.Sprintf("%s leads; a new member would copy its data from it.", l.name), "Move the lead to a member of the majority by hand, etcdctl move-leader, and plan again.")
 	}
 	return nil
 }
 
-// apart reports whether a seat is not known to have the majority's data.
-func (b *builder) apart(s *seat) bool { return s.m == nil || !contains(b.groups()[0], s.m) }
-
-// successorOf is a voter whose data is the majority's, to lead in the place of l.
-func (b *builder) successorOf(l *seat) *seat {
-	if s := b.successor(l, b.apart); s != nil && !b.apart(s) {
-		return s
-	}
-	return nil
+// apart reports whether members' data differs and a seat is not known to have the
+// majority's.
+func (b *builder) apart(s *seat) bool {
+	return len(b.outvoted()) > 0 && (s.m == nil || !contains(b.groups()[0], s.m))
 }
 
 // leadByMajority hands the lead to one of the majority first: what is added anew

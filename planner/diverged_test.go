@@ -2,6 +2,7 @@ package planner
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -147,6 +148,73 @@ func TestForcedBesideAnElection(t *testing.T) {
 		}
 		if p := New(in); refusedWith(p) != CodeSplitCluster {
 			t.Errorf("leader %q: %+v, route %s: %s: %s", lead, p.Refusal, p.Route, p.Headline, stepKinds(p))
+		}
+	}
+}
+
+// While members are restarted, the lead never goes to the one whose
+// data differs, and a learner that differs gives its slot up before one is added.
+func TestDivergedBesideOtherChanges(t *testing.T) {
+	in := input(members(3), serving, serving, serving)
+	hashes(&in, 9, 1, 1)
+	for _, n := range []string{"m2", "m3"} {
+		edit(&in, n, func(o *MemberObservation) { o.Service.Value.Args = append(o.Service.Value.Args, "--snapshot-count=5") })
+	}
+	p := New(in)
+	moves := 0
+	for _, s := range p.Steps {
+		if a, ok := s.Action.(MoveLeader); ok {
+			if moves++; a.To == "m1" {
+				t.Errorf("step %d hands the lead to m1", s.ID)
+			}
+		}
+	}
+	if p.Refusal != nil || moves == 0 {
+		t.Fatalf("%d moves of the lead, %+v", moves, p.Refusal)
+	}
+
+	in = input(members(4), damaged, serving, serving, learner)
+	in.Cluster.Members[3].Learner = false
+	hashes(&in, 0, 1, 1, 9)
+	delete(in.Observation.KV.Value.Hashes, "m1")
+	p = New(in)
+	if kinds := stepKinds(p); p.Refusal != nil || strings.Index(kinds, "add-learner") < strings.LastIndex(kinds, "remove-member") {
+		t.Errorf("%s %+v", kinds, p.Refusal)
+	}
+}
+
+// What joins changes the cluster like what is added, where it is to vote; a voter that
+// never ran weighs on the quorum, and is started.
+func TestCalmForThoseThatJoin(t *testing.T) {
+	for _, learner := range []bool{true, false} {
+		in := input(members(3), serving, serving, unstarted)
+		edit(&in, "m1", func(o *MemberObservation) {
+			for i := range o.Client.Members.Value {
+				if l := &o.Client.Members.Value[i]; l.Name == "" {
+					l.Learner = learner
+				}
+			}
+			o.Client.Metrics = Known(Metrics{UpSeconds: 60, LeaderChanges: 50, FsyncSeconds: 2})
+		})
+		p := New(in)
+		if refused := p.Refusal != nil && p.Refusal.Code == CodeFlapping; refused != learner {
+			t.Errorf("learner %t: route %q, %+v", learner, p.Route, p.Refusal)
+		}
+	}
+}
+
+// Of two logs that reach as far, the one of a member that its own list still has is
+// asked who the members are.
+func TestRemovedDiskIsNoWitness(t *testing.T) {
+	for _, first := range []string{"m1", "m2"} {
+		in := input(members(2), down, down)
+		list := slices.Clone(in.Observation.Members["m1"].Data.Value.Members)
+		data(&in, first, func(d *DataDir) {
+			d.Members = slices.DeleteFunc(slices.Clone(list), func(l ListedMember) bool { return l.ID == d.MemberID })
+		})
+		b := newBuilder(in)
+		if len(b.list) != 2 {
+			t.Errorf("%s's list counts: %d members", first, len(b.list))
 		}
 	}
 }

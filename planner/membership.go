@@ -23,12 +23,27 @@ func (b *builder) membership() []ListedMember {
 func (b *builder) newest() *member {
 	var newest *member
 	for _, m := range b.holders() {
-		if newest == nil || newer(m.survivor(), newest.survivor()) ||
-			!newer(newest.survivor(), m.survivor()) && newest.survivor().Problem != "" && m.survivor().Problem == "" {
-			newest = m // of two that reach as far, one that is whole
+		if newest == nil || newer(m.survivor(), newest.survivor()) || !newer(newest.survivor(), m.survivor()) && m.betterWitness(newest) {
+			newest = m
 		}
 	}
 	return newest
+}
+
+// betterWitness says which of two logs that reach as far to ask for the membership:
+// one that is whole, then one whose own list still has its member.
+func (m *member) betterWitness(o *member) bool {
+	rank := func(m *member) int {
+		d := m.survivor()
+		switch {
+		case d.Problem != "" || m.spoilt() != "":
+			return 0
+		case !slices.ContainsFunc(d.Members, func(l ListedMember) bool { return l.ID == d.MemberID }):
+			return 1
+		}
+		return 2
+	}
+	return rank(m) > rank(o)
 }
 
 // holders are the members whose disk holds a log of the cluster. What lies behind
@@ -251,8 +266,9 @@ func (b *builder) startable() []*member {
 	var out []*member
 	for _, m := range with(b.members, condDown, condFenced) {
 		e := b.entry(m)
-		if e != nil && e.Learner && !SameURLs(e.PeerURLs, m.spec.PeerURLs) {
-			continue // added anew once there is a quorum: nobody would look for it there
+		moves := e != nil && !SameURLs(e.PeerURLs, m.spec.PeerURLs)
+		if moves && (e.Learner || m.spec.Learner && b.quorum.Has()) {
+			continue // added anew where there is a quorum: nobody would look for it there
 		}
 		if m.startableDisk() && e != nil {
 			out = append(out, m)

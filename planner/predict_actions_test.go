@@ -55,7 +55,7 @@ func TestPredictRefuses(t *testing.T) {
 		{"adopt with force-new-cluster", three(serving, forced, serving), actionIn[Adopt](t, three(serving, byHand, serving)), "--force-new-cluster"},
 		{"stop another process", with(three(serving, byHand, serving), "m2", func(o *MemberObservation) { f := *o.Service.Value.Foreign; f.PID = 7; o.Service.Value.Foreign = &f }), Stop{Members: []StopMember{{Place: Place{Name: "m2"}, PID: 4711, Start: 99}}}, "process 7 runs there"},
 		{"verify without a leader", three(serving, missing, missing), Verify{Members: []string{"m1"}}, "no leader"},
-		{"verify unequal data", edited(three(serving, serving, serving), unequal), Verify{Members: []string{"m1"}}, "different data"},
+		{"verify unequal data", edited(three(serving, serving, serving), unequal), Verify{Members: []string{"m1", "m2", "m3"}}, "different data"},
 		{"update without a quorum", three(serving, missing, missing), Update{Name: "m2"}, "no quorum"},
 		{"update one that is not listed", three(serving, serving, serving), Update{Name: "m2", MemberID: "beef", Endpoints: []string{"http://127.0.0.1:2371"}}, "member not found"},
 		{"update to another's URL", three(serving, serving, serving), Update{Name: "m2", MemberID: MemberID([]string{"http://127.0.0.1:2382"}, oldToken), PeerURLs: []string{"http://127.0.0.1:2381"}, Endpoints: []string{"http://127.0.0.1:2371"}}, "already exists"},

@@ -296,11 +296,15 @@ func verified(a Verify, at func(string) *MemberObservation, obs *Observation) st
 			leader = e.LeaderID
 		}
 	}
-	if kv := &obs.KV; kv.Known() && !kv.Value.Equal {
-		for _, name := range a.Members {
-			if _, ok := kv.Value.Hashes[name]; ok {
-				return fmt.Sprintf("the members hold different data at revision %d", kv.Value.Revision)
-			}
+	kv, first := &obs.KV, ""
+	for _, name := range a.Members { // those that vote are compared, with each other
+		h, ok := kv.Value.Hashes[name]
+		switch {
+		case !kv.Known() || kv.Value.Equal || !ok || at(name).Client.Learner:
+		case first == "":
+			first = name
+		case kv.Value.Hashes[first] != h:
+			return fmt.Sprintf("the members hold different data at revision %d", kv.Value.Revision)
 		}
 	}
 	return ""

@@ -23,6 +23,11 @@ func (b *builder) reconfigureSteps(c *changes) {
 	for _, s := range slices.Concat(c.dead, c.lost) {
 		b.removeStep(s)
 	}
+	for _, s := range c.demote {
+		if !s.learner && !s.healthy {
+			b.retire(s)
+		}
+	}
 	for _, s := range c.join { // a voter that never ran weighs on the quorum too
 		if !s.learner {
 			b.vacate(s.m)
@@ -30,8 +35,8 @@ func (b *builder) reconfigureSteps(c *changes) {
 		}
 	}
 	b.updateSteps(c)
-	for _, s := range c.demote {
-		if s.learner {
+	for _, s := range slices.Concat(c.demote, c.differ) {
+		if s.learner && slices.Contains(b.seats, s) {
 			b.retire(s)
 		}
 	}
@@ -58,10 +63,13 @@ func (b *builder) reconfigureSteps(c *changes) {
 			}
 		}
 		for _, s := range c.differ {
-			if s.m.spec.Learner != voters {
-				b.retire(s)
-				b.addSteps(s.m)
+			if s.m.spec.Learner == voters {
+				continue
 			}
+			if slices.Contains(b.seats, s) {
+				b.retire(s)
+			}
+			b.addSteps(s.m)
 		}
 		for _, s := range c.demote {
 			if s.m.spec.Learner == voters {

@@ -102,11 +102,12 @@ func (b *builder) leader() *seat {
 }
 
 // successor is a voter that can lead in the place of s; nil for none. One that
-// stays as it is goes first, so that the lead moves once.
+// stays as it is goes first, so that the lead moves once. Where members' data
+// differs, only one of the majority does: who joins copies its data from the leader.
 func (b *builder) successor(s *seat, changing func(*seat) bool) *seat {
 	var second *seat
 	for _, o := range b.seats {
-		if o == s || o.learner || !o.healthy || o.url == "" {
+		if o == s || o.learner || !o.healthy || o.url == "" || b.apart(o) {
 			continue
 		}
 		if !changing(o) {

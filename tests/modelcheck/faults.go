@@ -29,6 +29,9 @@ func faultsOf(o *planner.Observation) []fault {
 			edit(&x)
 			f.obs.Members[n] = x
 			follow(&f.obs, m.Client, alive)
+			if x.Client.Reach != planner.ReachServing {
+				f.obs.KV = comparedWithout(o.KV, n)
+			}
 			if !knowsList(&f.obs) {
 				f.obs.Others = nil // nothing leads to them any more
 			}
@@ -125,6 +128,22 @@ func dies(x *planner.MemberObservation) {
 		x.Service = planner.Known(planner.Service{State: planner.ServiceStopped, Args: v.Args, Binary: v.Binary, Cluster: v.Cluster, Carried: v.Carried})
 	}
 	x.Data.Value.HeldBy = 0
+}
+
+// comparedWithout is what a comparison finds where one member does not answer any more.
+func comparedWithout(kv planner.Fact[planner.KVComparison], name string) planner.Fact[planner.KVComparison] {
+	if !kv.Known() {
+		return kv
+	}
+	left, sums := maps.Clone(kv.Value.Hashes), map[uint32]bool{}
+	delete(left, name)
+	for _, sum := range left {
+		sums[sum] = true
+	}
+	if len(left) < 2 {
+		return planner.Unknown[planner.KVComparison]("nobody answers to be compared with")
+	}
+	return planner.Known(planner.KVComparison{Revision: kv.Value.Revision, Equal: len(sums) == 1, Hashes: left})
 }
 
 // follow has those that are left follow a leader, or nobody where they are no majority.
