@@ -67,7 +67,8 @@ func TestRulesCanFail(t *testing.T) {
 		{p7, lost2, func(p *planner.Plan) { p.Needs = nil }},
 		{s8, lost2, func(p *planner.Plan) { p.Loss.Text = "Lost: perhaps something." }},
 		{s8, lost2, func(p *planner.Plan) { p.Loss = planner.Loss{Kind: planner.LossNone, Text: "none"} }},
-		{s3, lost2, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
+		{s18, lost2, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
+		{s3, []kind{{file: voter, list: voter, cond: stuck}, lost2[1], lost2[2]}, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
 		{p5, lost2, func(p *planner.Plan) { p.Steps = append(p.Steps[:3:3], p.Steps[4:]...) }},
 		{p6, serving, func(p *planner.Plan) { p.Steps[1], p.Steps[2] = p.Steps[2], p.Steps[1] }},
 		{s4, serving, func(p *planner.Plan) { p.Route = planner.RouteInSync }},
@@ -83,8 +84,9 @@ func TestRulesCanFail(t *testing.T) {
 		v.plan()
 		obs := w.in.Observation
 		for i := range p.Steps {
-			v.step(&p.Steps[i], &obs, &obs) // what was there before is all that these rules look at
+			v.before(&p.Steps[i], &obs)
 			if next, err := planner.Predict(obs, p.Steps[i].Action); err == nil {
+				v.after(&p.Steps[i], &obs, &next)
 				obs = next
 			}
 		}

@@ -105,8 +105,8 @@ func (f Fault) Overlay(ctx context.Context, root, dir string) (string, error) {
 var errBuild = errors.New("it does not build")
 
 // check builds the model check with the fault and runs it. The error is errBuild, or
-// the check's own exit.
-func (f Fault) check(ctx context.Context, root, work, bound string) ([]byte, error) {
+// the check's own exit. It ends at the rule that the fault breaks, or goes over all.
+func (f Fault) check(ctx context.Context, root, work, bound string, all bool) ([]byte, error) {
 	dir := filepath.Join(work, "fault-"+f.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -125,7 +125,11 @@ func (f Fault) check(ctx context.Context, root, work, bound string) ([]byte, err
 	if out, err := build.CombinedOutput(); err != nil {
 		return out, errors.Join(errBuild, err)
 	}
-	cmd := exec.CommandContext(ctx, binary, "-bound", bound)
+	args = []string{"-bound", bound}
+	if !all {
+		args = append(args, "-until", f.Breaks)
+	}
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = root
 	return cmd.CombinedOutput()
 }
@@ -141,9 +145,9 @@ type verdict struct {
 // named finds the rules in the model check's findings: "BROKEN P6 one change at a time: …".
 var named = regexp.MustCompile(`(?m)^BROKEN ([^:\n]+):`)
 
-func (f Fault) try(ctx context.Context, root, work, bound string) verdict {
+func (f Fault) try(ctx context.Context, root, work, bound string, all bool) verdict {
 	began := time.Now()
-	out, err := f.check(ctx, root, work, bound)
+	out, err := f.check(ctx, root, work, bound, all)
 	v := verdict{tried: true, took: time.Since(began)}
 	for _, m := range named.FindAllStringSubmatch(string(out), -1) {
 		if !slices.Contains(v.found, m[1]) {
