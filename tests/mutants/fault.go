@@ -138,18 +138,22 @@ func (f Fault) check(ctx context.Context, root, work, bound string, all bool) ([
 type verdict struct {
 	tried, caught bool
 	found         []string // the rules that the check named
+	how           string   // the finding that names its rule
 	why           string   // it was not caught
 	took          time.Duration
 }
 
 // named finds the rules in the model check's findings: "BROKEN P6 one change at a time: …".
-var named = regexp.MustCompile(`(?m)^BROKEN ([^:\n]+):`)
+var named = regexp.MustCompile(`(?m)^BROKEN ([^:\n]+): (.*?)(?: \(\d+ times\))?$`)
 
 func (f Fault) try(ctx context.Context, root, work, bound string, all bool) verdict {
 	began := time.Now()
 	out, err := f.check(ctx, root, work, bound, all)
 	v := verdict{tried: true, took: time.Since(began)}
 	for _, m := range named.FindAllStringSubmatch(string(out), -1) {
+		if m[1] == f.Breaks && v.how == "" {
+			v.how = m[2]
+		}
 		if !slices.Contains(v.found, m[1]) {
 			v.found = append(v.found, m[1])
 		}
@@ -179,6 +183,9 @@ func (v verdict) print(f Fault) {
 		also = " (also " + strings.Join(others, ", ") + ")"
 	}
 	fmt.Printf("%s  %-34s %-34s %4.0f s%s\n        %s\n", mark, f.Name, f.Breaks, v.took.Seconds(), also, f.Does)
+	if v.caught {
+		fmt.Printf("        found: %s\n", v.how)
+	}
 	if v.why != "" {
 		fmt.Printf("        %s\n", strings.ReplaceAll(v.why, "\n", "\n        "))
 	}
