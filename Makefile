@@ -7,7 +7,7 @@ BIN     := $(CURDIR)/bin/requorum
 TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
 export CGO_ENABLED ?= 0
 
-.PHONY: build test demo bench modelcheck lint fmt clean
+.PHONY: build test demo bench modelcheck mutants lint fmt clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/requorum
@@ -23,6 +23,9 @@ bench: build ## figures, side by side with the alternatives
 
 modelcheck: ## the planner against its promises, in every state within bounds
 	$(GO) run ./tests/modelcheck -bound full
+
+mutants: ## planted planner faults, and whether the model check finds each
+	$(GO) run ./tests/mutants
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l cmd spec planner executor tests)" || { gofmt -l cmd spec planner executor tests; echo 'run: make fmt'; exit 1; }

@@ -24,6 +24,13 @@ var tokens = []string{"token-1", "token-2", "token-3", "token-4", "token-5", "to
 // shared out by number.
 func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 	all, cs := kinds(), circumstances()
+	for i, ks := range corners {
+		for j := range cs {
+			if i%parts == part && (cs[j].only == 0 || len(ks) <= cs[j].only) {
+				f(ks, &cs[j])
+			}
+		}
+	}
 	n := 0
 	for size := 1; size <= most; size++ {
 		ks := make([]kind, size)
@@ -58,18 +65,16 @@ func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 		}
 		fill(0, 0, 0)
 	}
-	for i, ks := range corners {
-		for j := range cs {
-			if i%parts == part && (cs[j].only == 0 || len(ks) <= cs[j].only) {
-				f(ks, &cs[j])
-			}
-		}
-	}
 }
 
 // corners go with every circumstance in every bound: some refusals come from nothing
 // smaller.
 var corners = [][]kind{
+	// The one log is longer, the other's term is later: the deposed leader's entries were
+	// never agreed on, or (with a tail that deletes) a person is asked for them.
+	{{file: voter, list: voter, cond: ahead}, {file: voter, list: voter, cond: newTerm}, {file: voter, list: voter, cond: lost}, {file: voter, list: voter, cond: lost}},
+	{{file: voter, list: voter, cond: risky}, {file: voter, list: voter, cond: newTerm}, {file: voter, list: voter, cond: lost}, {file: voter, list: voter, cond: lost}},
+	{{file: voter, list: voter, cond: newTerm}, {file: voter, list: learner, cond: ahead}, {file: voter, list: voter, cond: lost}},
 	{{file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: byItself}},
 	{{file: voter, list: voter, cond: disagreeing}, {file: voter, list: voter, cond: staged}},
 	{{file: voter, list: voter, cond: disagreeing}, {file: voter, list: none, cond: claimed}, {file: voter, list: none, cond: staged}},

@@ -160,6 +160,19 @@ func oneHistory(a, b holding) bool {
 	return true
 }
 
+// lacks reports whether h's entry at an index is not in the other's log: it ends before
+// that, or has another there.
+func lacks(other, h holding, index uint64) bool {
+	if other.d.LastIndex < index {
+		return true
+	}
+	x, y := other.d.Log, h.d.Log
+	if x == nil || y == nil || index < x.SumsFirst || index < y.SumsFirst || index-x.SumsFirst >= uint64(len(x.Sums)) || index-y.SumsFirst >= uint64(len(y.Sums)) {
+		return false // nobody can tell
+	}
+	return x.Sums[index-x.SumsFirst] != y.Sums[index-y.SumsFirst]
+}
+
 // processRuns reports whether anything of the member's is up, or may be.
 func processRuns(m *planner.MemberObservation) bool {
 	s := m.Service

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // finding is a rule that was broken, and the shortest way there that was met.
@@ -20,7 +21,9 @@ type finding struct {
 // findings are kept by rule and by what is wrong, whatever the names.
 type findings struct {
 	sync.Mutex
-	all map[string]*finding
+	all    map[string]*finding
+	until  string      // a finding of this rule is enough
+	enough atomic.Bool // and was made
 }
 
 func newFindings() *findings { return &findings{all: map[string]*finding{}} }
@@ -37,6 +40,9 @@ func (f *findings) add(rule, why string, at *trace) {
 		if !k.plain {
 			length += 10
 		}
+	}
+	if rule == f.until {
+		f.enough.Store(true)
 	}
 	f.Lock()
 	defer f.Unlock()

@@ -1,14 +1,15 @@
 // Command modelcheck holds the planner to its promises over every state within bounds:
 // what `make modelcheck` runs.
 //
-//	go run ./tests/modelcheck [-bound full|small]
+//	go run ./tests/modelcheck [-bound full|small] [-until RULE]
 //
 // It enumerates observations beside files, plans for each, carries the plan out on
 // planner.Predict's word, cuts it everywhere, lets a fault happen, and plans again.
 // Every plan and every step is held to the promises of the design and the rules of
 // safety, which stand here as code of their own. It prints the states for each route,
 // the refusals and actions that were reached, and states=N transitions=N seconds=N, and
-// exits with 1 where a rule was broken or something was never reached.
+// exits with 1 where a rule was broken or something was never reached. With -until it ends
+// where the first finding of that rule is.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/pprof"
+	"slices"
 	"time"
 
 	"github.com/requorum/requorum/planner"
@@ -33,7 +35,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	workers := set.Int("workers", 2, "how many states are planned for at once")
 	every := set.Int("every", 1, "take one of so many mixtures only, for a quick look")
 	shown := set.Int("show", 3, "how many findings are shown for each rule")
+	until := set.String("until", "", "stop at the first finding of this rule")
 	if err := set.Parse(args); err != nil {
+		return 1
+	}
+	if *until != "" && !slices.Contains(rules, *until) {
+		fmt.Fprintf(stderr, "modelcheck: there is no rule %q\n", *until)
 		return 1
 	}
 	b, ok := bounds[*name]
@@ -65,11 +72,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	debug.SetGCPercent(400) // short-lived garbage, and room enough
 	began := time.Now()
 	s := newSearch(b)
+	s.findings.until = *until
 	transitions := s.run(*workers)
 	took := time.Since(began)
 	s.cover.print(stdout, s.perRoute())
 	s.findings.print(stdout, *shown)
-	missing := s.cover.missing(codes)
+	var missing []string
+	if !s.findings.enough.Load() {
+		missing = s.cover.missing(codes)
+	}
 	for _, m := range missing {
 		fmt.Fprintf(stdout, "NEVER REACHED: %s\n", m)
 	}

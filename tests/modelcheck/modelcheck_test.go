@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +61,8 @@ func TestCanonical(t *testing.T) {
 func TestRulesCanFail(t *testing.T) {
 	lost2 := []kind{{file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: lost}, {file: voter, list: voter, cond: lost}}
 	serving := []kind{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: lost}}
+	later := []kind{{file: voter, list: voter, cond: newTerm}, {file: voter, list: voter, cond: ahead}, {file: voter, list: voter, cond: lost}, {file: voter, list: voter, cond: lost}}
+	leftover := []kind{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: voter, list: none, cond: wasRemoved}}
 	for _, tc := range []struct {
 		rule  string
 		ks    []kind
@@ -67,9 +71,20 @@ func TestRulesCanFail(t *testing.T) {
 		{p7, lost2, func(p *planner.Plan) { p.Needs = nil }},
 		{s8, lost2, func(p *planner.Plan) { p.Loss.Text = "Lost: perhaps something." }},
 		{s8, lost2, func(p *planner.Plan) { p.Loss = planner.Loss{Kind: planner.LossNone, Text: "none"} }},
-		{s3, lost2, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
+		{s18, lost2, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
+		{s3, []kind{{file: voter, list: voter, cond: stuck}, lost2[1], lost2[2]}, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
 		{p5, lost2, func(p *planner.Plan) { p.Steps = append(p.Steps[:3:3], p.Steps[4:]...) }},
 		{p6, serving, func(p *planner.Plan) { p.Steps[1], p.Steps[2] = p.Steps[2], p.Steps[1] }},
+		{p3, leftover, without(planner.SetAside{})},
+		{p6, leftover, without(planner.Add{})},
+		{s7, later, func(p *planner.Plan) {
+			for i := range p.Steps {
+				if a, ok := p.Steps[i].Action.(planner.Recover); ok {
+					a.Name, a.MemberID, a.LastTerm, a.LastIndex, a.Upto = slots[1].name, slots[1].id, 3, 22, 22
+					p.Steps[i].Action = a
+				}
+			}
+		}},
 		{s4, serving, func(p *planner.Plan) { p.Route = planner.RouteInSync }},
 		{repeats, serving, func(p *planner.Plan) { p.Steps = append(p.Steps, p.Steps...) }},
 		{refused, serving, func(p *planner.Plan) { p.Refusal = &planner.Refusal{Code: "x"} }},
@@ -83,13 +98,61 @@ func TestRulesCanFail(t *testing.T) {
 		v.plan()
 		obs := w.in.Observation
 		for i := range p.Steps {
-			v.step(&p.Steps[i], &obs, &obs) // what was there before is all that these rules look at
+			v.before(&p.Steps[i], &obs)
 			if next, err := planner.Predict(obs, p.Steps[i].Action); err == nil {
+				v.after(&p.Steps[i], &obs, &next)
 				obs = next
 			}
 		}
 		if !found[tc.rule] {
 			t.Errorf("%s: the fault is not found; found %v", tc.rule, found)
 		}
+	}
+}
+
+// without takes the steps of this kind out of a plan.
+func without(a planner.Action) func(*planner.Plan) {
+	return func(p *planner.Plan) {
+		p.Steps = slices.DeleteFunc(p.Steps, func(s planner.Step) bool { return s.Kind == a.Kind() })
+	}
+}
+
+// A voter that the file does not have goes on serving: a new identity beside it is two
+// clusters.
+func TestAliveElsewhere(t *testing.T) {
+	w := build([]kind{{file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: lost}, {file: none, list: voter, cond: lost}}, &circumstances()[0])
+	p := planner.New(w.in)
+	obs := w.in.Observation
+	o := &obs.Others[0]
+	o.Client.Reach, o.Client.ClusterID = planner.ReachServing, w.cid
+	found := map[string]bool{}
+	v := newVisit(&w.in, p, func(rule, _ string) { found[rule] = true })
+	for i := range p.Steps {
+		v.before(&p.Steps[i], &obs)
+		next, err := planner.Predict(obs, p.Steps[i].Action)
+		if err != nil {
+			t.Fatal(err)
+		}
+		obs = next
+	}
+	if p.Route != planner.RouteRecover || !found[p2] {
+		t.Errorf("route %s, found %v", p.Route, found)
+	}
+}
+
+// TestUntil: one finding of the rule is enough, and a rule that is none is an error.
+func TestUntil(t *testing.T) {
+	s := newSearch(bounds["small"])
+	s.findings.until = p6
+	at := &trace{seed: &seed{c: &circumstances()[0]}}
+	if s.findings.add(p1, "another", at); s.findings.enough.Load() {
+		t.Error("another rule's finding is enough")
+	}
+	s.findings.add(p6, "this one", at)
+	if n := s.run(2); n != 0 || !s.findings.enough.Load() {
+		t.Errorf("went on for %d transitions", n)
+	}
+	if code := run([]string{"-until", "P99"}, io.Discard, io.Discard); code != 1 {
+		t.Errorf("exit %d", code)
 	}
 }

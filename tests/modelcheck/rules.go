@@ -282,6 +282,11 @@ func (v *visit) choice() {
 			}
 		}
 		for _, h := range v.left.all {
+			if n := h.proven(); h.d.Problem == "" && h.d.ClusterID == chosen.d.ClusterID && lacks(chosen, h, n) {
+				v.sayf(s7, "recovers from %s, which lacks #%d, and %s has it as agreed on", a.Name, n, h.name)
+			}
+		}
+		for _, h := range v.left.all {
 			if h.d.Problem == "" && !oneHistory(chosen, h) && h.name != a.Name && !(h.fenced && h.d.LastTerm <= 1) {
 				v.sayf(s7, "recovers from %s, and %s is of another history", a.Name, h.name)
 			}

@@ -10,19 +10,17 @@ import (
 
 func sameAction(a, b planner.Action) bool { return reflect.DeepEqual(a, b) }
 
-// step holds one step to the rules: what was before it, and what is after.
-func (v *visit) step(s *planner.Step, before, after *planner.Observation) {
+// before holds a step to the rules by what there is before it. That is asked first: a
+// step that breaks one of them need not be one that can be carried out.
+func (v *visit) before(s *planner.Step, before *planner.Observation) {
 	if v.was = v.is; !v.stepped {
 		v.was = v.live
 	}
-	v.is, v.stepped = live(after), true
-	v.quorum(s)
-	v.kept(s, before, after)
 	v.newIdentity(s, before)
-	v.fenced(s, before, after)
+	v.fencing(s, before)
 	switch a := s.Action.(type) {
 	case planner.Add, planner.Join, planner.Promote, planner.Remove, planner.Update, planner.MoveLeader:
-		v.change(s.Action, before, after)
+		v.change(s.Action, before)
 	case planner.Start:
 		for i := range a.Members {
 			v.start(&a.Members[i], before)
@@ -33,6 +31,19 @@ func (v *visit) step(s *planner.Step, before, after *planner.Observation) {
 		v.adopt(a, before)
 	case planner.Stop:
 		v.stop(a, before)
+	}
+}
+
+// after holds the step to the rules by what it makes of that.
+func (v *visit) after(s *planner.Step, before, after *planner.Observation) {
+	v.is, v.stepped = live(after), true
+	v.quorum(s)
+	v.kept(s, before, after)
+	v.fenced(s, after)
+	if a, ok := s.Action.(planner.Add); ok && v.is != nil {
+		if m := listedAt(v.is.list, a.PeerURLs); m == nil || !m.Learner {
+			v.sayf(p6, "%s is not added as a learner", a.Name)
+		}
 	}
 }
 
@@ -113,16 +124,17 @@ func identity(d *planner.DataDir) planner.Identity {
 	return planner.Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}
 }
 
-// Promise 2 and S3. Never two live clusters from one: every reachable old voter is
-// stopped and fenced before anything is copied, and before a new identity is put in
-// place or starts.
+// Promise 2, S3 and S18. Never two live clusters from one: every reachable old voter is
+// stopped before anything is copied, and before a new identity is put in place or
+// starts. And what lies at the old data path by then is the fence's plain file: a
+// directory that nobody runs on is one that anybody may start.
 func (v *visit) newIdentity(s *planner.Step, before *planner.Observation) {
 	rule, id := "", ""
 	switch a := s.Action.(type) {
 	case planner.Recover:
 		rule = s3
-		if d := before.Members[a.Name].Data.Value; d.State != planner.DirFenced {
-			v.sayf(s3, "copies %s, which is not fenced", a.Name)
+		if o := before.Members[a.Name]; processRuns(&o) {
+			v.sayf(s3, "copies %s, which was not stopped", a.Name)
 		}
 	case planner.Install:
 		rule = p2
@@ -152,13 +164,23 @@ func (v *visit) newIdentity(s *planner.Step, before *planner.Observation) {
 			v.sayf(rule, "%s while %s runs on its old data", s.Kind, m.Name)
 		}
 		if o.Data.Known() && d.State == planner.DirPresent && other(d.ClusterID) {
-			v.sayf(rule, "%s while %s's old data is not behind a fence", s.Kind, m.Name)
+			broken := s18
+			if processRuns(&o) {
+				broken = rule
+			}
+			v.sayf(broken, "%s while %s's old data is not behind a fence", s.Kind, m.Name)
 		}
 		if !o.Data.Known() {
 			v.sayf(rule, "%s while %s's place can't be looked at", s.Kind, m.Name)
 		}
 		if f := foreign(&o); f != nil && f.Keeper != "" {
 			v.sayf(rule, "%s while somebody else keeps %s running", s.Kind, m.Name)
+		}
+	}
+	for _, o := range before.Others {
+		serves := o.Client.Reach == planner.ReachServing && o.Client.ClusterID != id || o.Peer.Reach == planner.ReachServing && o.Peer.ClusterID != id
+		if serves && !o.Learner {
+			v.sayf(rule, "%s while %s, a voter that can't be stopped, serves as the old cluster", s.Kind, o.Name)
 		}
 	}
 }
@@ -173,16 +195,13 @@ func foreign(o *planner.MemberObservation) *planner.Foreign {
 // S18 and S15. Fence is stop, and a plain file at the old data path: nothing runs after
 // it. No service is fenced unless its cluster and member IDs on disk are those in the
 // plan (S5). A source that still serves is fenced first and recovered from its disks.
-func (v *visit) fenced(s *planner.Step, before, after *planner.Observation) {
+func (v *visit) fencing(s *planner.Step, before *planner.Observation) {
 	switch a := s.Action.(type) {
 	case planner.Fence:
 		for _, m := range a.Members {
-			b, x := before.Members[m.Name], after.Members[m.Name]
+			b := before.Members[m.Name]
 			if m.Over == (planner.Identity{}) || m.Over != identity(&b.Data.Value) {
 				v.sayf(s5, "fences %s, whose data was not seen", m.Name)
-			}
-			if processRuns(&x) || x.Data.Value.State != planner.DirFenced {
-				v.sayf(s18, "%s is not behind its fence", m.Name)
 			}
 			if f := foreign(&b); f != nil && f.Keeper != "" {
 				v.sayf(s18, "fences %s, which somebody else starts again", m.Name)
@@ -209,9 +228,19 @@ func (v *visit) fenced(s *planner.Step, before, after *planner.Observation) {
 	}
 }
 
+func (v *visit) fenced(s *planner.Step, after *planner.Observation) {
+	if a, ok := s.Action.(planner.Fence); ok {
+		for _, m := range a.Members {
+			if x := after.Members[m.Name]; processRuns(&x) || x.Data.Value.State != planner.DirFenced {
+				v.sayf(s18, "%s is not behind its fence", m.Name)
+			}
+		}
+	}
+}
+
 // Promise 6. One change at a time, learner first, its postcondition waited for; and
 // only what etcd takes.
-func (v *visit) change(action planner.Action, before, after *planner.Observation) {
+func (v *visit) change(action planner.Action, before *planner.Observation) {
 	l := v.was
 	if l == nil {
 		v.sayf(p6, "%s without a quorum", action.Kind())
@@ -237,11 +266,6 @@ func (v *visit) change(action planner.Action, before, after *planner.Observation
 		}
 		if l.voters > 1 && l.healthy < quorumOf(l.voters+1) {
 			v.sayf(p6, "adds %s with %d of %d voters", a.Name, l.healthy, l.voters)
-		}
-		if is := v.is; is != nil {
-			if m := listedAt(is.list, a.PeerURLs); m == nil || !m.Learner {
-				v.sayf(p6, "%s is not added as a learner", a.Name)
-			}
 		}
 	case planner.Join:
 		m := listedAt(l.list, a.PeerURLs)

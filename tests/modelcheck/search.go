@@ -149,6 +149,9 @@ func (s *search) run(workers int) (transitions int) {
 	for _, n := range counts {
 		transitions += n
 	}
+	if s.findings.enough.Load() {
+		return transitions // half of a graph proves nothing more
+	}
 	s.followAll()
 	s.judge(slices.Concat(cuts...))
 	return transitions
@@ -166,6 +169,9 @@ type worker struct {
 
 // begin explores from one state within bounds until nothing is left.
 func (w *worker) begin(ks []kind, c *circumstance) {
+	if w.findings.enough.Load() {
+		return
+	}
 	x := build(ks, c)
 	file := fileKey(&x.in)
 	key := w.canon.key(&x.in, file)
@@ -179,7 +185,7 @@ func (w *worker) begin(ks []kind, c *circumstance) {
 	}
 	sd.ks = slices.Clone(ks) // the enumeration goes on with its own
 	w.stack = append(w.stack[:0], state{in: x.in, file: file, key: key, faults: faults, cut: new(uint64), from: &trace{seed: sd}})
-	for len(w.stack) > 0 {
+	for len(w.stack) > 0 && !w.findings.enough.Load() {
 		st := w.stack[len(w.stack)-1]
 		w.stack = w.stack[:len(w.stack)-1]
 		w.expand(&st)
@@ -234,6 +240,7 @@ func (w *worker) walk(st *state, v *visit) (last uint64) {
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		w.cover.action(s.Kind)
+		v.before(s, &obs)
 		for _, part := range partsOf(s.Action) {
 			if o, err := planner.Predict(obs, part); err == nil {
 				w.push(st, o, &trace{parent: before, what: s.Kind + ", in part", p: p.Route, targets: part.Targets()}, st.faults, end)
@@ -247,7 +254,7 @@ func (w *worker) walk(st *state, v *visit) (last uint64) {
 			v.sayf(carried, "%s %v: %v", s.Kind, s.Target, err)
 			return 0
 		}
-		v.step(s, &obs, &next)
+		v.after(s, &obs, &next)
 		if ok, missing := planner.Holds(s.Action, next); !ok && !v.mute() {
 			v.sayf(carried, "%s %v does not hold once it is done: %s", s.Kind, s.Target, missing)
 		}

@@ -179,9 +179,18 @@ func logTo(history uint32, from, last uint64) *planner.Log {
 var (
 	logAgreed, logBehind = logTo(0, 0, agreedEnd), logTo(0, 0, 17)
 	logAhead, logRisky   = logTo(1, 21, 22), logTo(2, 21, 22)
-	logDoubt, logTerm    = logTo(3, 21, 21), logTo(4, 21, 21)
-	logParted            = logTo(5, 15, agreedEnd)
-	logForced            = func() *planner.Log { l := logTo(6, 19, 23); l.Forced = 19; return l }()
+	logDoubt             = logTo(3, 21, 21)
+	logTerm              = func() *planner.Log {
+		l := logTo(4, 21, 21)
+		l.Terms = append(l.Terms, planner.TermRun{Term: 4, First: 21})
+		return l
+	}()
+	logParted = logTo(5, 15, agreedEnd)
+	logForced = func() *planner.Log {
+		l := logTo(6, 19, 23)
+		l.Forced, l.Terms = 19, append(l.Terms, planner.TermRun{Term: 4, First: 19})
+		return l
+	}()
 )
 
 // ran is a whole directory of the member at slot i.

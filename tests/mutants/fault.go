@@ -105,8 +105,8 @@ func (f Fault) Overlay(ctx context.Context, root, dir string) (string, error) {
 var errBuild = errors.New("it does not build")
 
 // check builds the model check with the fault and runs it. The error is errBuild, or
-// the check's own exit.
-func (f Fault) check(ctx context.Context, root, work, bound string) ([]byte, error) {
+// the check's own exit. It ends at the rule that the fault breaks, or goes over all.
+func (f Fault) check(ctx context.Context, root, work, bound string, all bool) ([]byte, error) {
 	dir := filepath.Join(work, "fault-"+f.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -125,7 +125,11 @@ func (f Fault) check(ctx context.Context, root, work, bound string) ([]byte, err
 	if out, err := build.CombinedOutput(); err != nil {
 		return out, errors.Join(errBuild, err)
 	}
-	cmd := exec.CommandContext(ctx, binary, "-bound", bound)
+	args = []string{"-bound", bound}
+	if !all {
+		args = append(args, "-until", f.Breaks)
+	}
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = root
 	return cmd.CombinedOutput()
 }
@@ -134,18 +138,22 @@ func (f Fault) check(ctx context.Context, root, work, bound string) ([]byte, err
 type verdict struct {
 	tried, caught bool
 	found         []string // the rules that the check named
+	how           string   // the finding that names its rule
 	why           string   // it was not caught
 	took          time.Duration
 }
 
 // named finds the rules in the model check's findings: "BROKEN P6 one change at a time: …".
-var named = regexp.MustCompile(`(?m)^BROKEN ([^:\n]+):`)
+var named = regexp.MustCompile(`(?m)^BROKEN ([^:\n]+): (.*?)(?: \(\d+ times\))?$`)
 
-func (f Fault) try(ctx context.Context, root, work, bound string) verdict {
+func (f Fault) try(ctx context.Context, root, work, bound string, all bool) verdict {
 	began := time.Now()
-	out, err := f.check(ctx, root, work, bound)
+	out, err := f.check(ctx, root, work, bound, all)
 	v := verdict{tried: true, took: time.Since(began)}
 	for _, m := range named.FindAllStringSubmatch(string(out), -1) {
+		if m[1] == f.Breaks && v.how == "" {
+			v.how = m[2]
+		}
 		if !slices.Contains(v.found, m[1]) {
 			v.found = append(v.found, m[1])
 		}
@@ -175,6 +183,9 @@ func (v verdict) print(f Fault) {
 		also = " (also " + strings.Join(others, ", ") + ")"
 	}
 	fmt.Printf("%s  %-34s %-34s %4.0f s%s\n        %s\n", mark, f.Name, f.Breaks, v.took.Seconds(), also, f.Does)
+	if v.caught {
+		fmt.Printf("        found: %s\n", v.how)
+	}
 	if v.why != "" {
 		fmt.Printf("        %s\n", strings.ReplaceAll(v.why, "\n", "\n        "))
 	}

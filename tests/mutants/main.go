@@ -23,16 +23,17 @@ import (
 func main() {
 	only := flag.String("run", "", "only the fault of this name")
 	bound := flag.String("bound", "small", "the model check's bound")
+	all := flag.Bool("all", false, "go on after a fault was caught, and show all rules that name it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *bound); err != nil {
+	if err := run(ctx, *only, *bound, *all); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, only, bound string) error {
+func run(ctx context.Context, only, bound string, all bool) error {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return err
@@ -49,7 +50,7 @@ func run(ctx context.Context, only, bound string) error {
 
 	// What the planner as it is fails at would be found with any fault.
 	began := time.Now()
-	if out, err := (Fault{}).check(ctx, root, work, bound); err != nil {
+	if out, err := (Fault{}).check(ctx, root, work, bound, true); err != nil {
 		return fmt.Errorf("the model check does not pass without a fault: %w\n%s", err, tail(out, 40))
 	}
 	fmt.Printf("without a fault the model check passes (%.0f s)\n\n", time.Since(began).Seconds())
@@ -64,7 +65,7 @@ func run(ctx context.Context, only, bound string) error {
 		wg.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
-			verdicts[i] = f.try(ctx, root, work, bound)
+			verdicts[i] = f.try(ctx, root, work, bound, all)
 			verdicts[i].print(f)
 		})
 	}
