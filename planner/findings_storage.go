@@ -12,6 +12,7 @@ var problemStates = []struct {
 	state StateCode
 }{
 	{"removed all voters", StateForceNewSpoilt},
+	{emptiedWords, StateEmptyDirExisting},
 	{"wal directory lost", StateWALLost},
 	{"the log ends", StateWALLost},
 	{"not the WAL of this db", StateWALLost},

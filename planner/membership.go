@@ -134,6 +134,32 @@ func (b *builder) markRemoved() {
 	}
 }
 
+// emptiedWords is what is the matter with a disk that holds nothing of what its member
+// once had: markEmptied gives it to the disk as its problem.
+const emptiedWords = "its log is empty, and the cluster lists it as a member that ran"
+
+// markEmptied finds the members that ran before and were started again on an empty
+// directory, under their old ID. Such a disk reads well and starts, and has forgotten
+// what its member promised to keep: it must not count for a majority (S1).
+func (b *builder) markEmptied() {
+	for _, m := range b.members {
+		d := m.survivor()
+		e := b.entry(m)
+		if m.cond == condServing || d.State != DirPresent || d.Problem != "" || d.ClusterID == "" || d.LastIndex > 0 || e == nil || !hasRun(*e) {
+			continue
+		}
+		d.Problem = emptiedWords
+		if m.cond == condFenced {
+			m.seen.Data.Value.Fenced = &d
+			continue
+		}
+		m.seen.Data.Value = d
+		if m.cond == condDown {
+			m.cond = condDamaged
+		}
+	}
+}
+
 // listedVoters counts the voters of the membership, or of the file where there
 // is no list.
 func (b *builder) listedVoters() int {

@@ -63,6 +63,7 @@ func newBuilder(in Input) *builder {
 	b.members = classify(in.Cluster, b.obs)
 	b.list = b.membership()
 	b.markRemoved()
+	b.markEmptied()
 	b.plan = &Plan{Format: FormatVersion, Cluster: in.Cluster.Name, Steps: []Step{}, Snapshot: b.obs.Snapshot}
 	b.quorum = b.liveQuorum()
 	b.plan.Before = b.quorum
