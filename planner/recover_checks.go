@@ -76,6 +76,9 @@ func (b *builder) checkKeepers() *Refusal {
 // checkGone is S2: a new identity begins only once too few of the old voters can be
 // alive elsewhere, unless each was named as destroyed; whoever answers is not.
 func (b *builder) checkGone() *Refusal {
+	if r := b.checkOthersAlive(); r != nil {
+		return r
+	}
 	var elsewhere []ListedMember
 	for _, l := range b.list {
 		if f := b.runsUnseen(l.Name, l.PeerURLs); f != nil {
@@ -86,12 +89,6 @@ func (b *builder) checkGone() *Refusal {
 		}
 		if l.Learner || b.ofFile(l) != nil && b.within(l) {
 			continue
-		}
-		if o := b.other(l.ID); o != nil && (alive(o.Client.Reach) || alive(o.Peer.Reach)) {
-			return refusal(CodeHostAlive, b.cluster.Pos, nameOf(l)+" is alive, and not where it could be stopped",
-				fmt.Sprintf("%s answers at %s. A second cluster beside it would split the data.", nameOf(l), orWord(firstServing(*o), "its address")),
-				fmt.Sprintf("If %d of the %d voters still run somewhere, the cluster is not lost: bring the network back, plan again.", majority(b.listedVoters()), b.listedVoters()),
-				"If it is to go: stop it where it runs and keep its disk, or put it into the file so that requorum can.")
 		}
 		elsewhere = append(elsewhere, l)
 	}
@@ -105,6 +102,23 @@ func (b *builder) checkGone() *Refusal {
 	}
 	for _, l := range elsewhere {
 		b.need(Consent(string(ConsentHostDestroyed)+":"+nameOf(l)), "%s can't be looked at, and with others like it might serve as a quorum of its own: say so only if its host is gone for good", listText([]ListedMember{l}))
+	}
+	return nil
+}
+
+// checkOthersAlive refuses to begin a new identity, or to go on with one that has not
+// run yet, beside a voter that answers where nobody could stop it: one of any list that
+// was seen, for the newest disk's may be from before it came.
+func (b *builder) checkOthersAlive() *Refusal {
+	for _, o := range b.obs.Others {
+		l := o.ListedMember
+		if l.Learner || !alive(o.Client.Reach) && !alive(o.Peer.Reach) || b.ofFile(l) != nil && b.within(l) {
+			continue
+		}
+		return refusal(CodeHostAlive, b.cluster.Pos, nameOf(l)+" is alive, and not where it could be stopped",
+			fmt.Sprintf("%s answers at %s. A second cluster beside it would split the data.", nameOf(l), orWord(firstServing(o), "its address")),
+			fmt.Sprintf("If %d of the %d voters still run somewhere, the cluster is not lost: bring the network back, plan again.", majority(b.listedVoters()), b.listedVoters()),
+			"If it is to go: stop it where it runs and keep its disk, or put it into the file so that requorum can.")
 	}
 	return nil
 }

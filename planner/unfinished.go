@@ -230,6 +230,9 @@ func (b *builder) checkFinish(token string) *Refusal {
 		}
 	}
 	part := b.participants(token, get)
+	if r := b.checkOthersAlive(); r != nil && !ran {
+		return r
+	}
 	for _, m := range b.members {
 		if m.processRuns() && !m.under(token) {
 			return refusal(CodeDataHeld, m.spec.Pos, m.spec.Name+" runs, and has no part in what was begun",
