@@ -135,7 +135,7 @@ func neverRan(d *planner.DataDir) bool {
 func (h holding) whole(o *planner.Observation) bool {
 	s := o.Members[h.name].Service
 	gaveUp := s.Known() && !(h.d.ProvenanceAgrees && !h.d.EverRan) && (strings.Contains(s.Value.LastError, "tocommit(") || strings.Contains(s.Value.LastError, "removed all voters"))
-	return h.d.Problem == "" && h.d.ClusterID != "" && !gaveUp
+	return h.d.Problem == "" && h.d.ClusterID != "" && h.d.LastIndex > 0 && !gaveUp
 }
 
 // proven is the last entry that the disk proves to be agreed on.
@@ -148,6 +148,9 @@ func further(a, b *planner.DataDir) bool {
 // oneHistory reports whether two logs may be of one: no entry that both hold as agreed
 // on differs, and no force-new began one of its own.
 func oneHistory(a, b holding) bool {
+	if a.d.LastIndex == 0 || b.d.LastIndex == 0 {
+		return true // nothing in it says otherwise
+	}
 	x, y := a.d.Log, b.d.Log
 	if x == nil || y == nil {
 		return false

@@ -42,6 +42,7 @@ const (
 	damaged      condition = "damaged"        // its log fails its checksum
 	unreadable   condition = "unreadable"     // whose it is can't be read
 	spoilt       condition = "spoilt"         // reads well; etcd's last words say that it lost entries
+	emptied      condition = "emptied"        // reads well; its log is empty, though it is listed as one that ran
 	foreignDir   condition = "foreign"        // of another cluster
 	twin         condition = "twin"           // a copy of the first member's
 	wasRemoved   condition = "was removed"    // of an ID that the membership does not have
@@ -107,7 +108,7 @@ func kinds() []kind {
 	}
 	add(voter, voter, up, orphan, byHand, kept, forced, otherFlags, elsewhere, blind, unled, alone, proxied, mismatched,
 		stuck, young, dying, hollow, badTLS, badAuth, notEtcd, held,
-		down, behind, ahead, risky, inDoubt, newTerm, parted, forcedDisk, oldList, damaged, unreadable, spoilt, foreignDir,
+		down, behind, ahead, risky, inDoubt, newTerm, parted, forcedDisk, oldList, damaged, unreadable, spoilt, emptied, foreignDir,
 		twin, wasRemoved, fenced, otherService, newer, disagreeing,
 		fresh, emptyDir, lost, lostMute, lostFar, notADir, taken, unread, away, claimed, staged, ready)
 	few := []condition{up, orphan, forced, stuck, down, behind, damaged, fenced, lost, away}

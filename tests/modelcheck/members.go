@@ -183,6 +183,9 @@ func (w *world) stopped(i int, k kind, o *planner.MemberObservation) planner.Dat
 		d = planner.DataDir{Path: s.dir, State: planner.DirPresent, Problem: "no WAL file can be read", EverRan: true}
 	case spoilt:
 		service(planner.Service{State: planner.ServiceFailed, LastError: "tocommit(21) is out of range [lastIndex(20)]. Was the raft log corrupted, truncated, or lost?"})
+	case emptied:
+		ends(0, 0, 0, nil)
+		d.Revision = 0
 	case foreignDir:
 		d.ClusterID, d.MemberID = "f0f0f0", "f1f1f1"
 	case twin:
