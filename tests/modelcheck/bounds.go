@@ -70,6 +70,7 @@ func (b bound) each(part, parts int, f func(ks []kind, c *circumstance)) {
 // corners go with every circumstance in every bound: some refusals come from nothing
 // smaller.
 var corners = [][]kind{
+	{{file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: parted}, {file: voter, list: voter, cond: lost}},
 	// The one log is longer, the other's term is later: the deposed leader's entries were
 	// never agreed on, or (with a tail that deletes) a person is asked for them.
 	{{file: voter, list: voter, cond: ahead}, {file: voter, list: voter, cond: newTerm}, {file: voter, list: voter, cond: lost}, {file: voter, list: voter, cond: lost}},
