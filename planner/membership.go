@@ -136,7 +136,7 @@ func (b *builder) markRemoved() {
 
 // emptiedWords is what is the matter with a disk that holds nothing of what its member
 // once had: markEmptied gives it to the disk as its problem.
-const emptiedWords = "its log is empty, and the cluster lists it as a member that ran"
+const emptiedWords = "its log is empty, and the cluster lists it as one that ran"
 
 // markEmptied finds the members that ran before and were started again on an empty
 // directory, under their old ID. Such a disk reads well and starts, and has forgotten
