@@ -56,7 +56,11 @@ func (b *builder) noteRestore(revision int64) {
 		return
 	}
 	if n := b.bump(); n > 0 {
-		b.note(NoteWatchers, b.cluster.Snapshot.Pos, "the revision goes on at %s and all before it counts as compacted, so that clients list again instead of showing what is no more", grouped(revision))
+		why := ""
+		if b.begun == nil && b.cluster.Snapshot.RevisionBump == nil && s.Weeks > 0 {
+			why = fmt.Sprintf(". That is %s for each of the %d weeks that the file's age has begun, and covers 1,500 writes a second: where the copy is older than its file, or more was written, give revision_bump", grouped(spec.DefaultRevisionBump), s.Weeks+1)
+		}
+		b.note(NoteWatchers, b.cluster.Snapshot.Pos, "the revision goes on at %s and all before it counts as compacted, so that clients list again instead of showing what is no more%s", grouped(revision), why)
 	}
 	if s.Leases > 0 {
 		b.note(NoteLeasesRestart, b.cluster.Snapshot.Pos, "%d leases begin anew; who held a lock on one may believe that it still does", s.Leases)

@@ -387,7 +387,8 @@ type SnapshotObservation struct {
 	Version    string `json:"version,omitempty"` // storage version, "" before 3.6
 	Members    int    `json:"members,omitempty"`
 	Alarms     int    `json:"alarms,omitempty"`
-	ModifiedAt string `json:"modified_at,omitempty"` // of the file; says nothing of its content's age
+	ModifiedAt string `json:"modified_at,omitempty"` // of the file; its content may be older
+	Weeks      int    `json:"weeks,omitempty"`       // full ones since then, when it was looked at
 }
 
 // KVComparison is HashKV of all members at one revision.

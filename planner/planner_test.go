@@ -448,6 +448,15 @@ func TestBump(t *testing.T) {
 	if got := p.Steps[0].Action.(Restore).RevisionBump; got != spec.DefaultRevisionBump {
 		t.Fatalf("S16: every new identity bumps; got %d", got)
 	}
+	old := input(c, fresh, fresh, fresh)
+	old.Observation.Snapshot.Weeks = 2
+	p = New(old)
+	if got := p.Steps[0].Action.(Restore).RevisionBump; got != 3*spec.DefaultRevisionBump {
+		t.Errorf("a snapshot of the third week is bumped by %d", got)
+	}
+	if !slices.ContainsFunc(p.Notices, func(n Notice) bool { return strings.Contains(n.Text, "each of the 3 weeks") }) {
+		t.Errorf("not said: %v", p.Notices)
+	}
 	zero := int64(0)
 	c.Snapshot.RevisionBump = &zero
 	p = New(input(c, fresh, fresh, fresh))

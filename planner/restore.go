@@ -58,8 +58,9 @@ func (b *builder) restoreLoss(token string) string {
 }
 
 // bump is the revision bump that the plan applies: what was begun with, the file's,
-// or the default (S16: every new identity bumps), beyond what an identity of before
-// went on from: clients saw its revisions.
+// or the default for each week that the snapshot's age has begun (S16: every new
+// identity bumps), beyond what an identity of before went on from: clients saw its
+// revisions.
 func (b *builder) bump() int64 {
 	if b.begun != nil {
 		return b.begun.RevisionBump
@@ -68,10 +69,12 @@ func (b *builder) bump() int64 {
 		return *s.RevisionBump
 	}
 	n := spec.DefaultRevisionBump
-	if s := b.obs.Snapshot; s != nil && b.seenRevision() > s.Revision {
-		n += b.seenRevision() - s.Revision
+	s := b.obs.Snapshot
+	if s == nil {
+		return n
 	}
-	return n
+	n *= 1 + int64(s.Weeks)
+	return n + max(0, b.seenRevision()-s.Revision)
 }
 
 // seenRevision is the highest revision that an identity of before is known to have

@@ -238,6 +238,9 @@ func (o *Observer) snapshot(ctx context.Context) planner.SnapshotObservation {
 	}
 	s := snapshot.Verify(ctx, want.Source, snapshot.Want{SHA256: want.SHA256, SkipHashCheck: want.SkipHashCheck}, o.Progress)
 	s.Source = shown
+	if t, err := time.Parse(time.RFC3339, s.ModifiedAt); err == nil {
+		s.Weeks = max(0, int(time.Since(t)/(7*24*time.Hour)))
+	}
 	if want.Sensitive {
 		// Whatever is observed may be shown; the executor takes the path from
 		// the file.
