@@ -7,7 +7,7 @@ BIN     := $(CURDIR)/bin/requorum
 TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
 export CGO_ENABLED ?= 0
 
-.PHONY: build test demo bench modelcheck mutants lint fmt clean
+.PHONY: build test demo bench damage modelcheck mutants lint fmt clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/requorum
@@ -20,6 +20,9 @@ demo: build ## a cluster is lost and restored before your eyes
 
 bench: build ## figures, side by side with the alternatives
 	REQUORUM_BIN=$(BIN) $(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./tests/bench
+
+damage: ## every byte of a snapshot changed, every length cut, and 2,000 places of a large one
+	REQUORUM_DAMAGE=full $(GO) test -count=1 -timeout 60m -v -run 'Damage|EveryByte|LargeRandom|Flipped|Cut' ./executor/snapshot ./executor/etcd ./executor/survivor
 
 modelcheck: ## the planner against its promises, in every state within bounds
 	$(GO) run ./tests/modelcheck -bound full

@@ -24,6 +24,7 @@ type Runner struct {
 	Host    host.Host
 	Lock    host.Lock
 	Client  etcd.Access
+	Peer    etcd.Access // for peer URLs, which answer without a user
 	Journal *journal.Run
 	// Events is told what happens, from one goroutine at a time; it may be nil.
 	Events func(Event)

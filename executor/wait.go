@@ -73,6 +73,8 @@ func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress hos
 func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, error) {
 	e := etcd.Probe(ctx, []string{m.ClientURL}, r.Client, probeLimit)
 	switch {
+	case e.Reach == planner.ReachAuth:
+		return r.sealedServes(ctx, m)
 	case e.Reach != planner.ReachServing:
 		return string(e.Reach), nil
 	case e.ClusterID != m.ClusterID || e.MemberID != m.MemberID:
@@ -110,6 +112,9 @@ func (r *Runner) hopeless(ctx context.Context, places []planner.Place) error {
 func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Progress) error {
 	disarmed := !a.Disarm
 	return poll(ctx, func() (string, error) {
+		if r.wantUser(ctx, a.Members) {
+			return r.verifySealed(ctx, a)
+		}
 		endpoints, waiting, err := r.oneCluster(ctx, a)
 		if err != nil || waiting != "" {
 			return waiting, err

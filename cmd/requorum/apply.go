@@ -166,7 +166,7 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 	}
 	fmt.Fprintln(os.Stderr)
 	r := executor.Runner{
-		Cluster: s.cluster, Host: s.host, Lock: lock, Client: s.observer.Client,
+		Cluster: s.cluster, Host: s.host, Lock: lock, Client: s.observer.Client, Peer: s.observer.Peer,
 		Journal: run, Events: newProgress(p.Steps).event,
 	}
 	err = r.Run(ctx, p)

@@ -124,7 +124,12 @@ func (s *session) observe(ctx context.Context) (planner.Input, error) {
 	}
 	obs, err := s.observer.Observe(ctx)
 	in.Observation = obs
-	return in, err
+	if err != nil || planner.New(in).Route != planner.RouteRecover {
+		return in, err
+	}
+	// The plan would fence members and copy one of their disks. It is made again
+	// over what a whole reading of these disks says.
+	return in, s.observer.Prove(ctx, &in.Observation)
 }
 
 // local reports whether every member is on this machine.

@@ -254,6 +254,8 @@ func mismatch(p dirPaths, log walLog, db dbContent) string {
 	case db.consistentIndex > log.endIndex():
 		return fmt.Sprintf("the log ends at index %d, before the db's consistent_index %d: this is not the WAL of this db, or its end is lost",
 			log.endIndex(), db.consistentIndex)
+	case log.commit > log.endIndex():
+		return fmt.Sprintf("tocommit(%d) is out of range [lastIndex(%d)]: the log ends before what it says was agreed on", log.commit, log.endIndex())
 	case otherMember(log, db):
 		return fmt.Sprintf("the log is of member %s, of which the db knows nothing: this is not the WAL of this db", log.memberID)
 	case otherTerm(log, db):

@@ -30,6 +30,11 @@ type Host interface {
 	// Etcds describes the etcds that run on the machine, as far as they can be looked
 	// into.
 	Etcds(ctx context.Context) []planner.Foreign
+	// Prove reads whole databases, which Observe does not: it says what is wrong with
+	// the data that lies at each of the places, or behind the fence there, "" for
+	// nothing. It changes nothing. A place without data that could be read is left
+	// out. The error is ctx's.
+	Prove(ctx context.Context, places []planner.Place, progress Progress) (map[string]string, error)
 	// Binary says which etcd stands at path; "" is the one inside requorum.
 	Binary(ctx context.Context, path string) planner.Fact[planner.Binary]
 	// Lock takes the exclusive lock of every place or of none. A place that is

@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"hash/maphash"
 
+	"go.etcd.io/etcd/api/v3/authpb"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
@@ -53,13 +55,22 @@ func (e *recordError) Error() string {
 }
 
 // readContents walks the whole file and decodes every record. The digest leaves
-// out what was written to the key bucket after revision upTo.
-func readContents(ctx context.Context, f *boltfile.File, upTo int64) (*contents, error) {
-	r := &reader{c: &contents{buckets: map[string]bool{}}, upTo: upTo, sum: sha256.New(),
+// out what was written to the key bucket after revision upTo. Strict is for bytes
+// that no hash vouches for: records then have the form that etcd gives them.
+func readContents(ctx context.Context, f *boltfile.File, upTo int64, strict bool) (*contents, error) {
+	r := &reader{c: &contents{buckets: map[string]bool{}}, upTo: upTo, strict: strict, sum: sha256.New(),
 		live: map[[2]uint64]struct{}{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 	begin := func(bucket string) error {
 		r.c.buckets[bucket] = true
+		if strict && !etcdBuckets[bucket] {
+			return fmt.Errorf("bucket %q is none of etcd's", bucket)
+		}
 		return nil
+	}
+	if strict {
+		if err := f.ForEach(ctx, "meta", r.metaRecord); err != nil {
+			return nil, err
+		}
 	}
 	if err := f.Walk(ctx, begin, r.record); err != nil {
 		return nil, err
@@ -69,10 +80,17 @@ func readContents(ctx context.Context, f *boltfile.File, upTo int64) (*contents,
 	return r.c, nil
 }
 
+// etcdBuckets are all that etcd 3.4 to 3.7 make (server/storage/schema/bucket.go).
+var etcdBuckets = map[string]bool{
+	"key": true, "meta": true, "lease": true, "alarm": true, "cluster": true, "members": true, "members_removed": true,
+	"auth": true, "authUsers": true, "authRoles": true, "test": true,
+}
+
 type reader struct {
-	c    *contents
-	upTo int64
-	sum  hash.Hash
+	c      *contents
+	upTo   int64
+	strict bool
+	sum    hash.Hash
 	// live has a 128-bit hash of every live key: 16 bytes for each, however long
 	// the keys are.
 	live     map[[2]uint64]struct{}
@@ -93,7 +111,7 @@ func (r *reader) record(bucket string, k, v []byte) error {
 	case "lease":
 		err = r.leaseRecord(k, v)
 	case "meta":
-		err = r.metaRecord(k, v)
+		err = r.metaRecord(bucket, k, v)
 	case "alarm":
 		r.c.alarms++
 		if e := proto.Unmarshal(k, &etcdserverpb.AlarmMember{}); e != nil {
@@ -105,11 +123,48 @@ func (r *reader) record(bucket string, k, v []byte) error {
 		if e := json.Unmarshal(v, &m); e != nil || m.ID.String() != string(k) {
 			err = fmt.Errorf("no member of that ID (%v)", e)
 		}
-	case "auth", "authUsers", "authRoles":
+	case "auth":
 		r.add(k, v)
+		err = r.authRecord(string(k), v)
+	case "cluster":
+		if r.strict && string(k) != "clusterVersion" && string(k) != "downgrade" {
+			err = errUnknownName
+		}
+	case "authUsers":
+		var u authpb.User
+		err = r.named(k, v, &u, func() []byte { return u.Name })
+	case "authRoles":
+		var role authpb.Role
+		err = r.named(k, v, &role, func() []byte { return role.Name })
 	}
 	if err != nil {
 		return &recordError{bucket, bytes.Clone(k), err.Error()}
+	}
+	return nil
+}
+
+var errUnknownName = errors.New("etcd has no record of that name there")
+
+func (r *reader) authRecord(k string, v []byte) error {
+	switch {
+	case k == "authEnabled" && (len(v) != 1 || v[0] > 1):
+		return fmt.Errorf("neither on nor off: %x", v)
+	case k == "authRevision" && len(v) != 8:
+		return fmt.Errorf("%d bytes", len(v))
+	case r.strict && k != "authEnabled" && k != "authRevision":
+		return errUnknownName
+	}
+	return nil
+}
+
+// named is a record that has its own key in it.
+func (r *reader) named(k, v []byte, m proto.Message, name func() []byte) error {
+	r.add(k, v)
+	if err := proto.Unmarshal(v, m); err != nil {
+		return err
+	}
+	if !bytes.Equal(k, name()) {
+		return fmt.Errorf("it says that it is %q", name())
 	}
 	return nil
 }
@@ -141,6 +196,9 @@ func (r *reader) keyRecord(k, v []byte) error {
 	if r.any && (main < r.main || main == r.main && sub <= r.sub) {
 		return fmt.Errorf("revision %d.%d does not come after %d.%d", main, sub, r.main, r.sub)
 	}
+	if r.strict && main > r.c.compacted && !r.follows(main, sub) {
+		return fmt.Errorf("revision %d.%d follows %d.%d: what was between them is missing", main, sub, r.main, r.sub)
+	}
 	r.main, r.sub, r.any, r.c.keyRevision = main, sub, true, main
 	if main <= r.upTo {
 		r.add(k, v)
@@ -152,6 +210,11 @@ func (r *reader) keyRecord(k, v []byte) error {
 	if err := proto.Unmarshal(v, &r.kv); err != nil {
 		return fmt.Errorf("its value is no key-value record: %w", err)
 	}
+	if r.strict {
+		if err := canonical(v); err != nil {
+			return fmt.Errorf("its value has not the form of a key-value record: %w", err)
+		}
+	}
 	if len(r.kv.Key) == 0 {
 		return fmt.Errorf("its value has no key")
 	}
@@ -160,6 +223,16 @@ func (r *reader) keyRecord(k, v []byte) error {
 		return r.tombstone(k, id)
 	}
 	return r.put(main, id)
+}
+
+// follows is whether nothing can have been between the record before and this one.
+// Every revision has a record 0, and none is left out: only a compaction takes some
+// away. The first of all is 2.
+func (r *reader) follows(main, sub int64) bool {
+	if r.any && main == r.main {
+		return sub == r.sub+1
+	}
+	return sub == 0 && main == max(r.main, r.c.compacted, 1)+1
 }
 
 // tombstone has only the key in its value (mvcc/kvstore_txn.go delete).
@@ -199,7 +272,7 @@ func (r *reader) leaseRecord(k, v []byte) error {
 	return nil
 }
 
-func (r *reader) metaRecord(k, v []byte) error {
+func (r *reader) metaRecord(_ string, k, v []byte) error {
 	switch name := string(k); name {
 	case "consistent_index", "term":
 		if len(v) != 8 {
@@ -216,6 +289,10 @@ func (r *reader) metaRecord(k, v []byte) error {
 		r.c.compacted = max(r.c.compacted, rev)
 	case "storageVersion":
 		r.c.version = string(v)
+	default:
+		if r.strict && name != "confState" {
+			return errUnknownName
+		}
 	}
 	return nil
 }

@@ -245,5 +245,5 @@ func readBackDB(ctx context.Context, path string, upTo int64) (*contents, error)
 	if err := db.MetaError(); err != nil {
 		return nil, err
 	}
-	return readContents(ctx, db, upTo)
+	return readContents(ctx, db, upTo, false)
 }

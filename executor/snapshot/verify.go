@@ -239,7 +239,7 @@ func proveRecords(ctx context.Context, f *os.File, obs *planner.SnapshotObservat
 	if have := bucketSet(names); !have["key"] || !have["meta"] {
 		return nil, refuse(planner.CodeSnapshotNotEtcd, "%s is a bbolt file, but not etcd's: it has the buckets %q, not key and meta", obs.Path, names)
 	}
-	c, err := readContents(ctx, db, math.MaxInt64)
+	c, err := readContents(ctx, db, math.MaxInt64, !obs.HasHash)
 	if err != nil {
 		return nil, damaged(obs.Path, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/requorum/requorum/executor/snapshot"
 	"github.com/requorum/requorum/executor/snapshot/throwaway"
 	"github.com/requorum/requorum/planner"
@@ -180,11 +182,7 @@ func (j *job) prepare(ctx context.Context) error {
 	if err := j.src.judge(j.db); err != nil {
 		return err
 	}
-	applied := j.src.entries[:j.src.base.index-j.src.snapshot.index]
-	if j.db.consistentIndex == 0 {
-		applied = nil
-	}
-	if err := j.checkValues(ctx, j.dbPath(), j.db.size, applied); err != nil {
+	if err := j.checkValues(ctx, j.dbPath(), j.db.size, j.appliedEntries()); err != nil {
 		return err
 	}
 	err = editDB(j.dbPath(), func(tx *tx) error {
@@ -196,6 +194,14 @@ func (j *job) prepare(ctx context.Context) error {
 	}
 	state := j.src.hardState(j.r.Upto)
 	return writeLog(j.dir, j.src.identity, j.src.self(nowhere), j.src.others(j.db), j.src.base, state, j.src.replay)
+}
+
+// appliedEntries are the log's entries that the db has applied.
+func (j *job) appliedEntries() []*raftpb.Entry {
+	if j.db.consistentIndex == 0 {
+		return nil
+	}
+	return j.src.entries[:j.src.base.index-j.src.snapshot.index]
 }
 
 // prove turns snapshot.Verify's findings into an error.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/executor/survivor"
@@ -15,6 +16,33 @@ import (
 
 // recoverWork is where the copy of a survivor lies while a recovery is at work.
 func recoverWork(l host.Layout) string { return filepath.Join(l.Recovered(), "work") }
+
+// Prove implements host.Host.
+func (d *Driver) Prove(ctx context.Context, places []planner.Place, progress host.Progress) (map[string]string, error) {
+	out := map[string]string{}
+	for _, p := range places { // one after the other: they may share a disk
+		l, err := layout(p)
+		if err != nil {
+			continue
+		}
+		dataDir, walDir := l.DataDir, l.WALDir
+		if s, ok := fenced(l); ok {
+			dataDir, walDir = s.dataDir(), s.walDir(l)
+		}
+		if data := etcd.ReadDataDir(dataDir, walDir); !data.Known() || data.Value.State != planner.DirPresent || data.Value.HeldBy != 0 {
+			continue
+		}
+		err = survivor.Prove(ctx, dataDir, walDir, progress)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		out[p.Name] = ""
+		if err != nil {
+			out[p.Name] = err.Error()
+		}
+	}
+	return out, nil
+}
 
 // Recover implements host.Host.
 func (d *Driver) Recover(ctx context.Context, a planner.Recover, progress host.Progress) error {

@@ -48,6 +48,7 @@ const (
 
 	flagBranch   = 0x01
 	flagLeaf     = 0x02
+	flagMeta     = 0x04
 	flagFreelist = 0x10
 	flagBucket   = 0x01 // of a leaf element
 
@@ -128,6 +129,7 @@ var (
 	errNoMagic  = errors.New("invalid database: no magic number")
 	errVersion  = errors.New("version mismatch: another version of bbolt's format")
 	errChecksum = errors.New("checksum error in the meta page")
+	errHeader   = errors.New("the meta page's header is not one of a meta page")
 )
 
 // readMeta follows bbolt's Meta.Validate.
@@ -152,12 +154,21 @@ func (f *File) readMeta(off int64) (meta, error) {
 	if h.Sum64() != le.Uint64(d[metaSize-8:]) {
 		return meta{}, errChecksum
 	}
+	// bbolt does not look at the header; it never writes another.
+	if id := le.Uint64(b[:]); id > 1 || (id == 0) != (off == 0) || le.Uint64(b[8:]) != flagMeta {
+		return meta{}, errHeader
+	}
 	m := meta{pageSize: le.Uint32(d[8:]), root: le.Uint64(d[16:]), freelist: le.Uint64(d[32:]),
 		highWater: le.Uint64(d[40:]), txid: le.Uint64(d[48:])}
 	if ps := int64(m.pageSize); ps < minPageSize || ps > maxPageSize || ps&(ps-1) != 0 {
 		return meta{}, fmt.Errorf("page size %d", ps)
 	}
 	return m, nil
+}
+
+// wrongMeta is whether a meta page is there, but a damaged one.
+func wrongMeta(err error) bool {
+	return errors.Is(err, errVersion) || errors.Is(err, errChecksum) || errors.Is(err, errHeader)
 }
 
 // findPageSize takes it from the first meta page, or, where that is damaged,
@@ -170,7 +181,7 @@ func (f *File) findPageSize() error {
 		return nil
 	}
 	var pathErr error
-	seen := errors.Is(err, errVersion) || errors.Is(err, errChecksum)
+	seen := wrongMeta(err)
 	if !seen && !errors.Is(err, errNoMagic) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		pathErr = err
 	}
@@ -180,7 +191,7 @@ func (f *File) findPageSize() error {
 			f.pageSize = ps
 			return nil
 		}
-		seen = seen || errors.Is(err2, errVersion) || errors.Is(err2, errChecksum)
+		seen = seen || wrongMeta(err2)
 	}
 	if pathErr != nil {
 		return pathErr

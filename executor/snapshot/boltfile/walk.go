@@ -138,6 +138,9 @@ func (w *walker) buckets() ([]bucketRef, error) {
 		if len(v) < bucketHeader {
 			return n.damage("a bucket's header of %d bytes", len(v))
 		}
+		if binary.LittleEndian.Uint64(v[8:]) != 0 {
+			return n.damage("bucket %q has a sequence; etcd uses none", n.key(i))
+		}
 		b := bucketRef{name: string(n.key(i)), root: binary.LittleEndian.Uint64(v), at: node{id: n.id, off: n.off}}
 		if b.root == 0 {
 			if len(v) < bucketHeader+pageHeaderSize {
@@ -178,7 +181,8 @@ func (w *walker) rootNode(b bucketRef) (node, error) {
 		return n, err
 	}
 	n, err := parseNode(b.at.id, b.at.off, binary.LittleEndian.Uint16(b.page[8:]), b.page)
-	if err == nil && (n.branch || n.end(n.count-1) != int64(len(b.page))) {
+	le := binary.LittleEndian
+	if err == nil && (n.branch || n.end(n.count-1) != int64(len(b.page)) || le.Uint64(b.page) != 0 || le.Uint32(b.page[12:]) != 0) {
 		err = n.damage("inline bucket %q is no leaf of its own length", b.name)
 	}
 	return n, err
