@@ -113,8 +113,11 @@ type taken struct {
 func take(ctx context.Context, r harness.Release, dir string) (all []taken, err error) {
 	_, err = harness.Outside(ctx, "matrix-take-"+r.Minor, func(t testing.TB) {
 		e := harness.New(t)
-		hs := e.ByHandOf(r, e.Cluster(1).Members)
+		hs := e.ByHandOf(r, e.Cluster(3).Members)
 		keys := harness.Fill(t, hs.Endpoints(), 1000)
+		if _, err := harness.Client(t, hs[0].Client).UserAdd(harness.Context(t), "somebody", "secret"); err != nil {
+			t.Fatal(err)
+		}
 		save := func(name string) {
 			s := taken{r, name, filepath.Join(dir, name+".db"), keys}
 			e.Tool(r.Etcdctl, "--endpoints="+hs[0].Client, "snapshot", "save", s.path).Want(t, 0)

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/requorum/requorum/tests/harness"
 )
@@ -88,6 +91,11 @@ func (p *pair) requorum(t testing.TB) {
 	if err := harness.SameHash(harness.Context(t), c.Endpoints()); err != nil {
 		t.Fatal(err)
 	}
+	c.Stop()
+	e.Settle(c.Path(), harness.Granted)
+	if err := harness.SameHash(harness.Context(t), c.Endpoints()); err != nil {
+		t.Fatal(err)
+	}
 	p.did = "restored, serves all keys"
 }
 
@@ -108,9 +116,7 @@ func (p *pair) byHand(ctx context.Context, name, tool string) (result error) {
 		}
 		h := e.Hand(m, nil).Of(p.to)
 		h.Start()
-		if result = serves(h); result == nil {
-			result = harness.CompareKeys(harness.Context(t), []string{m.Client}, p.from.keys)
-		}
+		result = p.lives(t, h)
 		if h.Runs() {
 			harness.Hands{h}.Kill9()
 		}
@@ -119,6 +125,62 @@ func (p *pair) byHand(ctx context.Context, name, tool string) (result error) {
 		result = err
 	}
 	return result
+}
+
+// lives has a server do what a server does, twice: a db of a newer version may
+// serve at first, and kill it at the next write or start.
+func (p *pair) lives(t testing.TB, h *harness.Hand) error {
+	want := maps.Clone(p.from.keys)
+	for _, life := range []string{"first", "second"} {
+		if err := serves(h); err != nil {
+			return fmt.Errorf("%s start: %w", life, err)
+		}
+		ctx := harness.Context(t)
+		if err := harness.CompareKeys(ctx, []string{h.Client}, want); err != nil {
+			return fmt.Errorf("%s start: %w", life, err)
+		}
+		if err := works(ctx, h.Client, want, life); err != nil {
+			return fmt.Errorf("%s start: %w: %s", life, err, why(h.Log()))
+		}
+		if life == "first" {
+			harness.Hands{h}.Kill9()
+			h.Start()
+		}
+	}
+	return nil
+}
+
+// works writes, with a lease and without, compacts, defragments and adds a user,
+// and enters into want what is there afterwards.
+func works(ctx context.Context, endpoint string, want harness.Keys, name string) error {
+	cli, err := harness.Dial(endpoint)
+	if err != nil {
+		return err
+	}
+	defer cli.Close()
+	lease, err := cli.Grant(ctx, 3600)
+	if err != nil {
+		return err
+	}
+	if _, err := cli.Put(ctx, "/lease/"+name, "held", clientv3.WithLease(lease.ID)); err != nil {
+		return err
+	}
+	put, err := cli.Put(ctx, "/"+name, "written")
+	if err != nil {
+		return err
+	}
+	want["/lease/"+name], want["/"+name] = "held", "written"
+	if _, err := cli.Compact(ctx, put.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+		return err
+	}
+	if _, err := cli.Defragment(ctx, endpoint); err != nil {
+		return err
+	}
+	if _, err := cli.UserAdd(ctx, name, "secret"); err != nil {
+		return err
+	}
+	time.Sleep(6 * time.Second) // what a server does every few seconds, as looking at its version
+	return nil
 }
 
 // serves waits until it does, or its process has ended, or the time is over.
