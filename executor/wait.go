@@ -24,11 +24,16 @@ const (
 func poll(ctx context.Context, check func() (waitingFor string, err error)) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	last := ""
 	for {
 		waiting, err := check()
 		if err != nil || waiting == "" {
 			return err
 		}
+		if ctx.Err() != nil && last != "" {
+			waiting = last // that one was cut short, and would say so of a member that answers
+		}
+		last = waiting
 		select {
 		case <-ctx.Done():
 			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

@@ -33,8 +33,9 @@ func TestVersions(t *testing.T) {
 	}{
 		{"", "3.4.45", true}, {"", "3.5.35", true}, {"", "3.6.16", true}, {"", "3.7.3", true},
 		{"3.6.0", "3.4.45", false}, {"3.6.0", "3.5.35", true}, {"3.6.0", "3.6.16", true}, {"3.6.0", "3.7.3", true},
-		{"3.7.0", "3.4.45", false}, {"3.7.0", "3.5.35", false}, {"3.7.0", "3.6.16", false}, {"3.7.0", "3.7.3", true},
-		{"", "4.0.0", false},
+		{"3.7.0", "3.4.45", false}, {"3.7.0", "3.5.35", true}, {"3.7.0", "3.6.16", false}, {"3.7.0", "3.7.3", true},
+		{"3.6.0", "3.4.23", true}, {"3.7.0", "3.4.23", true}, {"3.6.0", "3.4.24", false}, {"3.7.0", "3.4.24", false},
+		{"", "4.0.0", false}, {"3.8.0", "3.7.3", false}, {"3.8.0", "3.6.16", false},
 	} {
 		if ok, why := startsFromSnapshot(tc.snapshot, tc.server); ok != tc.ok || ok != (why == "") {
 			t.Errorf("snapshot %q on %s: %v %q", tc.snapshot, tc.server, ok, why)

@@ -45,11 +45,16 @@ func satisfies(have, want string) bool {
 	return strings.Count(want, ".") == 1 && minor(have) == minor(want)
 }
 
+// lastTaker34 is the last patch of 3.4 that was seen to start from snapshots of
+// 3.6 and 3.7.
+const lastTaker34 = 23
+
 // startsFromSnapshot reports whether a server of version server starts from
 // data restored from a snapshot of the storage version snapshot ("" is 3.5 or
-// older, which wrote none), and otherwise why not. As tried on real servers:
-// a newer server takes an older snapshot; 3.5 takes one of 3.6; nothing older
-// takes one of 3.7, and 3.4 panics on all newer ones.
+// older, which wrote none), and otherwise why not. As tried on real servers
+// (tests/matrix): a newer server takes an older snapshot; 3.5 knows no storage
+// version and takes any; 3.6 knows them, and stops at one of 3.7. 3.4.23 takes
+// any, 3.4.45 panics on what is newer than 3.5, and between them none was tried.
 func startsFromSnapshot(snapshot, server string) (bool, string) {
 	srv := minor(server)
 	snap := minor(snapshot)
@@ -58,8 +63,10 @@ func startsFromSnapshot(snapshot, server string) (bool, string) {
 		return false, fmt.Sprintf("%q is no version of etcd 3", server)
 	case snapshot == "" || snap <= srv:
 		return true, ""
-	case snap == 6 && srv == 5:
+	case srv == 5, srv == 4 && patch(server) <= lastTaker34:
 		return true, ""
+	case srv == 4:
+		return false, fmt.Sprintf("the snapshot was taken on etcd 3.%d; etcd 3.4.45 can't start from one, and of %s it is not known (3.4.%d and before can, but could not be brought up to 3.4.45 afterwards)", snap, server, lastTaker34)
 	}
 	return false, fmt.Sprintf("the snapshot was taken on etcd 3.%d, and etcd %s can't start from it", snap, server)
 }

@@ -13,7 +13,7 @@ var (
 		"3.4": "yes yes yes yes",
 		"3.5": "yes yes yes yes",
 		"3.6": "no yes yes yes",
-		"3.7": "no no no yes",
+		"3.7": "no yes no yes",
 	}
 	startsOnDir = map[string]string{
 		"3.4": "yes yes no no",

@@ -266,7 +266,15 @@ func (g *group) compareOnce(ctx context.Context) (planner.KVComparison, string, 
 	for _, p := range at {
 		rev = min(rev, p.revision)
 	}
-	all, err := g.hashes(ctx, rev)
+	asked := rev
+	all, err := g.hashes(ctx, asked)
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		// 3.4 refuses the very revision of the last compaction, which is the latest
+		// one right after a restore that marked all as compacted; asked for the
+		// latest, it hashes it (mvcc/kvstore.go HashByRev).
+		asked = 0
+		all, err = g.hashes(ctx, asked)
+	}
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, rpctypes.ErrFutureRev):
 		return planner.KVComparison{}, oneLine(err), nil
@@ -274,25 +282,29 @@ func (g *group) compareOnce(ctx context.Context) (planner.KVComparison, string, 
 		return planner.KVComparison{}, "", err
 	}
 	first := all[g.names[0]]
+	rev = hashRevision(first, asked)
 	c := planner.KVComparison{Revision: rev, Equal: true, Hashes: values(all)}
 	for _, n := range g.names {
 		h := all[n]
-		if h.CompactRevision != first.CompactRevision || hashRevision(h, rev) != hashRevision(first, rev) {
-			return c, fmt.Sprintf("%s is compacted at %d, %s at %d",
-				g.names[0], first.CompactRevision, n, h.CompactRevision), nil
+		if h.CompactRevision != first.CompactRevision || hashRevision(h, asked) != rev {
+			return c, fmt.Sprintf("%s, at revision %d, is compacted at %d, and %s, at %d, at %d",
+				g.names[0], rev, first.CompactRevision, n, hashRevision(h, asked), h.CompactRevision), nil
 		}
 		c.Equal = c.Equal && h.Hash == first.Hash
 	}
 	return c, "", nil
 }
 
-// hashRevision is the revision that was hashed; before 3.6 it is not told, and
-// is the one asked for.
+// hashRevision is the revision that was hashed; before 3.6 it is not told: it is
+// the one asked for, and where that is the latest (0) it stands in the header.
 func hashRevision(h *clientv3.HashKVResponse, asked int64) int64 {
-	if h.HashRevision == 0 {
+	switch {
+	case h.HashRevision != 0:
+		return h.HashRevision
+	case asked != 0:
 		return asked
 	}
-	return h.HashRevision
+	return h.Header.GetRevision()
 }
 
 // hashes asks all members at once; rev 0 is each one's latest.

@@ -51,6 +51,12 @@ func (e *Env) Hand(m Member, initial []Member, flags ...string) *Hand {
 	return h
 }
 
+// Of has it run another etcd from the next start on.
+func (h *Hand) Of(r Release) *Hand {
+	h.prefix = r.Command()
+	return h
+}
+
 // InitialCluster is the members as --initial-cluster says them.
 func InitialCluster(ms []Member) string {
 	var out []string
@@ -220,9 +226,20 @@ func (e *Env) ByHand(ms []Member, flags ...string) Hands { return e.ByHandIn(nil
 // ByHandIn is ByHand in another network.
 func (e *Env) ByHandIn(n *Net, ms []Member, flags ...string) Hands {
 	e.t.Helper()
+	return e.byHandOf(Release{}, n, ms, flags...)
+}
+
+// ByHandOf is ByHand with the etcd of a release.
+func (e *Env) ByHandOf(r Release, ms []Member, flags ...string) Hands {
+	e.t.Helper()
+	return e.byHandOf(r, nil, ms, flags...)
+}
+
+func (e *Env) byHandOf(r Release, n *Net, ms []Member, flags ...string) Hands {
+	e.t.Helper()
 	var hs Hands
 	for _, m := range ms {
-		h := e.Hand(m, ms, flags...)
+		h := e.Hand(m, ms, flags...).Of(r)
 		h.Net = n
 		h.Start()
 		hs = append(hs, h)
