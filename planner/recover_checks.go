@@ -112,7 +112,7 @@ func (b *builder) checkGone() *Refusal {
 func (b *builder) checkOthersAlive() *Refusal {
 	for _, o := range b.obs.Others {
 		l := o.ListedMember
-		if l.Learner || !alive(o.Client.Reach) && !alive(o.Peer.Reach) || b.ofFile(l) != nil && b.within(l) {
+		if l.Learner && !o.votes() || !alive(o.Client.Reach) && !alive(o.Peer.Reach) || o.replacedAt(b.plan.ClusterID) || b.ofFile(l) != nil && b.within(l) {
 			continue
 		}
 		return refusal(CodeHostAlive, b.cluster.Pos, nameOf(l)+" is alive, and not where it could be stopped",
@@ -121,6 +121,24 @@ func (b *builder) checkOthersAlive() *Refusal {
 			"If it is to go: stop it where it runs and keep its disk, or put it into the file so that requorum can.")
 	}
 	return nil
+}
+
+// votes reports whether a member says itself that it is a voter: the list that has it as
+// a learner is from before it was promoted.
+func (o OtherMember) votes() bool {
+	return o.Client.Reach == ReachServing && o.Client.MemberID == o.ID && !o.Client.Learner
+}
+
+// replacedAt reports whether everything that answers at the member's addresses proves to
+// be of another cluster and not to know the member: the address was given to somebody
+// else, and says as little of the member as one that does not answer.
+func (o OtherMember) replacedAt(clusterID string) bool {
+	c, p := o.Client, o.Peer
+	foreign := func(id string) bool { return id != "" && clusterID != "" && id != clusterID }
+	client := c.Reach == ReachServing && foreign(c.ClusterID) && c.MemberID != o.ID
+	peer := p.Reach == ReachServing && foreign(p.ClusterID) && p.Members.Known() &&
+		!slices.ContainsFunc(p.Members.Value, func(l ListedMember) bool { return l.ID == o.ID })
+	return (client || !alive(c.Reach)) && (peer || !alive(p.Reach))
 }
 
 // runsUnseen is an etcd on this machine that runs by that name and with one of
