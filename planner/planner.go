@@ -150,8 +150,10 @@ func (b *builder) routeWithoutQuorum() *Plan {
 }
 
 func (b *builder) routeWithoutSurvivor() *Plan {
-	if r := b.checkSilent(b.members); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{func() *Refusal { return b.checkSilent(b.members) }, b.checkJournalRuns, b.checkBehindFences} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
 	switch {
 	case count(b.members, condPristine) > 0:

@@ -157,6 +157,25 @@ func (b *builder) runsUnseen(name string, urls []string) *Foreign {
 	return nil
 }
 
+// checkJournalRuns refuses to begin a cluster beside members of the one that was here:
+// the journal knows them and they run on this machine, though the file has them no more.
+func (b *builder) checkJournalRuns() *Refusal {
+	for _, p := range b.obs.JournalPlaces {
+		if slices.ContainsFunc(b.members, func(m *member) bool { return m.spec.DataDir == p.DataDir }) {
+			continue
+		}
+		for _, f := range b.obs.Etcds {
+			if f.Settings["data-dir"] == p.DataDir {
+				return refusal(CodeHostAlive, b.cluster.Pos, p.Name+" of the cluster that was here still runs",
+					fmt.Sprintf("Process %d runs on %s, which the file that was last applied here had as %s; this file does not have it. A new cluster beside it would split the data.", f.PID, p.DataDir, p.Name),
+					"If its cluster is the one you want back: name it in the file again, and plan.",
+					"If it is to go: save a snapshot from it, stop it and keep its directory; then plan again.")
+			}
+		}
+	}
+	return nil
+}
+
 func (b *builder) refuseUnseen(name string, f *Foreign) *Refusal {
 	return refusal(CodeHostAlive, b.cluster.Pos, name+" is alive, and not where it could be stopped",
 		fmt.Sprintf("Process %d on this machine runs as %s, with its peer URL, on %s; its address leads nowhere from here.", f.PID, name, orWord(f.Settings["data-dir"], "another directory")),
