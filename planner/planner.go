@@ -143,6 +143,8 @@ func (b *builder) routeWithoutQuorum() *Plan {
 		return b.startFromDisks()
 	case survivors && b.starting():
 		return b.refuse(b.refuseNoReply()) // too early to call a quorum gone (S2)
+	case survivors && b.led() != nil:
+		return b.refuse(b.refuseLed(b.led()))
 	case survivors:
 		return b.recover("no member serves under a leader")
 	}
