@@ -120,7 +120,7 @@ func entryKinds(entries []TailEntry) string {
 // tellLoss is S8.
 func (b *builder) tellLoss(chosen survivor, ranked []survivor, upto uint64) {
 	intact, voters, name := len(b.intact()), b.listedVoters(), chosen.m.spec.Name
-	whole := b.recoverFrom() == "" && upto == chosen.d.LastIndex && b.wentBack() == ""
+	whole := b.superseded() == "" && b.recoverFrom() == "" && upto == chosen.d.LastIndex && b.wentBack() == ""
 	switch {
 	case whole && intact >= majority(voters):
 		b.plan.Headline = fmt.Sprintf("can't be started as it is, with %d of %d voters' data intact: recover from %s", intact, voters, name)
