@@ -233,8 +233,11 @@ func (b *builder) checkSameMinors(ms []*member) *Refusal {
 // somebody else, and a person has to say that it may go (S5).
 func (b *builder) checkRemovals(c *changes) *Refusal {
 	for _, s := range slices.Concat(c.dead, c.extra) {
-		if !slices.Contains(b.obs.JournalMembers, s.name) {
-			b.need(Consent(string(ConsentRemoveMember)+":"+s.name), "%s is a member, and no file that was applied from here named it", s.name)
+		same := slices.ContainsFunc(b.seats, func(o *seat) bool { return o != s && o.name == s.name })
+		if name := s.name; same { // the file that was applied may have meant the other one
+			b.need(Consent(string(ConsentRemoveMember)+":"+s.id), "there are several members of the name %s, and this one (%s, %s) is not in the file", name, s.id, strings.Join(b.listed(s.id).PeerURLs, ","))
+		} else if !slices.Contains(b.obs.JournalMembers, name) {
+			b.need(Consent(string(ConsentRemoveMember)+":"+name), "%s is a member, and no file that was applied from here named it", name)
 		}
 	}
 	return nil

@@ -101,7 +101,11 @@ func (b *builder) checkGone() *Refusal {
 		return nil
 	}
 	for _, l := range elsewhere {
-		b.need(Consent(string(ConsentHostDestroyed)+":"+nameOf(l)), "%s can't be looked at, and with others like it might serve as a quorum of its own: say so only if its host is gone for good", listText([]ListedMember{l}))
+		name := nameOf(l)
+		if slices.ContainsFunc(b.list, func(o ListedMember) bool { return o.ID != l.ID && o.Name == l.Name }) {
+			name = l.ID // two hosts, two consents
+		}
+		b.need(Consent(string(ConsentHostDestroyed)+":"+name), "%s can't be looked at, and with others like it might serve as a quorum of its own: say so only if its host is gone for good", listText([]ListedMember{l}))
 	}
 	return nil
 }
