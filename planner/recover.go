@@ -25,7 +25,7 @@ func (b *builder) recover(why string) *Plan {
 	}
 	empty := with(b.members, condFresh, condMissing)
 	for _, check := range []func() *Refusal{
-		b.checkKeepers, b.checkGone, func() *Refusal { return b.checkSilent(empty) }, func() *Refusal { return b.checkRecoverBinary(chosen) }, func() *Refusal { return b.checkRecoverRoom(chosen) },
+		b.checkKeepers, b.checkGone, func() *Refusal { return b.checkSilent(empty) }, func() *Refusal { return b.checkRecoverBinary(chosen) }, func() *Refusal { return b.checkRecoverRoom(chosen) }, func() *Refusal { return b.checkRecoverBump(chosen) },
 	} {
 		if r := check(); r != nil {
 			return b.refuse(r)

@@ -67,11 +67,19 @@ func (b *builder) bump() int64 {
 	if s := b.cluster.Snapshot; s != nil && s.RevisionBump != nil {
 		return *s.RevisionBump
 	}
-	n := spec.DefaultRevisionBump
-	if s := b.obs.Snapshot; s != nil && b.seenRevision() > s.Revision {
-		n += b.seenRevision() - s.Revision
+	from := b.seenRevision()
+	if s := b.obs.Snapshot; s != nil {
+		from = s.Revision
 	}
-	return n
+	return b.bumpFrom(from)
+}
+
+// bumpFrom is the bump for what is at revision from.
+func (b *builder) bumpFrom(from int64) int64 {
+	if s := b.cluster.Snapshot; s != nil && s.RevisionBump != nil {
+		return *s.RevisionBump
+	}
+	return spec.DefaultRevisionBump + max(0, b.seenRevision()-from)
 }
 
 // seenRevision is the highest revision that an identity of before is known to have
