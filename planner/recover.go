@@ -173,7 +173,7 @@ func (b *builder) lostText() string {
 		if l.Learner || slices.ContainsFunc(b.intact(), func(m *member) bool { return m.id() == l.ID }) {
 			continue
 		}
-		why := "not in the file"
+		why := "not in the file, so that its disk can't be looked at"
 		if m := b.ofFile(l); m != nil {
 			why = m.dataText()
 		}

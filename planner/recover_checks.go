@@ -97,7 +97,11 @@ func (b *builder) checkGone() *Refusal {
 	}
 	doubt := slices.ContainsFunc(b.holders(), (*member).membershipInDoubt)
 	if len(elsewhere) < majority(b.listedVoters()) && !doubt {
-		b.note(NoteUnfenced, b.cluster.Pos, "%s can't be looked at: alone it can't form a quorum, but should it be alive it may still serve stale serializable reads", listText(elsewhere))
+		alone, be := "alone it", "it"
+		if len(elsewhere) > 1 {
+			alone, be = "by themselves they", "any of them"
+		}
+		b.note(NoteUnfenced, b.cluster.Pos, "%s can't be looked at: %s can't form a quorum of the members that the newest disk here has, but should %s be alive it may still serve stale serializable reads", listText(elsewhere), alone, be)
 		return nil
 	}
 	for _, l := range elsewhere {
@@ -240,6 +244,10 @@ func (b *builder) checkRecoverBinary(chosen survivor) *Refusal {
 // checkRecoverRoom is S20: filling the last survivor's disk would be fatal. The
 // copy, the snapshot made of it, and each member's new directory need room.
 func (b *builder) checkRecoverRoom(chosen survivor) *Refusal {
+	if chosen.m.seen.Base == "" {
+		return refusal(CodeDataUnknown, chosen.m.spec.Pos, "it is not known where the recovery of "+chosen.m.spec.Name+" could keep its copy",
+			"Nothing says where requorum keeps what belongs to "+chosen.m.spec.DataDir+".", "Plan again, on the host itself.")
+	}
 	size := chosen.d.DBSize + walSize
 	need := map[string]int64{chosen.m.fileSystem(): 2*size + binarySize}
 	for _, m := range initial(b.members) {

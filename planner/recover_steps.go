@@ -209,7 +209,7 @@ func (b *builder) noteRecovered(chosen survivor, bump int64) {
 	}
 	b.note(NoteLeasesRestart, b.cluster.Pos, "leases begin anew; who held a lock on one may believe that it still does")
 	b.note(NoteNotProvable, chosen.m.spec.Pos, "a data directory has no checksums of its values: its log, pages and records are checked, the values can't all be proven")
-	if b.cluster.ID != "" && bump > 0 {
+	if b.cluster.ID != "" && b.plan.NewClusterID != "" {
 		b.note(NoteRemaining, b.cluster.Pos, "the recovered cluster has a new ID; write it into the file afterwards (requorum status shows it)")
 	}
 	b.noteReboot()
