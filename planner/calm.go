@@ -92,6 +92,26 @@ func (b *builder) checkAsked() *Refusal {
 	return nil
 }
 
+// led is a voter that names a leader though no quorum is proven; nil for none. It hears
+// from that leader, or did until a moment ago: a voter gives a silent one up within an
+// election time-out, and so does a leader whom nobody follows (S2).
+func (b *builder) led() *member {
+	for _, m := range with(b.members, condServing) {
+		if e := b.entry(m); e != nil && !e.Learner && m.seen.Client.LeaderID != "" {
+			return m
+		}
+	}
+	return nil
+}
+
+func (b *builder) refuseLed(m *member) *Refusal {
+	e := m.seen.Client
+	return refusal(CodeNoLeader, m.spec.Pos, "it is too early to call the quorum lost: "+m.spec.Name+" names a leader",
+		fmt.Sprintf("%s follows %s, and no linearizable read was answered (%s).", m.spec.Name, orWord(b.listed(e.LeaderID).Name, e.LeaderID), orWord(e.Linearizable.Why, "refused")),
+		"Plan again in a few seconds: a member that no leader speaks to says so by then.",
+		"If it stays so, the cluster lives and is slow, or a part of it can't be seen from here: look at the load, the disks and the network first.")
+}
+
 // peerTLS is what says that members refuse each other's certificates; "" for nothing.
 func (b *builder) peerTLS() string {
 	for _, m := range b.members {

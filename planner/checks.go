@@ -286,6 +286,28 @@ func (b *builder) checkData() *Refusal {
 	return nil
 }
 
+// checkBehindFences: what a fence keeps and can't be read may be the last of a cluster,
+// which nothing else may take the place of unasked.
+func (b *builder) checkBehindFences() *Refusal {
+	for _, m := range with(b.members, condFenced) {
+		if d := m.survivor(); d.ClusterID == "" {
+			return refusal(CodeDataDamaged, m.spec.Pos, "what is behind "+m.spec.Name+"'s fence can't be read",
+				fmt.Sprintf("%s: %s. It may hold acknowledged writes.", orWord(m.behindFence(), m.spec.DataDir), orWord(d.Problem, "nothing is known of it")),
+				"Keep it. If a disk is not mounted, mount it, and plan again.",
+				"If it is lost for good: move "+m.spec.DataDir+" away, the plain file that stands in the directory's place; then plan again, without that data.")
+		}
+	}
+	return nil
+}
+
+// behindFence is where what the member's fence keeps lies; "" where that is not known.
+func (m *member) behindFence() string {
+	if f := m.data().Fenced; f != nil {
+		return f.Path
+	}
+	return ""
+}
+
 // checkDisagreement refuses addresses that do not answer as the file's members
 // would.
 func (b *builder) checkDisagreement() *Refusal {

@@ -229,7 +229,7 @@ func (m *member) seenText() string {
 		case e.LeaderID == e.MemberID:
 			role = "leader"
 		}
-		return fmt.Sprintf("serves, %s, etcd %s", role, e.Version)
+		return fmt.Sprintf("serves, %s, etcd %s", role, orWord(e.Version, "(version not known)"))
 	case condRunning:
 		return m.runningText()
 	}

@@ -18,7 +18,11 @@ func (b *builder) doubts() []Doubt {
 		}
 	}
 	if f := b.obs.KV; !f.Known() && count(b.members, condServing) > 1 {
-		out = append(out, doubt("", "whether the members hold the same data", f, "plan again when all of them serve; who writes all the time can be asked to pause"))
+		settle := "plan again when all of them serve; who writes all the time can be asked to pause"
+		if !b.quorum.Has() {
+			settle = "plan again when there is a quorum; until then it is their logs that are compared"
+		}
+		out = append(out, doubt("", "whether the members hold the same data", f, settle))
 	}
 	return out
 }

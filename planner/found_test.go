@@ -74,7 +74,7 @@ func TestFoundByModelCheck(t *testing.T) {
 		}, code: CodeDataUnknown},
 		{name: "what was set aside and can't be read is a cluster that was", kinds: []kind{fenced, fresh, fresh}, edit: func(in *Input) {
 			data(in, "m1", func(d *DataDir) { d.Fenced = &DataDir{State: DirPresent, Problem: "no WAL file can be read"} })
-		}, code: CodeDataMissing},
+		}, code: CodeDataDamaged},
 		{name: "a process on a directory that is gone has no part in a restore", kinds: []kind{hollow, installed, installed}, file: func(c *spec.Cluster) { withSnapshot(c) }, code: CodeDataHeld},
 		{name: "one that serves and can't be looked at counts for the start of another", kinds: []kind{blind, down, missing}, route: RouteStart},
 		{name: "a place to be made free has no room for what comes", kinds: []kind{serving, serving, removed}, edit: func(in *Input) {

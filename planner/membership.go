@@ -384,7 +384,7 @@ func (b *builder) cantMeet() string {
 	why, meet := "", 0
 	for _, m := range b.intact() {
 		e := b.entry(m)
-		if m.processRuns() || m.cond == condServing || SameURLs(e.PeerURLs, m.spec.PeerURLs) || listensAt(m.spec.ListenPeerURLs, e.PeerURLs) {
+		if m.processRuns() || m.cond == condServing || SameURLs(e.PeerURLs, m.spec.PeerURLs) || m.foundAt(e.PeerURLs) {
 			meet++
 			continue
 		}
@@ -399,10 +399,45 @@ func (b *builder) cantMeet() string {
 // listensAt reports whether a listener on listen is what urls lead to, as far as
 // their text tells.
 func listensAt(listen, urls []string) bool {
-	plain := func(u string) string { return strings.ReplaceAll(u, "//localhost:", "//127.0.0.1:") }
 	return slices.ContainsFunc(urls, func(u string) bool {
-		return slices.ContainsFunc(listen, func(l string) bool { return plain(l) == plain(u) })
+		return slices.ContainsFunc(listen, func(l string) bool { return plainURL(l) == plainURL(u) })
 	})
+}
+
+// plainURL writes the addresses that have several spellings in one.
+func plainURL(u string) string {
+	u = strings.TrimSuffix(strings.ToLower(u), "/")
+	return strings.NewReplacer("//localhost:", "//127.0.0.1:", "//[0:0:0:0:0:0:0:1]:", "//[::1]:").Replace(u)
+}
+
+// foundAt reports whether the member, started as the file says, is found at urls: it
+// listens there, or everywhere, and the host is this machine or one that the file has
+// for the member too.
+func (m *member) foundAt(urls []string) bool {
+	if listensAt(m.spec.ListenPeerURLs, urls) {
+		return true
+	}
+	var own []string
+	for _, u := range slices.Concat(m.spec.PeerURLs, m.spec.ClientURLs, m.spec.ListenClientURLs) {
+		host, _ := splitURL(u)
+		own = append(own, host)
+	}
+	return slices.ContainsFunc(urls, func(u string) bool {
+		host, port := splitURL(u)
+		return slices.ContainsFunc(m.spec.ListenPeerURLs, func(l string) bool {
+			at, p := splitURL(l)
+			four, six := strings.HasSuffix(at, "//0.0.0.0"), strings.HasSuffix(at, "//[::]")
+			local := strings.HasSuffix(host, "//127.0.0.1") || six && strings.HasSuffix(host, "//[::1]")
+			return p == port && (four || six) && (local || slices.Contains(own, host))
+		})
+	})
+}
+
+// splitURL parts a plain URL before its port.
+func splitURL(u string) (host, port string) {
+	u = plainURL(u)
+	i := strings.LastIndex(u, ":")
+	return u[:max(i, 0)], u[max(i, 0):]
 }
 
 // alone reports whether the members that know this list are a majority of it:

@@ -38,6 +38,14 @@ func (b *builder) noteLive(adopted ...*member) {
 	b.noteVoters()
 }
 
+// noteRecoverUnused: a recover block that is left in the file would decide over the next
+// recovery too, when another disk may have more.
+func (b *builder) noteRecoverUnused(p *Plan) {
+	if r := b.cluster.Recover; r != nil && p.Refusal == nil && p.Route != RouteRecover {
+		b.note(NoteRemaining, r.Pos, "the file's recover block has no part in this plan; take it out when all is well, or the next recovery follows it too")
+	}
+}
+
 func (b *builder) noteVoters() {
 	if n := b.cluster.Voters(); n > 1 && n%2 == 0 {
 		b.note(NoteEvenVoters, b.cluster.Pos, "%d voters tolerate no more failures than %d do", n, n-1)

@@ -13,6 +13,7 @@ import (
 func New(in Input) *Plan {
 	b := newBuilder(in)
 	p := b.decide()
+	b.noteRecoverUnused(p)
 	p.Doubts = b.doubts()
 	b.noteBugs(p)
 	return p
@@ -37,9 +38,16 @@ func (b *builder) prevented(p *Plan) *Plan {
 	for _, n := range p.Needs {
 		kind, _, _ := strings.Cut(string(n.Consent), ":")
 		if p.Refusal == nil && slices.Contains(b.cluster.Policy.Prevent, kind) {
-			return b.refuse(refusal(CodePrevented, b.cluster.Policy.Pos, "the policy forbids what the plan needs",
+			r := refusal(CodePrevented, b.cluster.Policy.Pos, "the policy forbids what the plan needs",
 				fmt.Sprintf("It needs %s (%s), which policy { prevent } never grants.", n.Consent, n.Why),
-				"Take it out of prevent, in the file, if this is the exception."))
+				"Take it out of prevent, in the file, if this is the exception.")
+			switch n.Consent { // of two outcomes the policy forbids one
+			case ConsentTailKeep:
+				r.Remedy = append(r.Remedy, "Or take the other way: plan with --accept=tail-drop.")
+			case ConsentTailDrop:
+				r.Remedy = append(r.Remedy, "Or take the other way: plan without --accept=tail-drop.")
+			}
+			return b.refuse(r)
 		}
 	}
 	return p
@@ -143,6 +151,8 @@ func (b *builder) routeWithoutQuorum() *Plan {
 		return b.startFromDisks()
 	case survivors && b.starting():
 		return b.refuse(b.refuseNoReply()) // too early to call a quorum gone (S2)
+	case survivors && b.led() != nil:
+		return b.refuse(b.refuseLed(b.led()))
 	case survivors:
 		return b.recover("no member serves under a leader")
 	}
@@ -150,8 +160,10 @@ func (b *builder) routeWithoutQuorum() *Plan {
 }
 
 func (b *builder) routeWithoutSurvivor() *Plan {
-	if r := b.checkSilent(b.members); r != nil {
-		return b.refuse(r)
+	for _, check := range []func() *Refusal{func() *Refusal { return b.checkSilent(b.members) }, b.checkJournalRuns, b.checkBehindFences} {
+		if r := check(); r != nil {
+			return b.refuse(r)
+		}
 	}
 	switch {
 	case count(b.members, condPristine) > 0:

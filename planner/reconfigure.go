@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -35,6 +37,9 @@ func (b *builder) reconfigure(c *changes) *Plan {
 		return b.refuse(refusal(CodeRouteReconfigure, b.cluster.Pos, "the cluster differs from the file in a way that this version can't change",
 			strings.Join(c.words, "; ")+".", "Correct the file, or change it by hand."))
 	}
+	if r := b.checkPeerURLs(); r != nil {
+		return b.refuse(r)
+	}
 	b.verifyAll()
 	b.lines(c.todo)
 	b.noteLive(c.adopt...)
@@ -42,4 +47,33 @@ func (b *builder) reconfigure(c *changes) *Plan {
 		return b.refuse(r)
 	}
 	return b.plan
+}
+
+// checkPeerURLs refuses steps that would give a member a peer URL which another is
+// listed with by then: etcd refuses it, and the plan would stop half-way.
+func (b *builder) checkPeerURLs() *Refusal {
+	list := slices.Clone(b.list)
+	for _, s := range b.plan.Steps {
+		next := ListedMember{}
+		switch a := s.Action.(type) {
+		case Remove:
+			list = slices.DeleteFunc(list, func(l ListedMember) bool { return l.ID == a.MemberID })
+			continue
+		case Update:
+			next = ListedMember{ID: a.MemberID, Name: a.Name, PeerURLs: a.PeerURLs}
+		case Add:
+			next = ListedMember{Name: a.Name, PeerURLs: a.PeerURLs}
+		default:
+			continue
+		}
+		for _, l := range list {
+			if l.ID != next.ID && slices.ContainsFunc(l.PeerURLs, func(u string) bool { return slices.Contains(next.PeerURLs, u) }) {
+				return refusal(CodeRouteReconfigure, s.Reason.Pos, fmt.Sprintf("%s is to get a peer URL that %s has", next.Name, nameOf(l)),
+					fmt.Sprintf("%s is listed with %s, and %s is to have %s. etcd takes no peer URL twice.", nameOf(l), strings.Join(l.PeerURLs, ","), next.Name, strings.Join(next.PeerURLs, ",")),
+					fmt.Sprintf("First give %s other peer URLs, or leave %s out, and apply; then the file as it is.", nameOf(l), next.Name))
+			}
+		}
+		list = append(slices.DeleteFunc(list, func(l ListedMember) bool { return next.ID != "" && l.ID == next.ID }), next)
+	}
+	return nil
 }

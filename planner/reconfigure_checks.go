@@ -22,7 +22,7 @@ func (b *builder) checkReconfigure(c *changes) *Refusal {
 			}
 		}
 		if v := m.seen.Client.Version; m.cond == condServing && !satisfies(v, b.cluster.Etcd.Version) {
-			return refusal(CodeFeatureUnsupported, b.cluster.Etcd.VersionPos, fmt.Sprintf("%s runs etcd %s, and the file wants %s", m.spec.Name, v, b.cluster.Etcd.Version),
+			return refusal(CodeFeatureUnsupported, b.cluster.Etcd.VersionPos, fmt.Sprintf("%s runs etcd %s, and the file wants %s", m.spec.Name, orWord(v, "(version not known)"), b.cluster.Etcd.Version),
 				"Upgrading a running cluster comes with a later version of requorum.",
 				"Write the version that runs into the file, or upgrade by hand: one minor at a time, one member at a time.")
 		}
@@ -213,7 +213,7 @@ func (b *builder) checkSameMinor(m *member) *Refusal {
 		have, want := s.seen.Client.Version, m.seen.Binary.Value.Version
 		if minor(have) != minor(want) {
 			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, fmt.Sprintf("%s would be started with another etcd than the cluster runs", m.spec.Name),
-				fmt.Sprintf("%s runs etcd %s; %s is etcd %s.", s.spec.Name, have, binaryName(b.cluster.Etcd.Binary), want),
+				fmt.Sprintf("%s runs etcd %s; %s is etcd %s.", s.spec.Name, orWord(have, "(version not known)"), binaryName(b.cluster.Etcd.Binary), want),
 				"Name a binary of the version that runs: etcd { binary = … }.")
 		}
 	}
@@ -233,8 +233,11 @@ func (b *builder) checkSameMinors(ms []*member) *Refusal {
 // somebody else, and a person has to say that it may go (S5).
 func (b *builder) checkRemovals(c *changes) *Refusal {
 	for _, s := range slices.Concat(c.dead, c.extra) {
-		if !slices.Contains(b.obs.JournalMembers, s.name) {
-			b.need(Consent(string(ConsentRemoveMember)+":"+s.name), "%s is a member, and no file that was applied from here named it", s.name)
+		same := slices.ContainsFunc(b.seats, func(o *seat) bool { return o != s && o.name == s.name })
+		if name := s.name; same { // the file that was applied may have meant the other one
+			b.need(Consent(string(ConsentRemoveMember)+":"+s.id), "there are several members of the name %s, and this one (%s, %s) is not in the file", name, s.id, strings.Join(b.listed(s.id).PeerURLs, ","))
+		} else if !slices.Contains(b.obs.JournalMembers, name) {
+			b.need(Consent(string(ConsentRemoveMember)+":"+name), "%s is a member, and no file that was applied from here named it", name)
 		}
 	}
 	return nil

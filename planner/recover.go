@@ -25,7 +25,7 @@ func (b *builder) recover(why string) *Plan {
 	}
 	empty := with(b.members, condFresh, condMissing)
 	for _, check := range []func() *Refusal{
-		b.checkKeepers, b.checkGone, func() *Refusal { return b.checkSilent(empty) }, func() *Refusal { return b.checkRecoverBinary(chosen) }, func() *Refusal { return b.checkRecoverRoom(chosen) },
+		b.checkKeepers, b.checkGone, func() *Refusal { return b.checkSilent(empty) }, func() *Refusal { return b.checkRecoverBinary(chosen) }, func() *Refusal { return b.checkRecoverRoom(chosen) }, func() *Refusal { return b.checkRecoverBump(chosen) },
 	} {
 		if r := check(); r != nil {
 			return b.refuse(r)
@@ -120,7 +120,7 @@ func entryKinds(entries []TailEntry) string {
 // tellLoss is S8.
 func (b *builder) tellLoss(chosen survivor, ranked []survivor, upto uint64) {
 	intact, voters, name := len(b.intact()), b.listedVoters(), chosen.m.spec.Name
-	whole := b.recoverFrom() == "" && upto == chosen.d.LastIndex && b.wentBack() == ""
+	whole := b.superseded() == "" && b.recoverFrom() == "" && upto == chosen.d.LastIndex && b.wentBack() == ""
 	switch {
 	case whole && intact >= majority(voters):
 		b.plan.Headline = fmt.Sprintf("can't be started as it is, with %d of %d voters' data intact: recover from %s", intact, voters, name)
@@ -173,7 +173,7 @@ func (b *builder) lostText() string {
 		if l.Learner || slices.ContainsFunc(b.intact(), func(m *member) bool { return m.id() == l.ID }) {
 			continue
 		}
-		why := "not in the file"
+		why := "not in the file, so that its disk can't be looked at"
 		if m := b.ofFile(l); m != nil {
 			why = m.dataText()
 		}

@@ -97,11 +97,19 @@ func (b *builder) checkGone() *Refusal {
 	}
 	doubt := slices.ContainsFunc(b.holders(), (*member).membershipInDoubt)
 	if len(elsewhere) < majority(b.listedVoters()) && !doubt {
-		b.note(NoteUnfenced, b.cluster.Pos, "%s can't be looked at: alone it can't form a quorum, but should it be alive it may still serve stale serializable reads", listText(elsewhere))
+		alone, be := "alone it", "it"
+		if len(elsewhere) > 1 {
+			alone, be = "by themselves they", "any of them"
+		}
+		b.note(NoteUnfenced, b.cluster.Pos, "%s can't be looked at: %s can't form a quorum of the members that the newest disk here has, but should %s be alive it may still serve stale serializable reads", listText(elsewhere), alone, be)
 		return nil
 	}
 	for _, l := range elsewhere {
-		b.need(Consent(string(ConsentHostDestroyed)+":"+nameOf(l)), "%s can't be looked at, and with others like it might serve as a quorum of its own: say so only if its host is gone for good", listText([]ListedMember{l}))
+		name := nameOf(l)
+		if slices.ContainsFunc(b.list, func(o ListedMember) bool { return o.ID != l.ID && o.Name == l.Name }) {
+			name = l.ID // two hosts, two consents
+		}
+		b.need(Consent(string(ConsentHostDestroyed)+":"+name), "%s can't be looked at, and with others like it might serve as a quorum of its own: say so only if its host is gone for good", listText([]ListedMember{l}))
 	}
 	return nil
 }
@@ -112,7 +120,7 @@ func (b *builder) checkGone() *Refusal {
 func (b *builder) checkOthersAlive() *Refusal {
 	for _, o := range b.obs.Others {
 		l := o.ListedMember
-		if l.Learner || !alive(o.Client.Reach) && !alive(o.Peer.Reach) || b.ofFile(l) != nil && b.within(l) {
+		if l.Learner && !o.votes() || !alive(o.Client.Reach) && !alive(o.Peer.Reach) || o.replacedAt(b.plan.ClusterID) || b.ofFile(l) != nil && b.within(l) {
 			continue
 		}
 		return refusal(CodeHostAlive, b.cluster.Pos, nameOf(l)+" is alive, and not where it could be stopped",
@@ -121,6 +129,24 @@ func (b *builder) checkOthersAlive() *Refusal {
 			"If it is to go: stop it where it runs and keep its disk, or put it into the file so that requorum can.")
 	}
 	return nil
+}
+
+// votes reports whether a member says itself that it is a voter: the list that has it as
+// a learner is from before it was promoted.
+func (o OtherMember) votes() bool {
+	return o.Client.Reach == ReachServing && o.Client.MemberID == o.ID && !o.Client.Learner
+}
+
+// replacedAt reports whether everything that answers at the member's addresses proves to
+// be of another cluster and not to know the member: the address was given to somebody
+// else, and says as little of the member as one that does not answer.
+func (o OtherMember) replacedAt(clusterID string) bool {
+	c, p := o.Client, o.Peer
+	foreign := func(id string) bool { return id != "" && clusterID != "" && id != clusterID }
+	client := c.Reach == ReachServing && foreign(c.ClusterID) && c.MemberID != o.ID
+	peer := p.Reach == ReachServing && foreign(p.ClusterID) && p.Members.Known() &&
+		!slices.ContainsFunc(p.Members.Value, func(l ListedMember) bool { return l.ID == o.ID })
+	return (client || !alive(c.Reach)) && (peer || !alive(p.Reach))
 }
 
 // runsUnseen is an etcd on this machine that runs by that name and with one of
@@ -134,6 +160,25 @@ func (b *builder) runsUnseen(name string, urls []string) *Foreign {
 		own := strings.Split(f.Settings["initial-advertise-peer-urls"], ",")
 		if !known && name != "" && f.Settings["name"] == name && listensAt(own, urls) {
 			return &b.obs.Etcds[i]
+		}
+	}
+	return nil
+}
+
+// checkJournalRuns refuses to begin a cluster beside members of the one that was here:
+// the journal knows them and they run on this machine, though the file has them no more.
+func (b *builder) checkJournalRuns() *Refusal {
+	for _, p := range b.obs.JournalPlaces {
+		if slices.ContainsFunc(b.members, func(m *member) bool { return m.spec.DataDir == p.DataDir }) {
+			continue
+		}
+		for _, f := range b.obs.Etcds {
+			if f.Settings["data-dir"] == p.DataDir {
+				return refusal(CodeHostAlive, b.cluster.Pos, p.Name+" of the cluster that was here still runs",
+					fmt.Sprintf("Process %d runs on %s, which the file that was last applied here had as %s; this file does not have it. A new cluster beside it would split the data.", f.PID, p.DataDir, p.Name),
+					"If its cluster is the one you want back: name it in the file again, and plan.",
+					"If it is to go: save a snapshot from it, stop it and keep its directory; then plan again.")
+			}
 		}
 	}
 	return nil
@@ -199,6 +244,10 @@ func (b *builder) checkRecoverBinary(chosen survivor) *Refusal {
 // checkRecoverRoom is S20: filling the last survivor's disk would be fatal. The
 // copy, the snapshot made of it, and each member's new directory need room.
 func (b *builder) checkRecoverRoom(chosen survivor) *Refusal {
+	if chosen.m.seen.Base == "" {
+		return refusal(CodeDataUnknown, chosen.m.spec.Pos, "it is not known where the recovery of "+chosen.m.spec.Name+" could keep its copy",
+			"Nothing says where requorum keeps what belongs to "+chosen.m.spec.DataDir+".", "Plan again, on the host itself.")
+	}
 	size := chosen.d.DBSize + walSize
 	need := map[string]int64{chosen.m.fileSystem(): 2*size + binarySize}
 	for _, m := range initial(b.members) {

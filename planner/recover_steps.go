@@ -14,7 +14,7 @@ func (b *builder) recoverSteps(chosen survivor, upto uint64) {
 	out := chosen.m.seen.Base + "/recovered/" + chosen.d.MemberID + "-" + fmt.Sprint(upto) + ".db"
 	b.fenceSteps()
 	b.recoverStep(chosen, upto, out, nil)
-	bump := b.recoverBump()
+	bump := b.recoverBump(chosen)
 	b.stageRecovered(token, out, bump, chosen, ms)
 	b.trialRecovered(token, ms[0], chosen, bump)
 	b.installStep(token, ms)
@@ -40,14 +40,26 @@ func (b *builder) recoverSteps(chosen survivor, upto uint64) {
 
 // recoverBump is S16: a new identity goes on far beyond the old revision, unless
 // nothing can have been lost.
-func (b *builder) recoverBump() int64 {
+func (b *builder) recoverBump(chosen survivor) int64 {
 	if b.plan.Loss.Kind == LossNone {
 		return 0
 	}
-	if b.bump() == 0 {
+	n := b.bumpFrom(chosen.d.Revision)
+	if n == 0 {
 		b.needOnce(ConsentStaleWatchers, "without a revision bump, clients that watch keep showing what is no more")
 	}
-	return b.bump()
+	return n
+}
+
+// checkRecoverBump refuses a bump that leaves no room for revisions to go on.
+func (b *builder) checkRecoverBump(chosen survivor) *Refusal {
+	n := b.bumpFrom(chosen.d.Revision)
+	if b.inPlace() || chosen.d.Revision <= maxRevision-n {
+		return nil
+	}
+	return refusal(CodeRevisionOverflow, b.cluster.Pos, "the revision bump leaves no room",
+		fmt.Sprintf("%s is at revision %d; %d more is too near the end of int64.", chosen.m.spec.Name, chosen.d.Revision, n),
+		"Give a smaller revision_bump.")
 }
 
 // fenceSteps saves what still runs, then stops and fences every member that is
@@ -197,7 +209,7 @@ func (b *builder) noteRecovered(chosen survivor, bump int64) {
 	}
 	b.note(NoteLeasesRestart, b.cluster.Pos, "leases begin anew; who held a lock on one may believe that it still does")
 	b.note(NoteNotProvable, chosen.m.spec.Pos, "a data directory has no checksums of its values: its log, pages and records are checked, the values can't all be proven")
-	if b.cluster.ID != "" && bump > 0 {
+	if b.cluster.ID != "" && b.plan.NewClusterID != "" {
 		b.note(NoteRemaining, b.cluster.Pos, "the recovered cluster has a new ID; write it into the file afterwards (requorum status shows it)")
 	}
 	b.noteReboot()

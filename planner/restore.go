@@ -68,13 +68,19 @@ func (b *builder) bump() int64 {
 	if s := b.cluster.Snapshot; s != nil && s.RevisionBump != nil {
 		return *s.RevisionBump
 	}
-	n := spec.DefaultRevisionBump
-	s := b.obs.Snapshot
-	if s == nil {
-		return n
+	from, weeks := b.seenRevision(), int64(0)
+	if s := b.obs.Snapshot; s != nil {
+		from, weeks = s.Revision, int64(s.Weeks)
 	}
-	n *= 1 + int64(s.Weeks)
-	return n + max(0, b.seenRevision()-s.Revision)
+	return weeks*spec.DefaultRevisionBump + b.bumpFrom(from)
+}
+
+// bumpFrom is the bump for what is at revision from.
+func (b *builder) bumpFrom(from int64) int64 {
+	if s := b.cluster.Snapshot; s != nil && s.RevisionBump != nil {
+		return *s.RevisionBump
+	}
+	return spec.DefaultRevisionBump + max(0, b.seenRevision()-from)
 }
 
 // seenRevision is the highest revision that an identity of before is known to have

@@ -36,7 +36,7 @@ func (b *builder) takeSeats() {
 		if client.Reach == ReachServing && client.MemberID == l.ID {
 			s.url, s.healthy = client.URL, client.LeaderID != ""
 		}
-		if o := b.other(l.ID); o != nil && o.Peer.Reach == ReachServing && o.Peer.ClusterID == b.plan.ClusterID {
+		if o := b.other(l.ID); o != nil && o.Peer.Reach == ReachServing && o.Peer.ClusterID == b.plan.ClusterID && !o.leaderless() {
 			s.healthy = true // it runs, and counts for the others, though it may not answer us
 		}
 		if s.name == "" {
@@ -44,6 +44,13 @@ func (b *builder) takeSeats() {
 		}
 		b.seats = append(b.seats, s)
 	}
+}
+
+// leaderless reports whether the member is known to follow nobody: it says so, or its
+// clients wait in vain, as they do at an etcd that was started without a quorum.
+func (o *OtherMember) leaderless() bool {
+	e := o.Client
+	return e.Reach == ReachHangs || e.Reach == ReachServing && e.MemberID == o.ID && e.LeaderID == ""
 }
 
 func (b *builder) otherClient(id string) Endpoint {

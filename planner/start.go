@@ -85,6 +85,8 @@ func (b *builder) startFromDisks() *Plan {
 			b.note(NoteRemaining, m.spec.Pos, "%s: it is started with the file's", diff)
 		}
 	}
+	b.tellInterrupted(started)
+	b.tellSuperseded()
 	if n := b.aliveElsewhere(); n > 0 && len(intact) < majority(b.listedVoters()) {
 		b.plan.Headline = fmt.Sprintf("stopped in part, with %d voters here and %d that answer elsewhere, of %d: start", len(intact), n, b.listedVoters())
 		b.plan.Loss.Text = "Lost: nothing. With those that answer elsewhere the intact directories are a majority, so they hold every acknowledged write."
@@ -103,6 +105,47 @@ func (b *builder) startFromDisks() *Plan {
 	b.startLines()
 	b.noteReboot()
 	return b.plan
+}
+
+// tellInterrupted is for a recovery in place that is there and never ran: the member is
+// all of its cluster, and that proves nothing of what the recovery gave up.
+func (b *builder) tellInterrupted(ms []*member) {
+	for _, m := range ms {
+		if p := m.provenance(); p != nil && p.Kind == ProvenanceForceNew && !m.data().EverRan {
+			b.plan.Headline = fmt.Sprintf("a recovery in place was begun and interrupted: start %s, as a cluster of one that grows again", m.spec.Name)
+			b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what the recovery that was begun gave up, and nothing more: no upper bound is known."}
+		}
+	}
+}
+
+// tellSuperseded is for disks that were fenced when another identity took their place,
+// and ran: what it acknowledged is on none of them (S8).
+func (b *builder) tellSuperseded() {
+	id := b.superseded()
+	if id == "" {
+		return
+	}
+	b.plan.Loss = Loss{Kind: LossUnknown, Text: fmt.Sprintf("Lost: what cluster %s took after these directories were fenced; no upper bound is known.", id)}
+	b.need(ConsentDataLoss, "cluster %s took the place of this one and ran, and its data is gone (a disk that is not mounted looks the same): what it acknowledged is given up", id)
+	b.needOnce(ConsentStaleWatchers, "revisions go on where this cluster was fenced: clients that watched the other one may keep showing what is no more")
+}
+
+// superseded is the ID of a cluster that ran after the one whose disks are all behind
+// the fence, by the record beside a place that has lost its data; "" for none.
+func (b *builder) superseded() string {
+	old := ""
+	for _, m := range b.holders() {
+		if m.cond != condFenced {
+			return ""
+		}
+		old = m.survivor().ClusterID
+	}
+	for _, m := range with(b.members, condMissing, condFresh) {
+		if p := m.data().Provenance; old != "" && p != nil && m.data().EverRan && p.ClusterID != "" && p.ClusterID != old {
+			return p.ClusterID
+		}
+	}
+	return ""
 }
 
 // refuseElsewhere is for a cluster whose voters all run where the file has nobody.

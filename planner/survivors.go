@@ -124,10 +124,12 @@ func (b *builder) choose(ranked []survivor) (survivor, *Refusal) {
 func (b *builder) refuseParted(best string, d DataDir, m *member, where, why string) *Refusal {
 	name := m.spec.Name
 	detail := fmt.Sprintf("The logs of %s (%s) and %s (%s) are not of one history: they differ at %s.", best, m.logText(d), name, m.logText(m.survivor()), where)
+	title := "the disks hold different histories of the cluster"
 	if where == "" {
+		title = "nothing shows the disks to be of one history of the cluster"
 		detail = fmt.Sprintf("%s (%s) and %s (%s): %s, so that nothing shows them to be of one history.", best, m.logText(d), name, m.logText(m.survivor()), why)
 	}
-	return refusal(CodeSplitCluster, m.spec.Pos, "the disks hold different histories of the cluster", detail,
+	return refusal(CodeSplitCluster, m.spec.Pos, title, detail,
 		"Copy both disks. Only a person can say which side has the data that counts.",
 		fmt.Sprintf("Then move the other side's directories away and plan again; or, where quorum is gone, name the survivor in the file: recover { from = %q }.", best))
 }
