@@ -172,7 +172,19 @@ func TestRestoreRefuses(t *testing.T) {
 		"overflow":       func(c *cluster) { c.request.RevisionBump = math.MaxInt64 - 3 },
 		"negative bump":  func(c *cluster) { c.request.RevisionBump = -1 },
 		"missing":        func(c *cluster) { c.request.Snapshot += ".gone" },
-		"in the way":     func(c *cluster) { os.MkdirAll(filepath.Join(c.request.Members[2].OutDataDir, "x"), 0o700) },
+		"damaged": func(c *cluster) {
+			raw := must(os.ReadFile(c.request.Snapshot))(t)
+			raw[len(raw)/2] ^= 4
+			c.request.Snapshot = write(t, raw)
+		},
+		"damaged, no hash": func(c *cluster) { // below the digest's sight: a page's number
+			raw := must(os.ReadFile(c.request.Snapshot))(t)
+			raw = raw[:len(raw)-32]
+			raw[4*4096] ^= 1
+			c.request.Snapshot, c.request.SkipHashCheck, c.request.SHA256 = write(t, raw), true, sum(raw)
+		},
+		"wrong name": func(c *cluster) { c.request.Members[2].Name = "m9" },
+		"in the way": func(c *cluster) { os.MkdirAll(filepath.Join(c.request.Members[2].OutDataDir, "x"), 0o700) },
 		"wal in the way": func(c *cluster) {
 			p := &c.request.Members[1]
 			p.OutWALDir = p.OutDataDir + ".w"
