@@ -58,7 +58,7 @@ func (b *bench) byEtcdutl(ctx context.Context, dir, path string, c spec.Cluster)
 			return all, err
 		}
 		all.took += r.took
-		all.peak = max(all.peak, r.peak)
+		all.cpu, all.peak = all.cpu+r.cpu, max(all.peak, r.peak)
 	}
 	return all, nil
 }

@@ -27,7 +27,7 @@ type bench struct {
 	self                       string // this program, for what has no verb
 	dir                        string
 	runs                       int
-	serve                      bool
+	only                       string
 }
 
 func main() {
@@ -51,8 +51,8 @@ func run() (err error) {
 	flag.StringVar(&b.etcdctl, "etcdctl", "", "etcd's etcdctl")
 	flag.StringVar(&b.dir, "dir", "", "where the folder for the run is made; the system's temporary folder if not given")
 	flag.IntVar(&b.runs, "runs", 5, "rounds; medians are shown")
-	flag.BoolVar(&b.serve, "serve", true, "measure from a dead cluster to a serving one too")
-	sizes := flag.String("mb", "300,1200", "sizes of the snapshot, in MB of values")
+	flag.StringVar(&b.only, "only", "", "one of restore, verify, save, serve")
+	sizes := flag.String("mb", "300,1200", "sizes of the snapshot, in MB")
 	out := flag.String("write", "", "a document whose figures are replaced")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -101,15 +101,18 @@ func (b *bench) size(ctx context.Context, report *strings.Builder, mb int) error
 		return err
 	}
 	defer os.RemoveAll(src.dir)
-	cases := []func(context.Context, *source) (comparison, error){b.restore, b.verify, b.save}
-	if b.serve {
-		cases = append(cases, b.deadToServing)
-	}
-	text := fmt.Sprintf("\n### %d MB of values, %d keys; the snapshot has %d MB\n", mb, src.keys, src.bytes>>20)
+	cases := []struct {
+		name    string
+		measure func(context.Context, *source) (comparison, error)
+	}{{"restore", b.restore}, {"serve", b.deadToServing}, {"save", b.save}, {"verify", b.verify}}
+	text := fmt.Sprintf("\n### A snapshot of %d MB with %d keys\n", src.bytes>>20, src.keys)
 	fmt.Print(text)
 	report.WriteString(text)
-	for _, measure := range cases {
-		c, err := measure(ctx, src)
+	for _, one := range cases {
+		if b.only != "" && b.only != one.name {
+			continue
+		}
+		c, err := one.measure(ctx, src)
 		if err != nil {
 			return err
 		}

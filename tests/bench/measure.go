@@ -21,7 +21,8 @@ import (
 // result is one measured thing.
 type result struct {
 	took   time.Duration
-	peak   int64 // the largest process, in KB; 0 where it is not told
+	cpu    time.Duration // of all its processes; where the machine is busy it says more than took
+	peak   int64         // the largest process, in KB; 0 where it is not told
 	phases []phase
 }
 
@@ -65,7 +66,7 @@ func (b *bench) compare(ctx context.Context, title string, ways ...way) (compari
 				return c, fmt.Errorf("%s: %s: %w", title, w.name, err)
 			}
 			c.rounds[w.name] = append(c.rounds[w.name], r)
-			fmt.Fprintf(os.Stderr, "%s: %s: %.2f s, %d MB\n", title, w.name, r.took.Seconds(), r.peak>>10)
+			fmt.Fprintf(os.Stderr, "%s: %s: %.2f s, cpu %.2f s, %d MB\n", title, w.name, r.took.Seconds(), r.cpu.Seconds(), r.peak>>10)
 			if err := os.RemoveAll(dir); err != nil { // this round's own output
 				return c, err
 			}
@@ -88,8 +89,14 @@ func command(ctx context.Context, out *bytes.Buffer, argv ...string) (result, er
 	if err != nil {
 		return r, fmt.Errorf("%s: %w: %s", strings.Join(argv[:min(3, len(argv))], " "), err, words.String())
 	}
-	r.peak = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+	r.use(cmd.ProcessState)
 	return r, nil
+}
+
+// use enters what a process took.
+func (r *result) use(p *os.ProcessState) {
+	r.cpu += p.UserTime() + p.SystemTime()
+	r.peak = max(r.peak, p.SysUsage().(*syscall.Rusage).Maxrss)
 }
 
 // phased runs a part of this program, which prints its phases.
@@ -121,13 +128,14 @@ func (c comparison) times(way string) (all []time.Duration) {
 // table shows medians, the range of the rounds, and ours as a part of each.
 func (c comparison) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| %s | median | from – to | peak memory | requorum's part of it |\n|---|---|---|---|---|\n", c.title)
+	fmt.Fprintf(&b, "\n| %s | median | from – to | processor time | peak memory | requorum's part of it |\n|---|---|---|---|---|---|\n", c.title)
 	ours := median(c.times(c.ways[0]))
 	for _, w := range c.ways {
 		all := c.times(w)
 		var peaks []int64
+		var cpus []time.Duration
 		for _, r := range c.rounds[w] {
-			peaks = append(peaks, r.peak)
+			peaks, cpus = append(peaks, r.peak), append(cpus, r.cpu)
 		}
 		memory, part := "–", "–"
 		if p := median(peaks); p > 0 {
@@ -139,8 +147,8 @@ func (c comparison) table() string {
 				part += fmt.Sprintf("; memory %.2f", float64(o)/float64(p))
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %.2f s | %.2f – %.2f s | %s | %s |\n", w, median(all).Seconds(),
-			slices.Min(all).Seconds(), slices.Max(all).Seconds(), memory, part)
+		fmt.Fprintf(&b, "| %s | %.2f s | %.2f – %.2f s | %.2f s | %s | %s |\n", w, median(all).Seconds(),
+			slices.Min(all).Seconds(), slices.Max(all).Seconds(), median(cpus).Seconds(), memory, part)
 	}
 	if line := c.phaseLine(); line != "" {
 		fmt.Fprintf(&b, "\nrequorum's phases, of the median round: %s.\n", line)

@@ -6,13 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/requorum/requorum/tests/harness"
@@ -89,18 +89,17 @@ func (b *bench) byApply(ctx context.Context, dir string, src *source, clients, p
 		}
 	}()
 	apply := verb("apply", "--auto-approve", path)
-	out, err := apply.StdoutPipe()
+	out, err := apply.StderrPipe() // where the steps are told
 	if err != nil {
 		return r, err
 	}
 	var words bytes.Buffer
-	apply.Stderr = &words
 	began := time.Now()
 	if err := apply.Start(); err != nil {
 		return r, err
 	}
 	read := make(chan []phase)
-	go func() { read <- steps(bufio.NewScanner(out), began) }()
+	go func() { read <- steps(bufio.NewScanner(io.TeeReader(out, &words)), began) }()
 	served := make(chan time.Time, 1)
 	go func() {
 		t, _ := serving(ctx, clients)
@@ -112,7 +111,8 @@ func (b *bench) byApply(ctx context.Context, dir string, src *source, clients, p
 	}
 	done := time.Since(began)
 	t := <-served
-	r.took, r.peak = t.Sub(began), apply.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+	r.took = t.Sub(began)
+	r.use(apply.ProcessState)
 	r.phases = append(r.phases, phase{"serving", r.took.Seconds()}, phase{"apply ended", done.Seconds()})
 	slices.SortStableFunc(r.phases, func(a, b phase) int { return int((a.At - b.At) * 1000) })
 	return r, nil
@@ -123,12 +123,10 @@ func steps(s *bufio.Scanner, began time.Time) []phase {
 	var list []phase
 	for s.Scan() {
 		if m := stepDone.FindStringSubmatch(s.Text()); m != nil {
-			list = append(list, phase{"done: " + strings.TrimSpace(m[1]), time.Since(began).Seconds()})
-		} else if strings.HasPrefix(s.Text(), "Plan") {
-			list = append(list, phase{"planned", time.Since(began).Seconds()})
+			list = append(list, phase{fmt.Sprintf("%q, which took %s, done", strings.Join(strings.Fields(m[1]), " "), m[2]), time.Since(began).Seconds()})
 		}
 	}
 	return list
 }
 
-var stepDone = regexp.MustCompile(`^\s*✓ (.*)$`)
+var stepDone = regexp.MustCompile(`^\s+\d+\s+(.*?)\s+done\s+([0-9.]+ s)`)

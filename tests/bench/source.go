@@ -66,7 +66,13 @@ func fill(ctx context.Context, endpoint string, mb int) error {
 	defer c.Close()
 	rnd := rand.NewChaCha8([32]byte{1})
 	value := make([]byte, valueSize)
-	for i := 0; i < mb<<20/valueSize; {
+	for i := 0; ; {
+		if i%(1<<20/valueSize*10) == 0 {
+			s, err := c.Status(ctx, endpoint)
+			if err != nil || s.DbSizeInUse >= int64(mb)<<20 {
+				return err
+			}
+		}
 		var puts []clientv3.Op
 		for ; len(puts) < perTxn; i++ {
 			_, _ = rnd.Read(value) // never an error
@@ -76,7 +82,6 @@ func fill(ctx context.Context, endpoint string, mb int) error {
 			return err
 		}
 	}
-	return nil
 }
 
 func dial(endpoint string) (*clientv3.Client, error) {
