@@ -18,8 +18,10 @@ test: build ## all tests, on real etcd
 demo: build ## a cluster is lost and restored before your eyes
 	$(GO) run ./tests/demo -requorum $(BIN)
 
-bench: build ## figures, side by side with the alternatives
-	REQUORUM_BIN=$(BIN) $(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./tests/bench
+bench: build ## figures, side by side with the alternatives; BENCH="-mb 300,1200,4800" for another run
+	$(GO) build -trimpath -o bin/ ./tests/bench
+	$(GO) build -modfile=.ci/tools/go.mod -o bin/ go.etcd.io/etcd/etcdutl/v3 go.etcd.io/etcd/etcdctl/v3
+	bin/bench -requorum $(BIN) -etcdutl bin/etcdutl -etcdctl bin/etcdctl -write docs/benchmarks.md $(BENCH)
 
 damage: ## every byte of a snapshot changed, every length cut, and 2,000 places of a large one
 	REQUORUM_DAMAGE=full $(GO) test -count=1 -timeout 60m -v -run 'Damage|EveryByte|LargeRandom|Flipped|Cut' ./executor/snapshot ./executor/etcd ./executor/survivor

@@ -10,9 +10,10 @@
 //   - Verify reads the whole file before anything is created from it: the hash,
 //     every page, every record. It opens the file read-only and never through
 //     bbolt, which maps what it has not proven.
-//   - Restore proves the source again, lets etcdutl's code write one directory
-//     for each member, makes it durable, and compares what came out with what
-//     went in, record by record.
+//   - Restore proves the source again while it writes the bytes for every
+//     member, makes of them what etcdutl would, once for all members of a cluster,
+//     makes it durable, and compares what came out with what went in, record by
+//     record.
 //   - Trial starts etcd alone, on loopback, on a throwaway copy, and reads it.
 //
 // None of them touches a data directory in use: what Restore writes lies where

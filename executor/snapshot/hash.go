@@ -30,31 +30,34 @@ func (s sums) bolt() string {
 // file is the hash of the whole file, in hex.
 func (s sums) file() string { return hex.EncodeToString(s.whole[:]) }
 
-// hashFile reads the first size bytes once, in order.
-func hashFile(ctx context.Context, f *os.File, size int64, progress Progress) (sums, error) {
-	s := sums{slot: size%512 == sha256.Size}
-	body := size
-	if s.slot {
-		body -= sha256.Size
+// appendedHash is whether a file of this length has a hash at its end.
+func appendedHash(size int64) bool { return size%512 == sha256.Size }
+
+// bodySize is the length of the bbolt bytes.
+func bodySize(size int64) int64 {
+	if appendedHash(size) {
+		return size - sha256.Size
 	}
+	return size
+}
+
+// hashFile reads the first size bytes once, in order, and gives the bbolt bytes
+// to the sinks on the way.
+func hashFile(ctx context.Context, f *os.File, size int64, sinks []sink, progress Progress) (sums, error) {
+	s := sums{slot: appendedHash(size)}
+	body := bodySize(size)
 	h := sha256.New()
-	buf := make([]byte, 1<<20)
-	in := io.NewSectionReader(f, 0, size)
-	for done := int64(0); done < body; {
-		if err := ctx.Err(); err != nil {
-			return s, err
-		}
-		n, err := io.ReadFull(in, buf[:min(int64(len(buf)), body-done)])
-		if err != nil {
-			return s, fmt.Errorf("at offset %d: %w", done+int64(n), err)
-		}
-		h.Write(buf[:n])
-		done += int64(n)
-		progress.tell("reading the snapshot", done, size)
+	sinks = append([]sink{func(b []byte) error {
+		h.Write(b)
+		return nil
+	}}, sinks...)
+	err := fanOut(ctx, f, body, sinks, func(done int64) { progress.tell("reading the snapshot", done, size) })
+	if err != nil {
+		return s, err
 	}
 	h.Sum(s.body[:0])
 	if s.slot {
-		if _, err := io.ReadFull(in, s.appended[:]); err != nil {
+		if _, err := io.ReadFull(io.NewSectionReader(f, body, sha256.Size), s.appended[:]); err != nil {
 			return s, fmt.Errorf("at offset %d: %w", body, err)
 		}
 		h.Write(s.appended[:])

@@ -3,17 +3,14 @@ package snapshot
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/maphash"
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/lease/leasepb"
 	"google.golang.org/protobuf/proto"
@@ -35,8 +32,9 @@ type contents struct {
 	version     string // storage version, "" before 3.6
 
 	// digest covers every record of the key, lease and auth buckets up to the
-	// revision that was asked for.
-	digest [sha256.Size]byte
+	// revision that was asked for. Its seeds are this process's: it compares two
+	// files that were read here, and is faster than a hash for strangers.
+	digest [2]uint64
 }
 
 // revision is the one that etcd starts with: not lower than what was compacted
@@ -58,8 +56,7 @@ func (e *recordError) Error() string {
 // out what was written to the key bucket after revision upTo. Strict is for bytes
 // that no hash vouches for: records then have the form that etcd gives them.
 func readContents(ctx context.Context, f *boltfile.File, upTo int64, strict bool) (*contents, error) {
-	r := &reader{c: &contents{buckets: map[string]bool{}}, upTo: upTo, strict: strict, sum: sha256.New(),
-		live: map[[2]uint64]struct{}{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	r := &reader{c: &contents{buckets: map[string]bool{}}, upTo: upTo, strict: strict, live: map[[2]uint64]struct{}{}}
 	begin := func(bucket string) error {
 		r.c.buckets[bucket] = true
 		if strict && !etcdBuckets[bucket] {
@@ -76,7 +73,6 @@ func readContents(ctx context.Context, f *boltfile.File, upTo int64, strict bool
 		return nil, err
 	}
 	r.c.keys = len(r.live)
-	r.sum.Sum(r.c.digest[:0])
 	return r.c, nil
 }
 
@@ -90,17 +86,17 @@ type reader struct {
 	c      *contents
 	upTo   int64
 	strict bool
-	sum    hash.Hash
 	// live has a 128-bit hash of every live key: 16 bytes for each, however long
 	// the keys are.
-	live     map[[2]uint64]struct{}
-	seeds    [2]maphash.Seed
-	main     int64
-	sub      int64
-	any      bool
-	kv       mvccpb.KeyValue
-	lenBytes [16]byte
+	live map[[2]uint64]struct{}
+	main int64
+	sub  int64
+	any  bool
+	kv   keyValue
+	mix  [40]byte
 }
+
+var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
 func (r *reader) record(bucket string, k, v []byte) error {
 	r.c.records++
@@ -169,13 +165,17 @@ func (r *reader) named(k, v []byte, m proto.Message, name func() []byte) error {
 	return nil
 }
 
-// add enters a record into the digest, with its lengths.
+// add enters a record into the digest, with its lengths and its place.
 func (r *reader) add(k, v []byte) {
-	binary.BigEndian.PutUint64(r.lenBytes[:8], uint64(len(k)))
-	binary.BigEndian.PutUint64(r.lenBytes[8:], uint64(len(v)))
-	r.sum.Write(r.lenBytes[:])
-	r.sum.Write(k)
-	r.sum.Write(v)
+	for i, seed := range seeds {
+		le := binary.LittleEndian
+		le.PutUint64(r.mix[0:], r.c.digest[i])
+		le.PutUint64(r.mix[8:], uint64(len(k)))
+		le.PutUint64(r.mix[16:], uint64(len(v)))
+		le.PutUint64(r.mix[24:], maphash.Bytes(seed, k))
+		le.PutUint64(r.mix[32:], maphash.Bytes(seed, v))
+		r.c.digest[i] = maphash.Bytes(seed, r.mix[:])
+	}
 }
 
 // The layout of a key in the key bucket (server/storage/mvcc/revision.go).
@@ -206,8 +206,7 @@ func (r *reader) keyRecord(k, v []byte) error {
 	if len(k) == revisionLen && len(v) == 0 {
 		return nil // what etcdutl's revision bump leaves: no key's revision
 	}
-	proto.Reset(&r.kv)
-	if err := proto.Unmarshal(v, &r.kv); err != nil {
+	if err := r.kv.decode(v); err != nil {
 		return fmt.Errorf("its value is no key-value record: %w", err)
 	}
 	if r.strict {
@@ -215,10 +214,10 @@ func (r *reader) keyRecord(k, v []byte) error {
 			return fmt.Errorf("its value has not the form of a key-value record: %w", err)
 		}
 	}
-	if len(r.kv.Key) == 0 {
+	if len(r.kv.key) == 0 {
 		return fmt.Errorf("its value has no key")
 	}
-	id := [2]uint64{maphash.Bytes(r.seeds[0], r.kv.Key), maphash.Bytes(r.seeds[1], r.kv.Key)}
+	id := [2]uint64{maphash.Bytes(seeds[0], r.kv.key), maphash.Bytes(seeds[1], r.kv.key)}
 	if len(k) == tombstoneLen {
 		return r.tombstone(k, id)
 	}
@@ -240,7 +239,7 @@ func (r *reader) tombstone(k []byte, id [2]uint64) error {
 	if k[tombstoneLen-1] != 't' {
 		return fmt.Errorf("unknown mark %q", k[tombstoneLen-1])
 	}
-	if r.kv.ModRevision != 0 || r.kv.CreateRevision != 0 || r.kv.Version != 0 || len(r.kv.Value) != 0 {
+	if r.kv.modRevision != 0 || r.kv.createRevision != 0 || r.kv.version != 0 || len(r.kv.value) != 0 {
 		return fmt.Errorf("a deletion with a value")
 	}
 	delete(r.live, id)
@@ -249,11 +248,11 @@ func (r *reader) tombstone(k []byte, id [2]uint64) error {
 
 func (r *reader) put(main int64, id [2]uint64) error {
 	kv := &r.kv
-	if kv.ModRevision != main {
-		return fmt.Errorf("it says that it is of revision %d", kv.ModRevision)
+	if kv.modRevision != main {
+		return fmt.Errorf("it says that it is of revision %d", kv.modRevision)
 	}
-	if kv.CreateRevision < 1 || kv.CreateRevision > main || kv.Version < 1 {
-		return fmt.Errorf("created at revision %d, version %d", kv.CreateRevision, kv.Version)
+	if kv.createRevision < 1 || kv.createRevision > main || kv.version < 1 {
+		return fmt.Errorf("created at revision %d, version %d", kv.createRevision, kv.version)
 	}
 	r.live[id] = struct{}{}
 	return nil

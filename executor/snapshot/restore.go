@@ -2,18 +2,13 @@ package snapshot
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
-
-	"go.etcd.io/etcd/etcdutl/v3/snapshot"
-	"go.uber.org/zap"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot/boltfile"
@@ -46,43 +41,30 @@ type RestoreMember struct {
 // the same place; the caller stages and moves it aside. Nothing is ever removed
 // or written over.
 //
-// The source is proven as Verify does, and must have the plan's SHA256. What
-// comes out is proven too: the IDs, the revision, every record of keys, leases
-// and users, and every page. All of it is on the disk when Restore returns.
+// The source is proven as Verify does, and must have the plan's SHA256. It is
+// read once: while it is hashed, its bytes go to a file without a name for each
+// member, which gets its name when all of the source is proven. Members of one
+// cluster have the same db: it is made once, and what that changed is written to
+// the others.
 //
-// The work is etcdutl's (etcdutl/v3/snapshot/v3_snapshot.go Restore), whose
-// revision bump counts from the last key; where a compaction reached further,
-// etcd starts from there, and so does the bump here.
+// What comes out is proven too: the IDs, the revision, every record of keys,
+// leases and users, and every page; the others' dbs, byte for byte, with the one
+// that was so read. All of it is on the disk when Restore returns.
+//
+// A revision bump counts from where etcd would start, which after a compaction
+// may be further than the last key.
 func Restore(ctx context.Context, r RestoreRequest, progress func(what string, done, total int64)) error {
 	if r.SHA256 == "" {
 		return errors.New("restore: the plan has no sha256 for the snapshot")
 	}
-	before, serr := os.Stat(r.Snapshot) // its error is prove's too
-	obs, source, err := prove(ctx, r.Snapshot, Want{SHA256: r.SHA256, SkipHashCheck: r.SkipHashCheck}, progress)
+	job := restoring{RestoreRequest: r, progress: Progress(progress).oneByOne()}
+	defer job.close()
+	before, err := job.prove(ctx)
 	if err != nil {
 		return err
 	}
-	if serr != nil {
-		return serr
-	}
-	if !strings.EqualFold(obs.SHA256, r.SHA256) {
-		return refuse(planner.CodeSnapshotWrongSHA, "%s changed since the plan: its sha256 is %s, not %s", r.Snapshot, obs.SHA256, r.SHA256)
-	}
-	if r.RevisionBump < 0 || source.revision() > math.MaxInt64-r.RevisionBump {
-		return refuse(planner.CodeRevisionOverflow, "revision %d can't be bumped by %d", source.revision(), r.RevisionBump)
-	}
-	for _, m := range r.Members {
-		if err := free(m); err != nil {
-			return err
-		}
-	}
-	for i, m := range r.Members {
-		progress := Progress(func(what string, done, total int64) {
-			Progress(progress).tell(fmt.Sprintf("%s (%d of %d): %s", m.Name, i+1, len(r.Members), what), done, total)
-		})
-		if err := restoreMember(ctx, r, m, source, obs, progress); err != nil {
-			return fmt.Errorf("restoring %s to %s: %w", m.Name, m.OutDataDir, err)
-		}
+	if err := job.write(ctx); err != nil {
+		return err
 	}
 	after, err := os.Stat(r.Snapshot)
 	if err != nil {
@@ -92,6 +74,115 @@ func Restore(ctx context.Context, r RestoreRequest, progress func(what string, d
 		return fmt.Errorf("%s changed while it was restored: what was written is not to be used", r.Snapshot)
 	}
 	return nil
+}
+
+// restoring is a Restore at work.
+type restoring struct {
+	RestoreRequest
+	progress Progress
+	source   *contents
+	body     int64 // bytes of the db
+	places   []*placing
+}
+
+func (j *restoring) close() {
+	for _, p := range j.places {
+		p.close()
+	}
+}
+
+// tell says what is done for one member.
+func (j *restoring) tell(i int, what string, done int64) {
+	j.progress.tell(fmt.Sprintf("%s (%d of %d): %s", j.Members[i].Name, i+1, len(j.Members), what), done, j.body)
+}
+
+// prove reads the snapshot, proves it and holds it to the plan. Its bytes are
+// then on their way, but nothing has a name yet.
+func (j *restoring) prove(ctx context.Context) (os.FileInfo, error) {
+	before, serr := os.Stat(j.Snapshot) // its error is prove's too
+	for _, m := range j.Members {
+		if err := free(m); err != nil {
+			return nil, err
+		}
+	}
+	var sinks []sink
+	if serr == nil && before.Mode().IsRegular() {
+		var paths []string
+		for _, m := range j.Members {
+			paths = append(paths, dbPath(m))
+		}
+		var err error
+		if j.places, err = openPlacings(j.Snapshot, bodySize(before.Size()), paths); err != nil {
+			return nil, err
+		}
+		for _, p := range j.places {
+			if s := p.sink(); s != nil {
+				sinks = append(sinks, s)
+			}
+		}
+	}
+	obs, source, err := prove(ctx, j.Snapshot, Want{SHA256: j.SHA256, SkipHashCheck: j.SkipHashCheck}, sinks, j.progress)
+	switch {
+	case err != nil:
+		return nil, err
+	case serr != nil:
+		return nil, serr
+	case !strings.EqualFold(obs.SHA256, j.SHA256):
+		return nil, refuse(planner.CodeSnapshotWrongSHA, "%s changed since the plan: its sha256 is %s, not %s", j.Snapshot, obs.SHA256, j.SHA256)
+	case j.RevisionBump < 0 || source.revision() > math.MaxInt64-j.RevisionBump:
+		return nil, refuse(planner.CodeRevisionOverflow, "revision %d can't be bumped by %d", source.revision(), j.RevisionBump)
+	}
+	j.source, j.body = source, obs.Size
+	return before, nil
+}
+
+// write makes the directories, the log of each member, and one db for those of
+// one cluster, and proves and keeps them.
+func (j *restoring) write(ctx context.Context) error {
+	list := make([]shaped, len(j.Members))
+	for i, m := range j.Members {
+		var err error
+		if list[i], err = newShaped(m); err != nil {
+			return fmt.Errorf("restoring %s: %w", m.Name, err)
+		}
+	}
+	for i, s := range list {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		j.tell(i, "writing", 0)
+		if err := j.place(i, s); err != nil {
+			return fmt.Errorf("restoring %s to %s: %w", s.member.Name, s.member.OutDataDir, err)
+		}
+	}
+	for _, group := range sameDB(list) {
+		if err := j.writeGroup(ctx, list, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place makes a member's directories and puts the proven bytes there as its db.
+func (j *restoring) place(i int, s shaped) error {
+	if err := free(s.member); err != nil {
+		return err
+	}
+	if err := makeDirs(s.member); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.snapDir(), 0o700); err != nil {
+		return err
+	}
+	return j.places[i].link(j.Snapshot, j.body)
+}
+
+// bumpTo is the revision that is added; 0 for none.
+func (j *restoring) bumpTo() int64 {
+	if j.RevisionBump == 0 {
+		return 0
+	}
+	return j.source.revision() + j.RevisionBump
 }
 
 // free refuses a place that has anything in it, and one that etcd would clear
@@ -115,37 +206,6 @@ func free(m RestoreMember) error {
 	return nil
 }
 
-func restoreMember(ctx context.Context, r RestoreRequest, m RestoreMember, source *contents, obs planner.SnapshotObservation, progress Progress) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	progress.tell("writing", 0, obs.Size)
-	if err := makeDirs(m); err != nil {
-		return err
-	}
-	if err := runRestore(r, m, source); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	progress.tell("making it durable", 0, obs.Size)
-	for _, dir := range []string{m.OutDataDir, m.OutWALDir} {
-		if dir == "" {
-			continue
-		}
-		if err := throwaway.SyncTree(ctx, dir); err != nil {
-			return err
-		}
-	}
-	progress.tell("reading it back", 0, obs.Size)
-	if err := readBack(ctx, r, m, source); err != nil {
-		return err
-	}
-	progress.tell("restored", obs.Size, obs.Size)
-	return nil
-}
-
 // makeDirs makes the directories that etcdutl would make, each durable.
 func makeDirs(m RestoreMember) error {
 	if err := throwaway.MkdirSynced(m.OutDataDir); err != nil {
@@ -160,33 +220,8 @@ func makeDirs(m RestoreMember) error {
 	return nil
 }
 
-// runRestore calls etcdutl. It panics on what it does not expect.
-func runRestore(r RestoreRequest, m RestoreMember, source *contents) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("etcdutl: %v", p)
-		}
-	}()
-	cfg := snapshot.RestoreConfig{
-		SnapshotPath: r.Snapshot, Name: m.Name, OutputDataDir: m.OutDataDir, OutputWALDir: m.OutWALDir,
-		PeerURLs: m.PeerURLs, InitialCluster: m.InitialCluster, InitialClusterToken: m.Token,
-		SkipHashCheck: r.SkipHashCheck,
-	}
-	if r.RevisionBump > 0 {
-		cfg.RevisionBump, cfg.MarkCompacted = uint64(bumpFromLastKey(r, source)), true
-	}
-	return snapshot.NewV3(zap.NewNop()).Restore(cfg)
-}
-
-// bumpFromLastKey makes the revision come out as revision() + RevisionBump.
-func bumpFromLastKey(r RestoreRequest, source *contents) int64 {
-	return source.revision() - source.keyRevision + r.RevisionBump
-}
-
-// readBack compares the directory with what the plan expects and with its
-// source.
-func readBack(ctx context.Context, r RestoreRequest, m RestoreMember, source *contents) error {
+// identity compares a directory's IDs with those that the plan expects.
+func identity(m RestoreMember) error {
 	cluster, member, err := etcd.Identity(m.OutDataDir, m.OutWALDir)
 	if err != nil {
 		return err
@@ -194,25 +229,31 @@ func readBack(ctx context.Context, r RestoreRequest, m RestoreMember, source *co
 	if cluster != m.ClusterID || member != m.MemberID {
 		return fmt.Errorf("it is member %s of cluster %s, and should be member %s of cluster %s", member, cluster, m.MemberID, m.ClusterID)
 	}
-	c, err := readBackDB(ctx, filepath.Join(m.OutDataDir, "member", "snap", "db"), source.keyRevision)
+	return nil
+}
+
+// readBack compares a db with its source, record by record.
+func (j *restoring) readBack(ctx context.Context, s shaped) error {
+	source := j.source
+	c, err := readBackDB(ctx, s.db(), source.keyRevision)
 	if err != nil {
 		return fmt.Errorf("the restored db: %w", err)
 	}
 	want := source.revision()
-	if r.RevisionBump > 0 {
-		want += r.RevisionBump
+	if j.RevisionBump > 0 {
+		want += j.RevisionBump
 	}
 	switch {
 	case c.revision() != want:
 		return fmt.Errorf("its revision is %d, and should be %d", c.revision(), want)
-	case r.RevisionBump > 0 && c.compacted != want:
+	case j.RevisionBump > 0 && c.compacted != want:
 		return fmt.Errorf("it is marked compacted at %d, and should be at %d", c.compacted, want)
 	case c.keys != source.keys || c.leases != source.leases:
 		return fmt.Errorf("it has %d keys and %d leases, the snapshot has %d and %d", c.keys, c.leases, source.keys, source.leases)
 	case c.digest != source.digest:
-		return fmt.Errorf("its records are not those of the snapshot (%s, not %s)", hex.EncodeToString(c.digest[:4]), hex.EncodeToString(source.digest[:4]))
-	case c.members != members(m.InitialCluster):
-		return fmt.Errorf("it has %d members, and should have %d", c.members, members(m.InitialCluster))
+		return fmt.Errorf("its records are not those of the snapshot")
+	case c.members != members(s.member.InitialCluster):
+		return fmt.Errorf("it has %d members, and should have %d", c.members, members(s.member.InitialCluster))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -163,6 +164,17 @@ func trialOf(t *testing.T, c cluster, member int, revision int64, keys int) {
 	}
 }
 
+// rootPage is the page that everything is reached from: of the two meta pages, the one
+// with the later transaction names it (bbolt's internal/common/meta.go).
+func rootPage(raw []byte) uint64 {
+	le := binary.LittleEndian
+	meta := raw[16:]
+	if other := raw[4096+16:]; le.Uint64(other[48:]) > le.Uint64(meta[48:]) {
+		meta = other
+	}
+	return le.Uint64(meta[16:])
+}
+
 func TestRestoreRefuses(t *testing.T) {
 	s := makeSource(t, 20, false)
 	obs := Verify(ctx, s.snapshot, Want{}, nil)
@@ -172,7 +184,19 @@ func TestRestoreRefuses(t *testing.T) {
 		"overflow":       func(c *cluster) { c.request.RevisionBump = math.MaxInt64 - 3 },
 		"negative bump":  func(c *cluster) { c.request.RevisionBump = -1 },
 		"missing":        func(c *cluster) { c.request.Snapshot += ".gone" },
-		"in the way":     func(c *cluster) { os.MkdirAll(filepath.Join(c.request.Members[2].OutDataDir, "x"), 0o700) },
+		"damaged": func(c *cluster) {
+			raw := must(os.ReadFile(c.request.Snapshot))(t)
+			raw[len(raw)/2] ^= 4
+			c.request.Snapshot = write(t, raw)
+		},
+		"damaged, no hash": func(c *cluster) { // below the digest's sight: a page's number
+			raw := must(os.ReadFile(c.request.Snapshot))(t)
+			raw = raw[:len(raw)-32]
+			raw[rootPage(raw)*4096] ^= 1
+			c.request.Snapshot, c.request.SkipHashCheck, c.request.SHA256 = write(t, raw), true, sum(raw)
+		},
+		"wrong name": func(c *cluster) { c.request.Members[2].Name = "m9" },
+		"in the way": func(c *cluster) { os.MkdirAll(filepath.Join(c.request.Members[2].OutDataDir, "x"), 0o700) },
 		"wal in the way": func(c *cluster) {
 			p := &c.request.Members[1]
 			p.OutWALDir = p.OutDataDir + ".w"

@@ -192,7 +192,7 @@ func TestVerifyWithoutHashEveryFlippedByte(t *testing.T) {
 	raw := must(os.ReadFile(s.snapshot))(t)
 	raw = raw[:len(raw)-32]
 	p := write(t, raw)
-	_, whole, err := prove(ctx, p, Want{SkipHashCheck: true}, nil)
+	_, whole, err := prove(ctx, p, Want{SkipHashCheck: true}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestVerifyWithoutHashEveryFlippedByte(t *testing.T) {
 	var accepted, checked int
 	for i := 0; i < len(raw); i += stride() {
 		must(f.WriteAt([]byte{raw[i] ^ byte(1<<(i%8))}, int64(i)))(t)
-		obs, c, err := prove(ctx, p, Want{SkipHashCheck: true}, nil)
+		obs, c, err := prove(ctx, p, Want{SkipHashCheck: true}, nil, nil)
 		if err == nil {
 			accepted++
 			if c.records != whole.records {

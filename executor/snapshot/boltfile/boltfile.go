@@ -109,6 +109,9 @@ func (f *File) PageSize() int64 { return f.pageSize }
 // snapshot that etcd saved has exactly these (bbolt Tx.WriteTo).
 func (f *File) UsedSize() int64 { return int64(f.highWater) * f.pageSize }
 
+// Transaction is the number of the last one that was committed.
+func (f *File) Transaction() uint64 { return f.txid }
+
 // MetaError tells what is wrong with one of the two meta pages, nil for two
 // good ones. bbolt then falls back to the transaction before the last.
 func (f *File) MetaError() error {

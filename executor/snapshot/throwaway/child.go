@@ -22,9 +22,9 @@ type Child struct {
 }
 
 // Start runs argv in dir, with its output in a file there and without etcd's own
-// settings in its environment. The child dies with the thread that started it, so
+// settings in its environment but those in env. The child dies with the thread that started it, so
 // that one thread is kept until the child ends.
-func Start(argv []string, dir string) (*Child, error) {
+func Start(argv []string, dir string, env ...string) (*Child, error) {
 	c := &Child{log: filepath.Join(dir, "etcd.log"), done: make(chan struct{})}
 	out, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -33,7 +33,7 @@ func Start(argv []string, dir string) (*Child, error) {
 	c.cmd = exec.Command(argv[0], argv[1:]...)
 	c.cmd.Stdout, c.cmd.Stderr = out, out
 	c.cmd.Dir = dir
-	c.cmd.Env = environ(os.Environ())
+	c.cmd.Env = append(environ(os.Environ()), env...)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
 	go func() {

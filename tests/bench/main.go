@@ -1,0 +1,124 @@
+// Command bench measures requorum beside what one would do by hand: in one run,
+// on one machine, in turn, medians of several rounds. It is what `make bench` runs.
+//
+//	go run ./tests/bench -requorum bin/requorum -etcdutl … -etcdctl … [-mb 300,1200] [-runs 5] [-write docs/benchmarks.md]
+//
+// Each measured thing is a process of its own, so that its peak memory can be told
+// (its pages of mapped files count). Everything lies in one folder below -dir, which
+// is removed at the end; ports are free ones of loopback.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// bench is one run.
+type bench struct {
+	requorum, etcdutl, etcdctl string
+	self                       string // this program, for what has no verb
+	dir                        string
+	runs                       int
+	only                       string
+}
+
+func main() {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], part) {
+		if err := runPart(os.Args[1][len(part):], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() (err error) {
+	var b bench
+	flag.StringVar(&b.requorum, "requorum", "", "the requorum to measure")
+	flag.StringVar(&b.etcdutl, "etcdutl", "", "etcd's etcdutl")
+	flag.StringVar(&b.etcdctl, "etcdctl", "", "etcd's etcdctl")
+	flag.StringVar(&b.dir, "dir", "", "where the folder for the run is made; the system's temporary folder if not given")
+	flag.IntVar(&b.runs, "runs", 5, "rounds; medians are shown")
+	flag.StringVar(&b.only, "only", "", "one of restore, verify, save, serve")
+	sizes := flag.String("mb", "300,1200", "sizes of the snapshot, in MB")
+	out := flag.String("write", "", "a document whose figures are replaced")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	for _, p := range []*string{&b.requorum, &b.etcdutl, &b.etcdctl} {
+		if *p == "" {
+			return errors.New("bench: -requorum, -etcdutl and -etcdctl are needed")
+		}
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
+	if b.dir, err = os.MkdirTemp(b.dir, "requorum-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	var report strings.Builder
+	machine(&report, b.dir)
+	for _, s := range strings.Split(*sizes, ",") {
+		mb, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || mb < 1 {
+			return fmt.Errorf("bench: %q is no number of megabytes", s)
+		}
+		if err := b.size(ctx, &report, mb); err != nil {
+			return err
+		}
+	}
+	if *out == "" {
+		return nil
+	}
+	return replaceFigures(*out, report.String())
+}
+
+// size measures all with a snapshot of mb megabytes, and prints each table as
+// soon as it is there.
+func (b *bench) size(ctx context.Context, report *strings.Builder, mb int) error {
+	if err := roomFor(b.dir, int64(mb)<<20*9); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "making a snapshot of %d MB\n", mb)
+	src, err := b.makeSource(ctx, mb)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(src.dir)
+	cases := []struct {
+		name    string
+		measure func(context.Context, *source) (comparison, error)
+	}{{"restore", b.restore}, {"serve", b.deadToServing}, {"save", b.save}, {"verify", b.verify}}
+	text := fmt.Sprintf("\n### A snapshot of %d MB with %d keys\n", src.bytes>>20, src.keys)
+	fmt.Print(text)
+	report.WriteString(text)
+	for _, one := range cases {
+		if b.only != "" && b.only != one.name {
+			continue
+		}
+		c, err := one.measure(ctx, src)
+		if err != nil {
+			return err
+		}
+		text := c.table()
+		fmt.Print(text)
+		report.WriteString(text)
+	}
+	return nil
+}
