@@ -81,10 +81,11 @@ func contradiction(best planner.Endpoint, answers []planner.Endpoint) planner.En
 	return best
 }
 
-// nearness orders outcomes, nearest to serving first.
+// nearness orders outcomes, nearest to serving first. A refusal is last: it alone
+// says that nobody is there, and only where all of the member's URLs say so (S2).
 var nearness = []planner.Reach{
 	planner.ReachServing, planner.ReachAuth, planner.ReachHangs, planner.ReachTLSFailed, planner.ReachWrongService,
-	planner.ReachRefused, planner.ReachTimeout, planner.ReachNoRoute, planner.ReachBadName, planner.ReachUnasked,
+	planner.ReachTimeout, planner.ReachNoRoute, planner.ReachBadName, planner.ReachUnasked, planner.ReachRefused,
 }
 
 // nearest is the index of the outcome nearest to serving, the first of equals.

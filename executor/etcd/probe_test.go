@@ -231,3 +231,17 @@ func TestClassifyDial(t *testing.T) {
 		}
 	}
 }
+
+// One URL that refuses proves nothing where another can't be asked: only where all
+// refuse, nobody is there.
+func TestRefusedOnlyWhereAllRefuse(t *testing.T) {
+	t.Parallel()
+	for _, other := range nearness {
+		want := other
+		for _, list := range [][]planner.Reach{{planner.ReachRefused, other}, {other, planner.ReachRefused}} {
+			if got := list[nearest(list)]; got != want {
+				t.Errorf("%v: %s", list, got)
+			}
+		}
+	}
+}
