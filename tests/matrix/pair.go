@@ -29,7 +29,7 @@ type pair struct {
 }
 
 func (p *pair) try(ctx context.Context) {
-	name := p.from.name + "-" + p.to.Minor
+	name := p.from.of.Minor + "-" + p.to.Minor
 	_, err := harness.Outside(ctx, "matrix-"+name, p.requorum, nil)
 	if err != nil {
 		p.did, p.err = "failed", err
