@@ -207,7 +207,11 @@ func why(log string) string {
 	}
 	for line := range strings.Lines(string(b)) {
 		for _, word := range []string{`"level":"fatal"`, `"level":"panic"`, "panic: ", " C | "} {
-			if _, after, found := strings.Cut(line, word); found {
+			_, after, found := strings.Cut(line, word)
+			if _, msg, json := strings.Cut(after, `"error":`); json {
+				after = msg
+			}
+			if found {
 				return strings.TrimSpace(after)
 			}
 		}
