@@ -49,6 +49,9 @@ type Restore struct {
 	SkipHashCheck bool          `json:"skip_hash_check,omitempty"`
 	RevisionBump  int64         `json:"revision_bump"`
 	Members       []ClaimMember `json:"members"`
+	// ForgetVersion is true where an etcd before 3.6 is to run: it would leave the
+	// version that the snapshot's writer noted in the db there for ever.
+	ForgetVersion bool `json:"forget_version,omitempty"`
 }
 
 // Trial starts etcd on a throwaway copy of one member's staged directory, alone

@@ -150,7 +150,7 @@ func (b *builder) stageStep(token string, ms []*member) {
 	s := b.obs.Snapshot
 	a := Restore{
 		Snapshot: s.Path, SHA256: s.SHA256, SkipHashCheck: b.cluster.Snapshot.SkipHashCheck,
-		RevisionBump: b.bump(), Members: b.claims(token, ProvenanceRestore, ms),
+		RevisionBump: b.bump(), Members: b.claims(token, ProvenanceRestore, ms), ForgetVersion: forgetVersion(ms),
 	}
 	var by []string
 	for _, m := range ms {

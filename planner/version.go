@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,6 +70,15 @@ func startsFromSnapshot(snapshot, server string) (bool, string) {
 		return false, fmt.Sprintf("the snapshot was taken on etcd 3.%d; etcd 3.4.45 can't start from one, and of %s it is not known (3.4.%d and before can, but could not be brought up to 3.4.45 afterwards)", snap, server, lastTaker34)
 	}
 	return false, fmt.Sprintf("the snapshot was taken on etcd 3.%d, and etcd %s can't start from it", snap, server)
+}
+
+// forgetVersion reports whether members are to run an etcd that knows no storage
+// version.
+func forgetVersion(ms []*member) bool {
+	return slices.ContainsFunc(ms, func(m *member) bool {
+		n := minor(m.seen.Binary.Value.Version)
+		return m.seen.Binary.Known() && n >= 0 && n < 6
+	})
 }
 
 // startsFromDir reports whether a server of version server starts on a data

@@ -51,11 +51,11 @@ func run(ctx context.Context, minors []string, parallel int) error {
 		if releases[minor], err = harness.FindEtcd(ctx, minor); err != nil {
 			return err
 		}
-		two, err := take(ctx, releases[minor], work)
+		s, err := take(ctx, releases[minor], filepath.Join(work, minor+".db"))
 		if err != nil {
 			return fmt.Errorf("a snapshot on etcd %s: %w", minor, err)
 		}
-		taken = append(taken, two...)
+		taken = append(taken, s)
 	}
 	var pairs []*pair
 	for _, s := range taken {
@@ -77,10 +77,10 @@ func run(ctx context.Context, minors []string, parallel int) error {
 }
 
 func table(pairs []*pair) error {
-	fmt.Printf("%-10s %-8s | %-28s | %-34s | %s\n", "from", "to", "requorum", "by hand, with its own restore", "by hand, with the newest etcdutl")
+	fmt.Printf("%-8s %-8s | %-28s | %-34s | %s\n", "from", "to", "requorum", "by hand, with its own restore", "by hand, with the newest etcdutl")
 	restored, refused, wrong := 0, 0, 0
 	for _, p := range pairs {
-		fmt.Printf("%-10s %-8s | %-28s | %-34s | %s\n", p.from.name, p.to.Version, p.did, p.own, p.byNewest)
+		fmt.Printf("%-8s %-8s | %-28s | %-34s | %s\n", p.from.of.Version, p.to.Version, p.did, p.own, p.byNewest)
 		switch {
 		case p.code != "":
 			refused++
@@ -102,33 +102,25 @@ func table(pairs []*pair) error {
 // taken is a snapshot of a real server, and what it holds.
 type taken struct {
 	of   harness.Release
-	name string
 	path string
 	keys harness.Keys
 }
 
-// take saves one with the version's own etcdctl. From 3.6 on it saves another one
-// before: right after a first start etcd has not yet written into its db which
-// version it is of.
-func take(ctx context.Context, r harness.Release, dir string) (all []taken, err error) {
-	_, err = harness.Outside(ctx, "matrix-take-"+r.Minor, func(t testing.TB) {
+// take saves one of a cluster of three with the version's own etcdctl.
+func take(ctx context.Context, r harness.Release, path string) (taken, error) {
+	s := taken{of: r, path: path}
+	_, err := harness.Outside(ctx, "matrix-take-"+r.Minor, func(t testing.TB) {
 		e := harness.New(t)
 		hs := e.ByHandOf(r, e.Cluster(3).Members)
-		keys := harness.Fill(t, hs.Endpoints(), 1000)
+		s.keys = harness.Fill(t, hs.Endpoints(), 1000)
 		if _, err := harness.Client(t, hs[0].Client).UserAdd(harness.Context(t), "somebody", "secret"); err != nil {
 			t.Fatal(err)
 		}
-		save := func(name string) {
-			s := taken{r, name, filepath.Join(dir, name+".db"), keys}
-			e.Tool(r.Etcdctl, "--endpoints="+hs[0].Client, "snapshot", "save", s.path).Want(t, 0)
-			all = append(all, s)
-		}
 		if r.Minor >= "3.6" {
-			save(r.Version + "-new")
 			e.AwaitStorageVersion(hs[0])
 		}
-		save(r.Version)
+		e.Tool(r.Etcdctl, "--endpoints="+hs[0].Client, "snapshot", "save", path).Want(t, 0)
 		hs.Kill9()
 	}, nil)
-	return all, err
+	return s, err
 }

@@ -29,7 +29,7 @@ type pair struct {
 }
 
 func (p *pair) try(ctx context.Context) {
-	name := p.from.name + "-" + p.to.Minor
+	name := p.from.of.Minor + "-" + p.to.Minor
 	_, err := harness.Outside(ctx, "matrix-"+name, p.requorum, nil)
 	if err != nil {
 		p.did, p.err = "failed", err
@@ -207,7 +207,11 @@ func why(log string) string {
 	}
 	for line := range strings.Lines(string(b)) {
 		for _, word := range []string{`"level":"fatal"`, `"level":"panic"`, "panic: ", " C | "} {
-			if _, after, found := strings.Cut(line, word); found {
+			_, after, found := strings.Cut(line, word)
+			if _, msg, json := strings.Cut(after, `"error":`); json {
+				after = msg
+			}
+			if found {
 				return strings.TrimSpace(after)
 			}
 		}

@@ -62,7 +62,14 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 	if err := snapshot.Restore(ctx, r, progress); err != nil {
 		return err
 	}
-	return each(len(todo), func(i int) error { return complete(todo[i]) })
+	return each(len(todo), func(i int) error {
+		if a.ForgetVersion {
+			if err := snapshot.ForgetVersion(filepath.Join(todo[i].at.StagingData(), "member", "snap", "db")); err != nil {
+				return fmt.Errorf("%s: %w", todo[i].name, err)
+			}
+		}
+		return complete(todo[i])
+	})
 }
 
 // toStage leaves out the members that are staged or installed already.
