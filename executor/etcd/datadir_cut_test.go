@@ -5,12 +5,21 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/planner"
 )
+
+// stride is 1 for every byte, as make damage has it, and n for a part of them.
+func stride(n int) int {
+	if os.Getenv("REQUORUM_DAMAGE") == "full" {
+		return 1
+	}
+	return n
+}
 
 // A log that is cut, at every length. What a crash leaves is a log with less at its
 // end, and etcd repairs that: so it is no problem by itself, and its end is then what
@@ -25,10 +34,7 @@ func TestReadDataDirCutLog(t *testing.T) {
 	dir := copyDir(t, m.cfg.Dir)
 	name := must2(filepath.Glob(filepath.Join(dir, "member", "wal", "*.wal")))(t)[0]
 	end := len(strings.TrimRight(string(must2(os.ReadFile(name))(t)), "\x00"))
-	step := 7
-	if os.Getenv("REQUORUM_DAMAGE") == "full" {
-		step = 1
-	}
+	step := stride(7)
 	var intact, problems int
 	for n := end - 1; n >= 0; n -= step {
 		if err := os.Truncate(name, int64(n)); err != nil {
@@ -62,23 +68,34 @@ func TestReadDataDirFlippedSnap(t *testing.T) {
 	m.put(t, 200)
 	stop()
 	dir := copyDir(t, m.cfg.Dir)
+	for _, log := range must2(filepath.Glob(filepath.Join(dir, "member", "wal", "*.wal")))(t) { // 64 MB of zeros each
+		end := len(strings.TrimRight(string(must2(os.ReadFile(log))(t)), "\x00"))
+		if err := os.Truncate(log, int64(end+4096)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	whole := etcd.ReadDataDir(dir, "")
+	if whole.Value.Problem != "" {
+		t.Fatal(whole.Value.Problem)
+	}
 	names := must2(filepath.Glob(filepath.Join(dir, "member", "snap", "*.snap")))(t)
 	if len(names) == 0 {
 		t.Fatal("no .snap file")
 	}
 	name := names[len(names)-1]
 	raw := must2(os.ReadFile(name))(t)
-	for i := range raw {
-		raw[i] ^= byte(1 + rand.IntN(255))
-		if err := os.WriteFile(name, raw, 0o600); err != nil {
+	step := stride(41)
+	for i := rand.IntN(step); i < len(raw); i += step {
+		bad := slices.Clone(raw)
+		bad[i] ^= byte(1 + rand.IntN(255))
+		if err := os.WriteFile(name, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if now := etcd.ReadDataDir(dir, ""); !reflect.DeepEqual(now, whole) && now.Value.Problem == "" {
 			t.Fatalf("byte %d of %d: %+v, want %+v", i, len(raw), now, whole)
 		}
 	}
-	for n := len(raw); n >= 0; n-- {
+	for n := len(raw) - 1; n >= 0; n -= step {
 		if err := os.Truncate(name, int64(n)); err != nil {
 			t.Fatal(err)
 		}
