@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -85,5 +86,20 @@ func TestProveConsistentIndex(t *testing.T) {
 	set(was)
 	if err := Prove(context.Background(), n.dir, "", nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// Directories that real servers of older minors left are whole.
+func TestProveOlder(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"3.5", "3.6"} {
+		dir := t.TempDir()
+		tar := exec.Command("tar", "-xzf", filepath.Join("..", "etcd", "testdata", "datadir-"+version+".tar.gz"), "-C", dir)
+		if out, err := tar.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if err := Prove(context.Background(), dir, "", nil); err != nil {
+			t.Errorf("%s: %v", version, err)
+		}
 	}
 }
