@@ -125,7 +125,7 @@ func damageSurvivor(t *testing.T, rnd *rand.Rand, dir string, ofDB bool) (undo f
 	}
 	end := len(strings.TrimRight(string(good), "\x00"))
 	good = good[:min(len(good), end+4096)] // 64 MB of zeros need not be hashed each time
-	at := rnd.IntN(end - 64) // the last record's own bytes are what a crash tears
+	at := rnd.IntN(end - 64)               // the last record's own bytes are what a crash tears
 	if rnd.IntN(3) == 0 {
 		write(t, path, good[:at])
 		return undo, fmt.Sprintf("log cut to %d of %d", at, end)
