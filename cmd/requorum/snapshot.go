@@ -55,10 +55,6 @@ func (f *snapshotFile) fetch(cmd *cobra.Command, name string) (source.File, erro
 		return source.File{}, err
 	}
 	got, err := source.Fetch(cmd.Context(), name, source.Options{Cache: cache, Identity: f.identity, Progress: f.progress.show})
-	var unbuilt *source.Problem // TEMPORARY
-	if errors.As(err, &unbuilt) && unbuilt.Detail == "not built yet" {
-		return source.File{Path: name, Origin: name}, nil
-	}
 	if err != nil {
 		return got, f.refuse(cmd, err)
 	}
@@ -200,5 +196,5 @@ func ageText(at string) string {
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf("%s old (changed %s), which says nothing of its contents' age", render.Age(max(time.Since(t), 0)), at)
+	return fmt.Sprintf("%s old (%s); what is in it may be older", render.Age(max(time.Since(t), 0)), at)
 }

@@ -62,7 +62,7 @@ func inspection(in *snapshot.Inspection, s render.Style) string {
 	b.WriteString(strings.Replace(head, "Snapshot", s.Bold("Snapshot"), 1) + "\n")
 	b.WriteString(render.Facts([]render.Fact{
 		{Label: "Revision", Text: revisionText(in)},
-		{Label: "Keys", Text: fmt.Sprintf("%d live, %s with their values; %s more of history, %s",
+		{Label: "Keys", Text: fmt.Sprintf("%d live (%s with values); %s of history (%s)",
 			in.Keys, render.Bytes(in.LiveBytes), render.Count(in.History, "revision"), render.Bytes(in.HistoryBytes))},
 		{Label: "Size", Text: fmt.Sprintf("%s, of it %s in use; %s", render.Bytes(in.Size), render.Bytes(in.InUse), render.Count(in.Records, "record"))},
 		{Label: "Version", Text: startsText(in.Version, in.Starts)},
@@ -125,7 +125,7 @@ func memberTable(in *snapshot.Inspection, s render.Style) string {
 	if len(in.MemberList) == 0 {
 		return "\n" + render.Paragraph("The file lists no members: they were taken out of it, as for a restore.", s)
 	}
-	rows := [][]string{{"Member", "ID", "Role", "Peer URLs", "Client URLs"}}
+	var facts []render.Fact
 	for _, m := range in.MemberList {
 		name, role := m.Name, "voter"
 		if name == "" {
@@ -134,9 +134,16 @@ func memberTable(in *snapshot.Inspection, s render.Style) string {
 		if m.Learner {
 			role = "learner"
 		}
-		rows = append(rows, []string{name, m.ID, role, strings.Join(m.PeerURLs, " "), strings.Join(m.ClientURLs, " ")})
+		text := fmt.Sprintf("%s, %s, peers %s", m.ID, role, strings.Join(m.PeerURLs, " "))
+		if len(m.ClientURLs) > 0 {
+			text += ", clients " + strings.Join(m.ClientURLs, " ")
+		}
+		facts = append(facts, render.Fact{Label: name, Text: text})
 	}
-	return "\n" + render.Table(rows, s)
+	if in.Removed > 0 {
+		facts = append(facts, render.Fact{Label: "", Text: render.Count(in.Removed, "removed member") + " remembered"})
+	}
+	return "\n" + render.Facts(facts, s)
 }
 
 func prefixTables(in *snapshot.Inspection, s render.Style) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -231,7 +232,11 @@ func (v *saver) publish(ctx context.Context, path string, a candidate, revision 
 	}
 	if v.plain() {
 		final := filepath.Join(v.dest.dir, name)
-		return final, etcd.Publish(path, final)
+		err := etcd.Publish(path, final)
+		if errors.Is(err, fs.ErrExist) {
+			err = fmt.Errorf("%s is there already, and is never written over", final)
+		}
+		return final, err
 	}
 	return source.Put(ctx, path, v.dest.join(name), source.PutOptions{
 		Recipients: v.recipients, Compress: v.compress, Progress: v.progress.show,

@@ -254,7 +254,7 @@ func (d *drill) stop() {
 		if m.process != nil {
 			running++
 			go func() {
-				m.process.Stop(trialStop)
+				m.process.Stop(0) // nothing of it is kept
 				done <- struct{}{}
 			}()
 		}
