@@ -22,6 +22,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/requorum/requorum/planner"
@@ -38,6 +41,15 @@ type Options struct {
 	// Progress is told about long work, in bytes; total is 0 where it is not
 	// known. It may be nil.
 	Progress func(what string, done, total int64)
+	// Hidden says that the source is shown nowhere: errors, progress and
+	// File.Origin then have "(sensitive)" in its place.
+	Hidden bool
+}
+
+func (o Options) tell(what string, done, total int64) {
+	if o.Progress != nil {
+		o.Progress(what, done, total)
+	}
 }
 
 // File is a snapshot on this machine.
@@ -88,36 +100,182 @@ func refuse(code planner.Code, err error, format string, args ...any) error {
 }
 
 // asProblem makes every error one with a code.
-func asProblem(err error, origin string) error {
-	var p *Problem
-	if err == nil || errors.As(err, &p) {
+func asProblem(err error, p place) error {
+	var is *Problem
+	if err == nil || errors.As(err, &is) {
 		return err
 	}
-	return refuse(planner.CodeSnapshotUnreadable, err, "%s could not be read: %v", origin, err)
+	return refuse(planner.CodeSnapshotUnreadable, err, "%s could not be read: %s", p.shown(), p.scrub(err.Error()))
+}
+
+// hide is the error of a source that could not even be taken apart.
+func hide(err error) error {
+	var p *Problem
+	if errors.As(err, &p) {
+		return refuse(p.Code, nil, "the source, which is sensitive and not shown, can't be used: name a path, http(s):// or s3://BUCKET/KEY")
+	}
+	return err
 }
 
 // Fetch brings what source names to a file on this machine, whole or not at all.
 // A folder, or an s3 prefix that ends in "/", stands for the newest file below
 // it; File.Origin says which that was. Its errors are *Problem.
 func Fetch(ctx context.Context, source string, o Options) (File, error) {
-	return File{}, refuse(planner.CodeSnapshotUnsupported, nil, "not built yet")
-}
-
-// Put writes the file at path to dest, a path or s3://BUCKET/KEY, atomically: a
-// reader sees all of it or nothing. A dest that ends in "/" gets the file's own
-// name below it. written is the whole name of what was written, as List, Fetch
-// and Remove take it. A local file that is there already is an error.
-func Put(ctx context.Context, path, dest string, o PutOptions) (written string, err error) {
-	return "", refuse(planner.CodeSnapshotUnsupported, nil, "not built yet")
+	p, err := parse(source)
+	if p.hidden = o.Hidden; err != nil {
+		if o.Hidden {
+			err = hide(err)
+		}
+		return File{}, err
+	}
+	var f File
+	switch p.scheme {
+	case "":
+		f, err = fetchLocal(ctx, p, o)
+	case "s3":
+		f, err = fetchS3(ctx, p, o)
+	default:
+		f, err = fetchWeb(ctx, p, o)
+	}
+	if err != nil {
+		return File{}, asProblem(err, p)
+	}
+	return f, nil
 }
 
 // List gives the files right below a prefix (a folder, or s3://BUCKET/PREFIX/),
-// the newest first, and by name, the last first, where times are equal.
+// the newest first, and by name, the last first, where times are equal. Names
+// that begin with "." or are those of half files, hashes, signatures and notes
+// (".part", ".sha256", ".json" and others) are none.
 func List(ctx context.Context, prefix string) ([]Object, error) {
-	return nil, refuse(planner.CodeSnapshotUnsupported, nil, "not built yet")
+	p, err := parse(prefix)
+	if err != nil {
+		return nil, err
+	}
+	var list []Object
+	switch p.scheme {
+	case "":
+		list, err = listLocal(p)
+	case "s3":
+		list, err = listS3(ctx, p)
+	default:
+		err = refuse(planner.CodeSnapshotUnsupported, nil, "%s: a web server has no list of its files: name a folder or s3://BUCKET/PREFIX/", p.shown())
+	}
+	return list, asProblem(err, p)
 }
 
 // Remove removes one file that List named. One that is not there is an error.
 func Remove(ctx context.Context, name string) error {
-	return refuse(planner.CodeSnapshotUnsupported, nil, "not built yet")
+	p, err := parse(name)
+	if err != nil {
+		return err
+	}
+	switch p.scheme {
+	case "":
+		err = removeLocal(p)
+	case "s3":
+		err = removeS3(ctx, p)
+	default:
+		err = refuse(planner.CodeSnapshotUnsupported, nil, "%s: nothing is removed from a web server", p.shown())
+	}
+	return asProblem(err, p)
+}
+
+// fetchWeb is Fetch over http and https.
+func fetchWeb(ctx context.Context, p place, o Options) (File, error) {
+	if p.folder || p.url.Path == "" {
+		return File{}, refuse(planner.CodeSnapshotUnsupported, nil, "%s names no file, and a web server has no list to take the newest from: name the file", p.shown())
+	}
+	return download(ctx, p, o, &transfer{request: func(ctx context.Context) (*http.Request, error) {
+		u := *p.url
+		u.Scheme = p.scheme
+		return http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	}})
+}
+
+// fetchLocal is Fetch of a path: the file itself where it is plain.
+func fetchLocal(ctx context.Context, p place, o Options) (File, error) {
+	path, info, err := localFile(p)
+	if err != nil {
+		return File{}, err
+	}
+	one := place{path: path, hidden: p.hidden}
+	f := File{Path: path, Origin: one.shown(), ModifiedAt: info.ModTime().UTC().Format(time.RFC3339)}
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return f, nil // Verify says what is wrong with it
+	}
+	kind, err := packed(path)
+	if err != nil {
+		return File{}, unreadable(one, err)
+	}
+	if kind == "" {
+		return f, nil
+	}
+	s, err := openStore(ctx, o.Cache, one)
+	if err != nil {
+		return File{}, err
+	}
+	defer s.close()
+	st := info.Sys().(*syscall.Stat_t)
+	id := version{ETag: fmt.Sprint(st.Dev, st.Ino, st.Mtim, st.Ctim), Size: info.Size()}.id()
+	f.Path, err = s.plain(ctx, path, id, one, o)
+	if err != nil {
+		return File{}, err
+	}
+	s.dropOthers(id)
+	return f, nil
+}
+
+// download is Fetch of what t transfers.
+func download(ctx context.Context, p place, o Options, t *transfer) (File, error) {
+	s, err := openStore(ctx, o.Cache, p)
+	if err != nil {
+		return File{}, err
+	}
+	defer s.close()
+	t.place, t.store, t.o, t.client = p, s, o, webClient(p)
+	got, err := t.run(ctx)
+	if err != nil {
+		return File{}, err
+	}
+	f := File{Origin: p.shown(), ModifiedAt: got.modifiedAt()}
+	f.Path, err = s.settle(ctx, got, p, o)
+	return f, err
+}
+
+// settle makes a download plain and holds it against its own hash before it is
+// trusted: a server that ended early under a length of its own, or a damaged
+// disk on the way, must not be believed at the next try too.
+func (s *store) settle(ctx context.Context, got fetched, p place, o Options) (path string, err error) {
+	kind, err := packed(got.path)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case kind != "":
+		path, err = s.plain(ctx, got.path, got.id(), p, o)
+	case got.fresh:
+		path, err = got.path, endsRight(got.path, p)
+	default:
+		path = got.path
+	}
+	if problem := (*Problem)(nil); errors.As(err, &problem) && (problem.Code == planner.CodeSnapshotDamaged || problem.Code == planner.CodeSnapshotNotEtcd) {
+		s.distrust(got.version)
+		return "", err
+	}
+	if got.fresh { // a missing identity is no reason to fetch it twice
+		if trusted := s.trust(got.version); err == nil {
+			err = trusted
+		}
+	}
+	return path, err
+}
+
+// plain gives the unpacked form of the file at path.
+func (s *store) plain(ctx context.Context, path, id string, p place, o Options) (string, error) {
+	to := s.path("snapshot-" + id)
+	if _, err := os.Stat(to); err == nil {
+		return to, nil
+	}
+	return to, unpack(ctx, path, to, p, o)
 }
