@@ -41,10 +41,10 @@ func RefuseFile(code Code, detail string) *Refusal {
 	case CodeSnapshotMissing:
 		title, remedy = "there is no such snapshot", []string{"Correct the name."}
 	case CodeSnapshotUnreadable:
-		title, remedy = "the snapshot can't be read", []string{"Make it readable for this user, and see that nothing writes it; then try again."}
+		title, remedy = "the snapshot can't be read", []string{"See that it can be reached and read by this user, and that nothing writes it; then try again."}
 	case CodeSnapshotDamaged:
 		title = "the snapshot is damaged"
-		remedy = []string{"Fetch it again from where it was saved, or use another one: nothing can be restored from this file."}
+		remedy = []string{"Nothing can be restored from this file. Where a member still runs, requorum snapshot save saves another."}
 	case CodeSnapshotNoHash:
 		title = "the snapshot has no hash"
 		remedy = []string{

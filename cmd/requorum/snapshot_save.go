@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"github.com/requorum/requorum/executor/etcd"
@@ -151,8 +152,9 @@ func (v *saver) check() error {
 		return fmt.Errorf("--compress: zstd or gzip, not %q", v.compress)
 	}
 	for _, r := range v.recipients {
-		if !strings.HasPrefix(r, "age1") {
-			return errors.New("--recipient: an age recipient begins with age1; an identity (AGE-SECRET-KEY-…) is for reading, and is kept secret")
+		// What was given may be a secret by mistake, and is not shown.
+		if _, err := age.ParseRecipients(strings.NewReader(r)); err != nil || !strings.HasPrefix(r, "age1") {
+			return errors.New("--recipient: that is no age recipient: one begins with age1; an identity (AGE-SECRET-KEY-…) is for reading, and is kept secret")
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ type expectation struct {
 	alarms       []string
 }
 
-// expectationOf reads a proven file: 32 bytes of memory for each live key.
+// expectationOf reads a proven file: 48 bytes of memory for each live key.
 func expectationOf(ctx context.Context, path string, size int64, tell Progress) (*expectation, error) {
 	db, f, err := openProven(path, size)
 	if err != nil {
@@ -74,35 +74,63 @@ func (e *expectation) readMeta(ctx context.Context, db *boltfile.File) (compacte
 	return compacted, err
 }
 
-// readKeys adds up the live keys, and hashes all records as etcd does: all but a
-// deletion at the compacted revision (server/storage/mvcc/hash.go WriteKeyValue).
+// liveKey is what is known of a live key.
+type liveKey struct {
+	digest keySum
+	at     [16]byte // its revision
+}
+
+// readKeys adds up the live keys, and hashes the records as etcd does.
 func (e *expectation) readKeys(ctx context.Context, db *boltfile.File, compacted int64) error {
-	names, live := newKeyNames(), map[[2]uint64]keySum{}
-	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	h.Write([]byte("key"))
+	names, live := newKeyNames(), map[[2]uint64]liveKey{}
+	var bumped [16]byte // where a revision bump left its record: to etcd it is a key without a name
 	err := forEachChange(ctx, db, func(c change) error {
-		if c.main != compacted || !c.tombstone {
-			h.Write(c.key)
-			h.Write(c.value)
-		}
 		e.revision, e.largest = max(e.revision, c.main), max(e.largest, int64(len(c.value)))
 		if c.kv == nil {
+			bumped = c.at()
 			return nil
 		}
 		id := names.of(c.kv.Key)
 		if old, was := live[id]; was {
-			e.digest.remove(old)
+			e.digest.remove(old.digest)
 			delete(live, id)
 		}
 		if !c.tombstone {
-			d := digestOf(c.kv)
-			live[id] = d
-			e.digest.add(d)
+			k := liveKey{digest: digestOf(c.kv), at: c.at()}
+			live[id] = k
+			e.digest.add(k.digest)
 		}
 		return nil
 	})
-	e.keys, e.hashKV = len(live), h.Sum32()
+	if err != nil {
+		return err
+	}
+	e.keys = len(live)
+	e.hashKV, err = hashKV(ctx, db, compacted, func(c change) bool {
+		if c.kv == nil {
+			return bumped == c.at()
+		}
+		return live[names.of(c.kv.Key)].at == c.at()
+	}, len(live) > 0 || bumped != [16]byte{})
 	return err
+}
+
+// hashKV follows server/storage/mvcc/hash.go WriteKeyValue: what was compacted
+// counts only where it is what a key still is, and a deletion at the compacted
+// revision never does.
+func hashKV(ctx context.Context, db *boltfile.File, compacted int64, isLive func(change) bool, anyLive bool) (uint32, error) {
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	h.Write([]byte("key"))
+	err := forEachChange(ctx, db, func(c change) error {
+		switch {
+		case c.main <= compacted && anyLive && !isLive(c), c.main == compacted && c.tombstone:
+			return nil
+		}
+		h.Write(c.key)
+		h.Write(c.value)
+		return nil
+	})
+	return h.Sum32(), err
 }
 
 // pageBytes bounds one reply, as far as the largest record lets it.

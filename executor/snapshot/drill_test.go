@@ -46,6 +46,32 @@ func TestDrillComesBackWhole(t *testing.T) {
 	}
 }
 
+// TestDrillOfABumpedDb: what was restored with a revision bump, and then lies in a
+// data directory, has a record without a key and everything compacted.
+func TestDrillOfABumpedDb(t *testing.T) {
+	l := makeRich(t, false)
+	d := &drill{DrillRequest: drillRequest(t, l.path, 1), res: &DrillResult{}}
+	ctx := context.Background()
+	if err := errors.Join(d.prove(ctx), os.Mkdir(d.Scratch, 0o700), d.plan()); err != nil {
+		t.Fatal(err)
+	}
+	err := Restore(ctx, RestoreRequest{
+		Snapshot: l.path, SHA256: d.res.Snapshot.SHA256, RevisionBump: 1_000_000, Members: []RestoreMember{d.members[0].RestoreMember},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := drillRequest(t, filepath.Join(d.members[0].OutDataDir, "member", "snap", "db"), 1)
+	r.Want.SkipHashCheck = true
+	res, err := Drill(ctx, r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Revision != l.keys.Header.Revision+1_000_000 || res.Keys != len(l.keys.Kvs) {
+		t.Errorf("%+v", res)
+	}
+}
+
 // TestDrillFindsWhatDidNotComeBack plants a fault in what was restored, and each
 // has to be found by what reads it through etcd.
 func TestDrillFindsWhatDidNotComeBack(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -55,6 +54,8 @@ func makeRich(t *testing.T, compact bool) live {
 		must(c.Compact(ctx, d.Header.Revision, clientv3.WithCompactPhysical()))(t)
 	}
 	must(c.Put(ctx, "/after", "compaction"))(t)
+	must(c.Put(ctx, "/k/0001", "compacted before, and written again"))(t)
+	must(c.Delete(ctx, "/k/0002"))(t)
 	l := live{path: filepath.Join(t.TempDir(), "rich.db")}
 	l.keys = must(c.Get(ctx, "\x00", clientv3.WithFromKey()))(t)
 	l.hash = must(c.HashKV(ctx, u.String(), 0))(t)

@@ -49,6 +49,13 @@ type change struct {
 	kv         *mvccpb.KeyValue // nil for what a revision bump leaves: no key's
 }
 
+// at is the revision, main and sub, as it stands in the record's key.
+func (c change) at() (rev [16]byte) {
+	copy(rev[:8], c.key[:8])
+	copy(rev[8:], c.key[9:revisionLen])
+	return rev
+}
+
 // forEachChange shows every record of the key bucket, in the order of the
 // revisions. What it shows is valid until fn returns.
 func forEachChange(ctx context.Context, db *boltfile.File, fn func(change) error) error {
