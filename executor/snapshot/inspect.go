@@ -1,11 +1,13 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -184,6 +186,9 @@ func (in *Inspection) readSmall(ctx context.Context, db *boltfile.File) error {
 			return fmt.Errorf("bucket %s: %w", bucket, err)
 		}
 	}
+	slices.SortFunc(in.MemberList, func(a, b SnapshotMember) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 	in.Compacting = scheduled > finished
 	return nil
 }

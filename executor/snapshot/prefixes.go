@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // The bounds of what is kept about prefixes, however many a key space has.
@@ -75,13 +76,14 @@ func (p *prefixes) add(key []byte, keys int, size int64) {
 }
 
 // groups divides all keys into prefixes that say something: one that has nearly
-// all keys is divided further, as long as it has prefixes of its own and not only
-// keys.
+// all keys, or is nothing but a separator, is divided further, as long as it has
+// prefixes of its own and not only keys.
 func (p *prefixes) groups() []Prefix {
 	list := divide(&p.root)
 	for range prefixDepth {
 		i := slices.IndexFunc(list, func(g group) bool {
-			return !g.others && g.at.keys*10 >= p.root.keys*9 && divides(g.at)
+			bare := strings.Trim(g.at.prefix, string(p.sep)) == ""
+			return !g.others && (bare || g.at.keys*10 >= p.root.keys*9) && divides(g.at)
 		})
 		if i < 0 {
 			break
