@@ -22,7 +22,7 @@ type patience struct {
 }
 
 // limits are those in use. Tests shorten them.
-var limits = patience{stall: 30 * time.Second, wait: time.Second, tries: 5, all: 100}
+var limits = patience{stall: 20 * time.Second, wait: time.Second, tries: 4, all: 100}
 
 // transfer is one download into the cache.
 type transfer struct {
