@@ -48,6 +48,20 @@ func (v version) id() string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// CacheDir is the user's folder for Options.Cache:
+// $XDG_CACHE_HOME/requorum/snapshots, or below ~/.cache.
+func CacheDir() (string, error) {
+	base := os.Getenv("XDG_CACHE_HOME")
+	if base == "" || !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("fetched snapshots have no place: set XDG_CACHE_HOME or HOME: %w", err)
+		}
+		base = filepath.Join(home, ".cache")
+	}
+	return filepath.Join(base, "requorum", "snapshots"), nil
+}
+
 // openStore makes the place's folder and waits until nobody else works in it.
 func openStore(ctx context.Context, cache string, p place) (*store, error) {
 	if cache == "" {

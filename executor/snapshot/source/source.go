@@ -208,9 +208,11 @@ func fetchLocal(ctx context.Context, p place, o Options) (File, error) {
 	if err != nil {
 		return File{}, unreadable(one, err)
 	}
-	if kind == "" {
+	if kind == "" && (!p.hidden || path == p.path) {
 		return f, nil
 	}
+	// A copy where it is packed; and where its name may not be shown, but is not
+	// in the file either, because that names a folder.
 	s, err := openStore(ctx, o.Cache, one)
 	if err != nil {
 		return File{}, err

@@ -116,8 +116,8 @@ type unpacking struct {
 }
 
 // openLayers takes one packing after the other off r until plain bytes come.
-func openLayers(r io.Reader, origin, identity string) (u *unpacking, err error) {
-	u = &unpacking{}
+func openLayers(r io.Reader, origin, identity string) (_ *unpacking, err error) {
+	u := &unpacking{}
 	defer func() {
 		if err != nil {
 			u.end()
