@@ -29,8 +29,7 @@ func RefuseServer(storage, server string) *Refusal {
 	if ok {
 		return nil
 	}
-	return refusal(CodeSnapshotVersion, spec.Position{}, "the etcd does not start from this snapshot", why+".",
-		"Name an etcd of that version or later with --binary.")
+	return RefuseFile(CodeSnapshotVersion, why+".")
 }
 
 // RefuseFile is the refusal of a snapshot file that somebody named on a command
@@ -55,6 +54,10 @@ func RefuseFile(code Code, detail string) *Refusal {
 		title, remedy = "this is no snapshot of etcd", []string{"Name the file that `requorum snapshot save` or `etcdctl snapshot save` wrote."}
 	case CodeSnapshotWrongSHA:
 		title, remedy = "this is another snapshot than was expected", []string{"Fetch the snapshot again, or correct --sha256."}
+	case CodeSnapshotVersion:
+		title, remedy = "the etcd does not start from this snapshot", []string{"Name an etcd of that version or later with --binary."}
+	case CodeSnapshotUnsupported:
+		title, remedy = "nothing can be fetched from there", []string{"Fetch it to this machine and name its path."}
 	case CodeDataHeld:
 		title, remedy = "the file is in use", []string{"Save a snapshot from the member that runs: requorum snapshot save."}
 	case CodeNoRoom:
