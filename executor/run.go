@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -161,11 +162,12 @@ func (r *Runner) actOnList(ctx, act context.Context, action planner.Action, prog
 	return fmt.Errorf("this version can't carry out %q", action.Kind())
 }
 
-// restore takes a sensitive source from the file, for the plan does not have it,
-// and keeps it out of the error.
+// restore takes a sensitive path from the file, for the plan does not have it,
+// and keeps it out of the error. What was fetched has a path in the cache, which
+// the plan has.
 func (r *Runner) restore(ctx context.Context, a planner.Restore, progress host.Progress) error {
 	s := r.Cluster.Snapshot
-	if s == nil || !s.Sensitive {
+	if s == nil || !s.Sensitive || filepath.IsAbs(a.Snapshot) {
 		return r.Host.Restore(ctx, a, progress)
 	}
 	shown := a.Snapshot

@@ -32,7 +32,6 @@ func (b *builder) checkSupported() *Refusal {
 	}{
 		{c.TLS != nil, func() spec.Position { return c.TLS.Pos }, "the tls block"},
 		{c.Auth != nil, func() spec.Position { return c.Auth.Pos }, "the auth block"},
-		{c.Snapshot != nil && c.Snapshot.Identity != "", func() spec.Position { return c.Snapshot.Pos }, "an encrypted snapshot (identity)"},
 		{strings.Contains(c.Etcd.Binary, "{minor}"), func() spec.Position { return c.Etcd.BinaryPos }, "{minor} in a binary's path"},
 	} {
 		if f.used {

@@ -38,6 +38,7 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 		newValidate(o), newFmt(), newPlan(o), newApply(o), newStatus(o), newStop(o), newExplain(o),
 		newEtcd(), newAgent(), newVersion(),
 		newRescue(o),
+		newSnapshot(o),
 	)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	root.InitDefaultCompletionCmd()

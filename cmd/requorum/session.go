@@ -17,6 +17,7 @@ import (
 	"github.com/requorum/requorum/executor/host/local"
 	"github.com/requorum/requorum/executor/journal"
 	"github.com/requorum/requorum/executor/observe"
+	"github.com/requorum/requorum/executor/snapshot/source"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
 	"github.com/requorum/requorum/spec/load"
@@ -62,9 +63,13 @@ func open(cmd *cobra.Command, o *options, path string) (*session, error) {
 		return nil, err
 	}
 	s.now, s.by = time.Now().UTC().Format(time.RFC3339), operator()
+	cache, err := source.CacheDir()
+	if err != nil {
+		return nil, err
+	}
 	s.observer = &observe.Observer{
 		Cluster: cluster, Host: s.host, Client: client, Peer: peer,
-		Limit: endpointLimit, KVLimit: kvLimit, StateDir: s.stateDir,
+		Limit: endpointLimit, KVLimit: kvLimit, StateDir: s.stateDir, CacheDir: cache,
 	}
 	return s, nil
 }

@@ -1,22 +1,19 @@
 // Package observe looks at a cluster and its hosts and writes down what it
-// learned, and what it could not. It only reads: no file is created, no call
-// changes a cluster, and what does not answer delays nothing but itself.
+// learned, and what it could not. It only reads: no file is created but what is
+// fetched of a snapshot, in a cache of the user's own; no call changes a cluster,
+// and what does not answer delays nothing but itself.
 package observe
 
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/journal"
-	"github.com/requorum/requorum/executor/snapshot"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
 )
@@ -34,6 +31,8 @@ type Observer struct {
 	KVLimit time.Duration
 	// StateDir is the journal's folder, "" for none.
 	StateDir string
+	// CacheDir is the folder for snapshots that are fetched or unpacked.
+	CacheDir string
 	// Progress is told about long reads; it may be nil.
 	Progress func(what string, done, total int64)
 }
@@ -225,40 +224,4 @@ func (o *Observer) wantsSnapshot(obs *planner.Observation) bool {
 		}
 	}
 	return false
-}
-
-func (o *Observer) snapshot(ctx context.Context) planner.SnapshotObservation {
-	want := o.Cluster.Snapshot
-	shown := ShownSource(want)
-	if strings.Contains(want.Source, "://") {
-		return planner.SnapshotObservation{
-			Source: shown, Problem: planner.CodeSnapshotUnsupported,
-			Detail: "this version reads snapshots from a path on this machine only, not from " + shown,
-		}
-	}
-	s := snapshot.Verify(ctx, want.Source, snapshot.Want{SHA256: want.SHA256, SkipHashCheck: want.SkipHashCheck}, o.Progress)
-	s.Source = shown
-	if t, err := time.Parse(time.RFC3339, s.ModifiedAt); err == nil {
-		s.Weeks = max(0, int(time.Since(t)/(7*24*time.Hour)))
-	}
-	if want.Sensitive {
-		// Whatever is observed may be shown; the executor takes the path from
-		// the file.
-		s.Path = shown
-		s.Detail = strings.ReplaceAll(s.Detail, want.Source, shown)
-	}
-	return s
-}
-
-// ShownSource is a snapshot's source as it may be shown: without credentials,
-// and without anything where it came from a sensitive variable.
-func ShownSource(s *spec.Snapshot) string {
-	if s.Sensitive {
-		return "(sensitive)"
-	}
-	if u, err := url.Parse(s.Source); err == nil && u.Scheme != "" {
-		u.User, u.RawQuery = nil, ""
-		return u.String()
-	}
-	return filepath.Clean(s.Source)
 }

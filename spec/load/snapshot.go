@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -86,10 +87,23 @@ func (l *loader) source(b block, s *spec.Snapshot, members []member) {
 	}
 }
 
-// carriesSecret tells whether a URL has a password or a signature in it.
+// carriesSecret tells whether a URL has a password or a signature in it. What an
+// s3 URL may have behind its "?" says where the server is.
 func carriesSecret(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && (u.User != nil || u.RawQuery != "")
+	return err == nil && (u.User != nil || u.RawQuery != "" && u.Scheme != "s3" || unknownS3Setting(u) != "")
+}
+
+// s3Settings are what executor/snapshot/source takes.
+var s3Settings = []string{"endpoint", "region", "path_style"}
+
+func unknownS3Setting(u *url.URL) string {
+	for name := range u.Query() {
+		if !slices.Contains(s3Settings, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (l *loader) localSource(t text, members []member) string {
@@ -114,8 +128,15 @@ func (l *loader) checkSourceURL(t text, shown, scheme, rest string, members []me
 		l.checkSourceMember(t, shown, scheme, rest, members)
 	case "http", "https", "s3":
 		u, err := url.Parse(t.string)
-		if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+		switch {
+		case err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" && (scheme != "s3" || u.Path == ""):
 			l.errorAt(t.at, "Invalid source", "%s is not the URL of a file: write %s://%s.", shown, scheme, map[bool]string{true: "BUCKET/KEY", false: "HOST/PATH"}[scheme == "s3"])
+		case scheme != "s3" && strings.HasSuffix(u.Path, "/"):
+			l.errorAt(t.at, "Invalid source", "%s names a folder, and a web server has no list to take the newest file from: name the file.", shown)
+		case scheme == "s3" && u.User != nil:
+			l.errorAt(t.at, "Invalid source", "Credentials have no place in an s3 URL. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role.")
+		case scheme == "s3" && unknownS3Setting(u) != "":
+			l.errorAt(t.at, "Invalid source", "An s3 URL has no such setting after its \"?\". endpoint, region and path_style are known.")
 		}
 	case "file":
 		l.errorAt(t.at, "Unknown kind of source", "A file on this machine is given by its path alone, without file://.")

@@ -23,6 +23,7 @@ type Env struct {
 
 	dataDirs map[string]bool // where members may run
 	byHand   map[int]bool    // pids of etcds that the test started itself
+	more     []string        // further environment of requorum
 }
 
 // runLimit ends a requorum that hangs.
@@ -62,11 +63,15 @@ func (e *Env) environ() []string {
 		"HOME=" + e.home(), "XDG_STATE_HOME=" + e.State(), "TMPDIR=" + e.tmp(),
 		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "TERM=xterm-256color",
 	}
+	env = append(env, e.more...)
 	if d := os.Getenv("GOCOVERDIR"); d != "" {
 		env = append(env, "GOCOVERDIR="+d)
 	}
 	return env
 }
+
+// Setenv gives requorum a further variable in its environment.
+func (e *Env) Setenv(name, value string) { e.more = append(e.more, name+"="+value) }
 
 // Ports reserves n ports until the test ends.
 func (e *Env) Ports(n int) *Ports {

@@ -86,13 +86,14 @@ func TestImportsWithinLayers(t *testing.T) {
 		"executor/snapshot/boltfile":  nil,
 		"executor/etcd":               {"planner", "spec", "executor/snapshot/boltfile"},
 		"executor/snapshot/throwaway": nil,
+		"executor/snapshot/source":    {"planner"},
 		"executor/snapshot":           {"planner", "spec", "executor/etcd", "executor/snapshot/boltfile", "executor/snapshot/throwaway"},
 		"executor/survivor":           {"planner", "executor/etcd", "executor/snapshot", "executor/snapshot/boltfile", "executor/snapshot/throwaway"},
 		"executor/host":               {"planner", "spec"},
 		"executor/host/process":       {"planner", "spec", "executor/host", "executor/etcd"},
 		"executor/host/local":         {"planner", "spec", "executor/host", "executor/host/process", "executor/etcd", "executor/snapshot", "executor/survivor"},
 		"executor/host/hosttest":      {"planner", "spec", "executor/host"},
-		"executor/observe":            {"planner", "spec", "executor/etcd", "executor/host", "executor/journal", "executor/snapshot"},
+		"executor/observe":            {"planner", "spec", "executor/etcd", "executor/host", "executor/journal", "executor/snapshot", "executor/snapshot/source"},
 		"executor":                    {"planner", "spec", "executor/etcd", "executor/host", "executor/journal"},
 	}
 	for _, p := range packages(t) {
