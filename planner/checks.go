@@ -409,6 +409,10 @@ func snapshotRemedy(code Code) []string {
 	switch code {
 	case CodeSnapshotMissing:
 		return []string{"Correct snapshot { source = … } in the file."}
+	case CodeSnapshotUnreadable:
+		return []string{"Put that right and plan again: what was fetched so far is kept.", "Or fetch it by hand and name its path as the source."}
+	case CodeNoRoom:
+		return []string{"Make room there and plan again."}
 	case CodeSnapshotNoHash:
 		return []string{"If it is a member/snap/db copied from a stopped member, say so: skip_hash_check = true.", "A file from `etcdctl snapshot save` has a hash; without one it was cut short."}
 	case CodeSnapshotWrongSHA:

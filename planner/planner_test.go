@@ -511,7 +511,6 @@ func TestIdentityRefusals(t *testing.T) {
 		}, CodeBinaryMissing},
 		{"tls", three, func(in *Input) { in.Cluster.TLS = &spec.TLS{} }, CodeFeatureUnsupported},
 		{"auth", three, func(in *Input) { in.Cluster.Auth = &spec.Auth{} }, CodeFeatureUnsupported},
-		{"encrypted", three, func(in *Input) { in.Cluster.Snapshot = &spec.Snapshot{Identity: "/key"} }, CodeFeatureUnsupported},
 		{"learners alone to begin with", []kind{fresh, fresh, fresh}, func(in *Input) {
 			for i := range in.Cluster.Members {
 				in.Cluster.Members[i].Learner = true

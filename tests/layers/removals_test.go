@@ -47,6 +47,12 @@ var removals = map[string]string{
 	"executor/host/process/log.go rotate os.Truncate":      "the log, after it was copied",
 	"executor/host/process/log.go rotate os.OpenFile":      "the copy of the log",
 
+	"executor/snapshot/source/local.go removeLocal os.Remove": "one snapshot file that somebody named, or that is too many by --keep",
+	"executor/snapshot/source/part.go openPart os.OpenFile":   "a half file of a fetch or save before",
+	"executor/snapshot/source/part.go dropPart os.Remove":     "the same",
+	"executor/snapshot/source/part.go publish os.Rename":      "a file in the cache gets its name",
+	"executor/snapshot/source/part.go drop os.Remove":         "a file in the cache",
+
 	"executor/snapshot/trial.go Trial os.RemoveAll": "the trial's own copy",
 
 	"executor/survivor/recover.go Recover os.RemoveAll":     "the recovery's own copy",

@@ -98,7 +98,7 @@ func newestFirst(list []Object) {
 	})
 }
 
-// removeLocal removes one snapshot, never a folder.
+// removeLocal removes one snapshot, never a folder or what a member has.
 func removeLocal(p place) error {
 	info, err := os.Lstat(p.path)
 	switch {
@@ -108,9 +108,21 @@ func removeLocal(p place) error {
 		return unreadable(p, err)
 	case info.IsDir():
 		return refuse(planner.CodeSnapshotUnsupported, nil, "%s is a folder, and only files are removed", p.shown())
+	case memberFile(p.path):
+		return refuse(planner.CodeSnapshotUnsupported, nil, "%s lies in a member's data directory, from which nothing is removed", p.shown())
 	}
 	if err := os.Remove(p.path); err != nil {
 		return refuse(planner.CodeSnapshotUnreadable, err, "%s could not be removed: %v", p.shown(), err)
 	}
 	return syncFolder(filepath.Dir(p.path))
+}
+
+// memberFile tells whether a file lies in a data directory of etcd's.
+func memberFile(path string) bool {
+	real, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		real = filepath.Dir(path)
+	}
+	in := filepath.Base(real)
+	return in == "wal" || in == "snap" && filepath.Base(filepath.Dir(real)) == "member"
 }

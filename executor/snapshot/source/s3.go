@@ -18,12 +18,9 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
-// The S3 client is minio-go's. gocloud.dev/blob and AWS's own made the binary
-// 8.7 to 8.9 MB larger (of 30), this one 1.8, and with it a download is an HTTP
-// request signed by it and made by transfer: one way to resume, not two. It
-// finds credentials in the environment, in the shared credentials file with
+// Credentials are found in the environment, in the shared credentials file with
 // AWS_PROFILE (credential_process too), in a web identity token, and in the role
-// of a container or machine; single sign-on profiles it does not know.
+// of a container or machine.
 const (
 	needCredentials = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
 	amazon          = "https://s3.amazonaws.com"

@@ -16,6 +16,11 @@
 // Memory is bounded by a few buffers and zstd's window, which may not be above
 // 128 MB, however large a file is or says that it would become; the disk is
 // asked for room while it is written.
+//
+// The S3 client is minio-go: gocloud.dev/blob and AWS's own SDK make the binary
+// 8.7 to 8.9 MB larger (of 30), it only 1.8, and a download is then a request
+// signed by it and made as every other one here: one way to resume, not two. It
+// does not read single sign-on profiles.
 package source
 
 import (

@@ -320,6 +320,11 @@ func TestNewestOfAFolder(t *testing.T) {
 	}
 	wantProblem(t, Remove(t.Context(), list[0].Name), planner.CodeSnapshotMissing, "does not exist")
 	wantProblem(t, Remove(t.Context(), dir), planner.CodeSnapshotUnsupported, "folder")
+	own := filepath.Join(dir, "m1", "member", "snap")
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, Remove(t.Context(), file(t, filepath.Join(own, "db"), nil)), planner.CodeSnapshotUnsupported, "data directory")
 	_, err = Fetch(t.Context(), t.TempDir(), Options{})
 	wantProblem(t, err, planner.CodeSnapshotMissing, "no snapshot is in the folder")
 }
