@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -177,10 +178,12 @@ func TestRestoreRefuses(t *testing.T) {
 			raw[len(raw)/2] ^= 4
 			c.request.Snapshot = write(t, raw)
 		},
-		"damaged, no hash": func(c *cluster) { // below the digest's sight: a page's number
+		"damaged, no hash": func(c *cluster) { // a page says that it is another
 			raw := must(os.ReadFile(c.request.Snapshot))(t)
 			raw = raw[:len(raw)-32]
-			raw[4*4096] ^= 1
+			for _, meta := range []int{0, 4096} { // each names the top page of its transaction
+				raw[4096*binary.LittleEndian.Uint64(raw[meta+32:])] = 0xee
+			}
 			c.request.Snapshot, c.request.SkipHashCheck, c.request.SHA256 = write(t, raw), true, sum(raw)
 		},
 		"wrong name": func(c *cluster) { c.request.Members[2].Name = "m9" },

@@ -47,7 +47,10 @@ var removals = map[string]string{
 	"executor/host/process/log.go rotate os.Truncate":      "the log, after it was copied",
 	"executor/host/process/log.go rotate os.OpenFile":      "the copy of the log",
 
-	"executor/snapshot/trial.go Trial os.RemoveAll": "the trial's own copy",
+	"executor/snapshot/trial.go Trial os.RemoveAll":    "the trial's own copy",
+	"executor/snapshot/place.go openPlacings Truncate": "the appended hash, of a file that has no name yet",
+	"executor/snapshot/place.go link os.Truncate":      "the same, of the copy that was just made",
+	"executor/snapshot/equal.go equalise Truncate":     "what a restore has just written, to the length of its first db",
 
 	"executor/survivor/recover.go Recover os.RemoveAll":     "the recovery's own copy",
 	"executor/survivor/finish.go freshLog os.RemoveAll":     "the log of that copy",
