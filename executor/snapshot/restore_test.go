@@ -189,7 +189,7 @@ func TestRestoreRefuses(t *testing.T) {
 			raw[len(raw)/2] ^= 4
 			c.request.Snapshot = write(t, raw)
 		},
-		"damaged, no hash": func(c *cluster) { // below the digest's sight: a page's number
+		"damaged, no hash": func(c *cluster) { // a page says that it is another
 			raw := must(os.ReadFile(c.request.Snapshot))(t)
 			raw = raw[:len(raw)-32]
 			raw[rootPage(raw)*4096] ^= 1

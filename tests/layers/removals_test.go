@@ -53,7 +53,10 @@ var removals = map[string]string{
 	"executor/snapshot/source/part.go publish os.Rename":      "a file in the cache gets its name",
 	"executor/snapshot/source/part.go drop os.Remove":         "a file in the cache",
 
-	"executor/snapshot/trial.go Trial os.RemoveAll": "the trial's own copy",
+	"executor/snapshot/trial.go Trial os.RemoveAll":    "the trial's own copy",
+	"executor/snapshot/place.go openPlacings Truncate": "the appended hash, of a file that has no name yet",
+	"executor/snapshot/place.go link os.Truncate":      "the same, of the copy that was just made",
+	"executor/snapshot/equal.go equalise Truncate":     "what a restore has just written, to the length of its first db",
 
 	"executor/survivor/recover.go Recover os.RemoveAll":     "the recovery's own copy",
 	"executor/survivor/finish.go freshLog os.RemoveAll":     "the log of that copy",
