@@ -5,8 +5,8 @@ import "github.com/requorum/requorum/spec"
 // serverMinors are the minors of etcd 3 whose behaviour on snapshots is known.
 var serverMinors = []string{"3.4", "3.5", "3.6", "3.7"}
 
-// SnapshotServers lists the minors of etcd 3, "3.4" first, that start from data
-// restored from a snapshot of this storage version ("" is 3.5 or older). Where no
+// SnapshotServers lists the minors of etcd 3, "3.4" first, whose last release starts
+// from data restored from a snapshot of this storage version ("" is 3.5 or older). Where no
 // storage version is written yet, as in etcd's first seconds, the cluster version
 // says more.
 func SnapshotServers(storage, cluster string) []string {
@@ -15,7 +15,7 @@ func SnapshotServers(storage, cluster string) []string {
 	}
 	var out []string
 	for _, m := range serverMinors {
-		if ok, _ := startsFromSnapshot(storage, m+".0"); ok {
+		if ok, _ := startsFromSnapshot(storage, m+".999"); ok {
 			out = append(out, m)
 		}
 	}

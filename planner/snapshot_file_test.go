@@ -11,9 +11,9 @@ func TestSnapshotServers(t *testing.T) {
 		{"", "3.5.0", "3.4 3.5 3.6 3.7"},
 		{"", "", "3.4 3.5 3.6 3.7"},
 		{"3.6.0", "3.6.0", "3.5 3.6 3.7"},
-		{"3.7.0", "3.7.0", "3.7"},
+		{"3.7.0", "3.7.0", "3.5 3.7"},
 		{"", "3.6.0", "3.5 3.6 3.7"}, // not written yet
-		{"", "3.7.0", "3.7"},
+		{"", "3.7.0", "3.5 3.7"},
 		{"3.6.0", "3.7.0", "3.5 3.6 3.7"}, // what is written counts
 	} {
 		if got := strings.Join(SnapshotServers(tc.storage, tc.cluster), " "); got != tc.want {
