@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -179,7 +180,8 @@ func startsText(written string, starts []string) string {
 	case 1:
 		return by + "; etcd " + starts[0] + " starts from it"
 	}
-	return fmt.Sprintf("%s; etcd %s to %s start from it", by, starts[0], starts[len(starts)-1])
+	last := len(starts) - 1
+	return fmt.Sprintf("%s; etcd %s and %s start from it", by, strings.Join(starts[:last], ", "), starts[last])
 }
 
 // hashText says what vouches for the bytes.
