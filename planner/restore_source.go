@@ -59,7 +59,7 @@ func (b *builder) checkLive(s *SnapshotObservation) *Refusal {
 
 // liveLoss is what a copy of a cluster that goes on does not have.
 func liveLoss(s *SnapshotObservation) string {
-	text := fmt.Sprintf("nothing of cluster %s, which goes on at %s. What is written there after revision %d is not in this copy.", s.Live.ClusterID, s.Live.URL, s.Revision)
+	text := fmt.Sprintf("nothing of cluster %s, which goes on at %s. What is written there after revision %d is not in this copy; of how much that is no upper bound is known.", s.Live.ClusterID, s.Live.URL, s.Revision)
 	if !s.Live.Quorum {
 		text += " It had no quorum when it was saved: what its other members acknowledged may be missing too."
 	}

@@ -88,6 +88,9 @@ func (s *stopped) snapshot(ctx context.Context, d planner.DataDir, work, out str
 		ClusterID: d.ClusterID, MemberID: d.MemberID, LastTerm: d.LastTerm, LastIndex: d.LastIndex, Upto: upto, Out: out,
 	}, progress)
 	if err != nil && ctx.Err() == nil {
+		if now := etcd.ReadDataDir(s.dataDir, s.walDir); now.Known() && now.Value.HeldBy != 0 { // since it was looked at
+			return rec, &refused{planner.RefuseDir(s.dataDir, now)}
+		}
 		r := planner.RefuseFile(planner.CodeDataDamaged, err.Error()+".")
 		r.Title = "nothing could be made of the data directory"
 		r.Remedy = []string{"Keep it as it is: it may hold what no other disk has.", "Use another member's directory, or a snapshot."}
@@ -107,11 +110,11 @@ func (s *stopped) doubtText(d planner.DataDir) string {
 	case text == "":
 		return ""
 	case s.dropTail:
-		return fmt.Sprintf("%s: left out the last %s", s.dataDir, text)
+		return fmt.Sprintf("%s: left out %s at the log's end", s.dataDir, text)
 	case risky:
-		return fmt.Sprintf("%s: kept the last %s; some of it undoes what was there before, and may never have been agreed on: --drop-tail saves the state before it", s.dataDir, text)
+		return fmt.Sprintf("%s: kept %s at the log's end; some of it undoes what was there before, and may never have been agreed on: --drop-tail saves the state before it", s.dataDir, text)
 	}
-	return fmt.Sprintf("%s: kept the last %s; it may never have been acknowledged", s.dataDir, text)
+	return fmt.Sprintf("%s: kept %s at the log's end; it may never have been acknowledged", s.dataDir, text)
 }
 
 // stoppedName is the member's, as its own list has it, or its ID.

@@ -177,7 +177,7 @@ func newWork(parent, prefix string) (*workFolder, error) {
 }
 
 func lockWork(dir string, flag int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), flag|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), flag|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -189,14 +189,25 @@ func lockWork(dir string, flag int) (*os.File, error) {
 }
 
 // remove takes the folder away: it was made by newWork, and nothing is in it but
-// what came from a member, or was made of a directory's copy.
+// what came from a member, or was made of a directory's copy. The lock goes last:
+// what a kill leaves of it is still known for ours.
 func (w *workFolder) remove() error {
-	err := os.RemoveAll(w.dir)
+	entries, err := os.ReadDir(w.dir)
+	for _, e := range entries {
+		if e.Name() != lockName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(w.dir, e.Name())))
+		}
+	}
+	if err == nil {
+		err = os.RemoveAll(w.dir)
+	}
 	if w.lock != nil {
 		w.lock.Close()
 	}
 	return err
 }
+
+const lockName = "lock"
 
 // dropStrays removes what saves that were killed left half done, and names what it
 // can't: a folder of ours whose lock nobody holds, and uploads that never ended.
@@ -233,7 +244,9 @@ func dropWork(parent, prefix string) (notes []string) {
 		case errors.Is(err, unix.EWOULDBLOCK): // another save is at work
 		case errors.Is(err, fs.ErrNotExist) && time.Since(info.ModTime()) < time.Minute: // about to be locked, perhaps
 		case errors.Is(err, fs.ErrNotExist):
-			_ = os.Remove(dir) // a kill came between folder and lock: it is empty, or stays
+			if err := os.Remove(dir); err != nil { // a kill came between folder and lock: it is empty
+				notes = append(notes, fmt.Sprintf("%s looks like what an interrupted run left, and has no lock in it: it is left alone", dir))
+			}
 		case err == nil:
 			if err = (&workFolder{dir, lock}).remove(); err == nil {
 				notes = append(notes, "removed what an interrupted run had left: "+dir)

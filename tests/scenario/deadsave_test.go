@@ -148,7 +148,7 @@ func TestSaveOfWhatIsNoDirectory(t *testing.T) {
 	}
 	run(e.Path("none")).Says(t, "snapshot-missing:", "absent")
 	run(dir(0), c.Path()).Says(t, "--data-dir names all that is needed")
-	cutFile(t, filepath.Join(dir(1), "member", "snap", "db"))
+	harmLog(t, dir(1))
 	run(dir(1)).Says(t, "data-damaged:")
 	hands[(leader+2)%3].Start()
 	run(dir(2)).Says(t, "data-held:", "process "+strconv.Itoa(hands[(leader+2)%3].PID()))
