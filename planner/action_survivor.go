@@ -46,7 +46,17 @@ type Recover struct {
 	// where the tail is dropped (S9).
 	Upto uint64 `json:"upto"`
 	Out  string `json:"out,omitempty"`
+	// From is a directory at no member's place, as the file's source; Place is then
+	// only where the work is done. Nobody may have it open, and no fence is wanted:
+	// nothing starts from there. nil for what lies behind the member's own fence.
+	From *RecoverFrom `json:"from,omitempty"`
 	// InPlace has the identity to be staged, for a recovery without a new one;
 	// nil otherwise.
 	InPlace *Provenance `json:"in_place,omitempty"`
+}
+
+// RecoverFrom is a stopped member's directory that is only read.
+type RecoverFrom struct {
+	DataDir string `json:"data_dir"`
+	WALDir  string `json:"wal_dir,omitempty"`
 }

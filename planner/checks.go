@@ -386,9 +386,17 @@ func (b *builder) checkSnapshot() *Refusal {
 		return refusal(CodeSnapshotMissing, pos, "the snapshot was not looked at", "No observation of it was made.", "Plan again.")
 	}
 	if s.Problem != "" {
-		return refusal(s.Problem, pos, "the snapshot can't be used", s.Detail, snapshotRemedy(s.Problem)...)
+		return refusal(s.Problem, pos, "the snapshot can't be used", s.Detail, b.snapshotRemedy(s.Problem)...)
+	}
+	if s.Live != nil {
+		if r := b.checkLive(s); r != nil {
+			return r
+		}
 	}
 	for _, m := range b.members {
+		if s.Dir != nil {
+			break // a directory is opened by an etcd of its own minor: checkRecoverBinary
+		}
 		if ok, why := startsFromSnapshot(s.Version, m.seen.Binary.Value.Version); m.seen.Binary.Known() && !ok {
 			return refusal(CodeSnapshotVersion, pos, "the etcd that would run does not start from this snapshot", why+".",
 				"Name a binary of that version or later in etcd { binary = … }.")
@@ -399,13 +407,16 @@ func (b *builder) checkSnapshot() *Refusal {
 			fmt.Sprintf("The snapshot is at revision %d; %d more is too near the end of int64.", s.Revision, b.bump()),
 			"Give a smaller revision_bump.")
 	}
-	if !s.HasHash {
+	if !s.HasHash && s.Dir == nil {
 		b.note(NoteNotProvable, pos, "the file has no sha256 of its own (a copied member/snap/db): its pages and records were checked, its values can't be proven")
 	}
 	return nil
 }
 
-func snapshotRemedy(code Code) []string {
+func (b *builder) snapshotRemedy(code Code) []string {
+	if remedy := b.sourceRemedy(code); remedy != nil {
+		return remedy
+	}
 	switch code {
 	case CodeSnapshotMissing:
 		return []string{"Correct snapshot { source = … } in the file."}

@@ -259,6 +259,12 @@ func (h held) unfence(a Unfence) string {
 }
 
 func (h held) recover(a Recover) string {
+	if a.From != nil {
+		if s := h.obs.Snapshot; s == nil || s.Dir == nil || s.Dir.MemberID != a.MemberID || s.Dir.LastIndex != a.LastIndex {
+			return a.From.DataDir + " is not what the plan saw"
+		}
+		return ""
+	}
 	d, why := h.data(a.Name)
 	switch p := a.InPlace; {
 	case why != "":

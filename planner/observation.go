@@ -157,8 +157,10 @@ const (
 
 // DataDir is a data directory as read offline and read-only.
 type DataDir struct {
-	Path  string   `json:"path"`
-	State DirState `json:"state"`
+	Path string `json:"path"`
+	// WALDir is where its log lies, "" for inside.
+	WALDir string   `json:"wal_dir,omitempty"`
+	State  DirState `json:"state"`
 
 	// Problem says why the directory can't be started, in etcd's words where it
 	// has some; "" for an intact one.
@@ -389,6 +391,34 @@ type SnapshotObservation struct {
 	Alarms     int    `json:"alarms,omitempty"`
 	ModifiedAt string `json:"modified_at,omitempty"` // of the file; its content may be older
 	Weeks      int    `json:"weeks,omitempty"`       // full ones since then, when it was looked at
+
+	// Live is the member that it was saved from, for the plan; nil for a file that
+	// was there.
+	Live *LiveSource `json:"live,omitempty"`
+	// Dir is a stopped member's directory that a snapshot is yet to be made of, in a
+	// copy; nil for a snapshot. Path, SHA256 and Keys are then not known, and Revision
+	// is the db's, without the log's tail.
+	Dir *SourceDir `json:"dir,omitempty"`
+}
+
+// LiveSource is the member that a snapshot was saved from, as it answered then.
+type LiveSource struct {
+	Name      string         `json:"name,omitempty"` // of a member of the file; "" for another cluster's
+	URL       string         `json:"url"`
+	ClusterID string         `json:"cluster_id"`
+	MemberID  string         `json:"member_id"`
+	Members   []ListedMember `json:"members,omitempty"`
+	// Quorum is false where it gave no linearizable answer: others may have
+	// acknowledged more than it holds.
+	Quorum bool   `json:"quorum"`
+	At     string `json:"at"` // RFC 3339, when it was saved
+}
+
+// SourceDir is a data directory that is at no member's place.
+type SourceDir struct {
+	DataDir
+	// Others are its members, as they answer at the addresses that it has for them.
+	Others []OtherMember `json:"others,omitempty"`
 }
 
 // KVComparison is HashKV of all members at one revision.

@@ -91,6 +91,9 @@ func (f *forecast) restore(a Restore) error {
 // names the file after the member.
 func (f *forecast) recoveredRevision(path string) int64 {
 	name := path[strings.LastIndexByte(path, '/')+1:]
+	if s := f.obs.Snapshot; s != nil && s.Dir != nil && strings.HasPrefix(name, s.Dir.MemberID+"-") {
+		return s.Dir.Revision
+	}
 	for i := range f.ms {
 		if d := f.ms[i].Data.Value.Fenced; d != nil && d.MemberID != "" && strings.HasPrefix(name, d.MemberID+"-") {
 			return d.Revision
@@ -276,6 +279,9 @@ func (f *forecast) recover(a Recover) error {
 	if err != nil {
 		return err
 	}
+	if a.From != nil {
+		return f.recoverFrom(a)
+	}
 	if p := a.InPlace; p != nil && d.Provenance != nil && d.Provenance.Token == p.Token && (d.Staged == p.Token || d.installed(p)) {
 		return nil
 	}
@@ -296,5 +302,20 @@ func (f *forecast) recover(a Recover) error {
 		return err
 	}
 	d.Staged = a.InPlace.Token
+	return nil
+}
+
+// recoverFrom is for a directory that is at no member's place: nothing there, or at
+// any place, changes.
+func (f *forecast) recoverFrom(a Recover) error {
+	s := f.obs.Snapshot
+	switch {
+	case s == nil || s.Dir == nil || s.Dir.Path != a.From.DataDir:
+		return fmt.Errorf("nothing is recovered: %s was not looked at", a.From.DataDir)
+	case s.Problem != "":
+		return fmt.Errorf("nothing is recovered: %s", s.Detail)
+	case s.Dir.ClusterID != a.ClusterID || s.Dir.MemberID != a.MemberID || s.Dir.LastTerm != a.LastTerm || s.Dir.LastIndex != a.LastIndex || a.Upto > a.LastIndex:
+		return fmt.Errorf("%s is not what the plan saw", a.From.DataDir)
+	}
 	return nil
 }

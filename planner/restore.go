@@ -18,6 +18,9 @@ func (b *builder) restore() *Plan {
 	if r := b.checkSnapshot(); r != nil {
 		return b.refuse(r)
 	}
+	if d := b.obs.Snapshot.Dir; d != nil {
+		return b.restoreDir(d)
+	}
 	if r := b.checkPlaces(b.members); r != nil {
 		return b.refuse(r)
 	}
@@ -39,6 +42,10 @@ func (b *builder) restore() *Plan {
 	b.pass(RouteReconfigure, "there is no quorum to ask")
 	b.pass(RouteRecover, "there is no survivor to recover from")
 	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: " + b.restoreLoss(b.in.Token)}
+	if s := b.obs.Snapshot; s.Live != nil && len(missing) == 0 {
+		b.plan.Headline = fmt.Sprintf("no data here: copy cluster %s, which goes on, to all members", s.Live.ClusterID)
+		b.plan.Loss.Text = "Lost: " + liveLoss(s)
+	}
 	b.restoreSteps(b.in.Token, initial(b.members), initial(b.members))
 	return b.plan
 }
@@ -153,6 +160,9 @@ func (b *builder) stageStep(token string, ms []*member) {
 		RevisionBump: b.bump(), Members: b.claims(token, ProvenanceRestore, ms), ForgetVersion: forgetVersion(ms),
 	}
 	var by []string
+	if save := s.shownSave(); save != "" {
+		by = append(by, save)
+	}
 	for _, m := range ms {
 		by = append(by, b.restoreCommand(m, token))
 	}
@@ -166,7 +176,11 @@ func (b *builder) stageStep(token string, ms []*member) {
 }
 
 func (b *builder) restoreCommand(m *member, token string) string {
-	cmd := []string{"etcdutl snapshot restore", b.obs.Snapshot.Source,
+	from := b.obs.Snapshot.Source
+	if b.obs.Snapshot.Live != nil {
+		from = b.obs.Snapshot.Path
+	}
+	cmd := []string{"etcdutl snapshot restore", from,
 		"--name=" + m.spec.Name, "--data-dir=" + m.spec.DataDir,
 		"--initial-advertise-peer-urls=" + strings.Join(m.spec.PeerURLs, ","),
 		"--initial-cluster=" + b.cluster.InitialCluster(),

@@ -1,6 +1,10 @@
 package planner
 
-import "github.com/requorum/requorum/spec"
+import (
+	"fmt"
+
+	"github.com/requorum/requorum/spec"
+)
 
 // serverMinors are the minors of etcd 3 whose behaviour on snapshots is known.
 var serverMinors = []string{"3.4", "3.5", "3.6", "3.7"}
@@ -68,12 +72,49 @@ func RefuseFile(code Code, detail string) *Refusal {
 	return refusal(code, spec.Position{}, title, detail, remedy...)
 }
 
+// RefuseOpen is S12 for a directory that somebody named: the refusal where an etcd of
+// version server must not open a copy of it, nil where it may.
+func RefuseOpen(d DataDir, server string) *Refusal {
+	have, want := minor(orWord(d.StorageVersion, d.ClusterVersion)), minor(server)
+	if have <= 0 || have == want {
+		return nil
+	}
+	r := RefuseFile(CodeBinaryVersion, fmt.Sprintf("%s was written by etcd 3.%d, and the etcd that would open its copy is %s: what it makes of it might not be readable by an etcd 3.%d.", d.Path, have, server, have))
+	r.Title, r.Remedy = "the directory has to be opened by an etcd of its own minor version", []string{fmt.Sprintf("Name an etcd 3.%d with --binary.", have)}
+	return r
+}
+
+// RefuseDir is the refusal of a data directory that somebody named to be read; nil
+// for one that is intact and that nobody runs on.
+func RefuseDir(path string, f Fact[DataDir]) *Refusal {
+	var r *Refusal
+	switch d := f.Value; {
+	case !f.Known():
+		r = RefuseFile(CodeDataUnknown, f.Why)
+		r.Title, r.Remedy = "the data directory can't be read", []string{"Run requorum as root, or as the user that etcd ran as."}
+	case d.State != DirPresent:
+		r = RefuseFile(CodeSnapshotMissing, fmt.Sprintf("%s holds no member's data: it is %s.", path, d.State))
+		r.Title, r.Remedy = "there is no data directory", []string{"Name the directory that etcd had as --data-dir, with member/ in it; if a disk is not mounted, mount it."}
+	case d.HeldBy != 0:
+		who := "a process that can't be named from here"
+		if d.HeldBy > 0 {
+			who = fmt.Sprintf("process %d", d.HeldBy)
+		}
+		r = RefuseFile(CodeDataHeld, fmt.Sprintf("%s has %s open.", who, path))
+		r.Title, r.Remedy = "the data directory is in use", []string{"Save a snapshot from the member that runs: requorum snapshot save.", "Or stop it, and read its directory then."}
+	case d.Problem != "":
+		r = RefuseFile(CodeDataDamaged, fmt.Sprintf("%s: %s.", path, d.Problem))
+		r.Title, r.Remedy = "the data directory is damaged", []string{"Keep it as it is: parts of it may be read by hand.", "Use another member's directory, or a snapshot."}
+	}
+	return r
+}
+
 // RefuseSave is the refusal where no snapshot can be saved from a live cluster.
 func RefuseSave(code Code, detail string) *Refusal {
 	title, remedy := "no member can be saved from", []string{"Look at the members: requorum status."}
 	switch code {
 	case CodeUnreachable:
-		remedy = append(remedy, "Where a member is stopped for good, its directory still has the data: requorum plan tells what can be recovered.")
+		remedy = append(remedy, "Where members are stopped, their directories still have the data: requorum snapshot save --all saves what these hold, and requorum plan tells what can be recovered.")
 	case CodeClusterIDChanged:
 		title, remedy = "another cluster answers", []string{"Correct the client URLs, or id, in the file."}
 	case CodeSplitCluster:

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/requorum/requorum/spec"
 )
 
 // survivor is a disk that holds a log of the old cluster, as one to recover from.
@@ -96,6 +98,28 @@ func (l *Log) term(index uint64) uint64 {
 // agreed is the last entry that this disk alone proves to be agreed on.
 func (d DataDir) agreed() uint64 { return max(d.Commit, d.ConsistentIndex) }
 
+// Agreed is the last entry of the log that this disk alone proves to be agreed on;
+// what follows it, to LastIndex, may never have been acknowledged.
+func (d DataDir) Agreed() uint64 { return d.agreed() }
+
+// InDoubt says what a log holds after that: "3 entries in doubt (2 put, 1 delete)",
+// "" for nothing; risky reports whether any of it undoes something (S9).
+func InDoubt(d DataDir) (text string, risky bool) {
+	entries, n, unseen := tail(survivor{d: d}, min(d.agreed(), d.LastIndex))
+	if n == 0 {
+		return "", false
+	}
+	kinds := entryKinds(entries)
+	if unseen {
+		kinds = "not all of them known"
+	}
+	what := "entries"
+	if n == 1 {
+		what = "entry"
+	}
+	return fmt.Sprintf("%d %s in doubt (%s)", n, what, kinds), unseen || riskyText(entries) != ""
+}
+
 // choose takes the survivor to recover from: the first of the ranking, or the one
 // that the file names.
 func (b *builder) choose(ranked []survivor) (survivor, *Refusal) {
@@ -105,8 +129,12 @@ func (b *builder) choose(ranked []survivor) (survivor, *Refusal) {
 				return s, nil
 			}
 		}
-		return survivor{}, refusal(CodeSurvivorWrong, b.cluster.Recover.Pos, from+" can't be recovered from",
-			fmt.Sprintf("%s: %s.", from, b.whyNoSurvivor(from)), "Name another survivor in recover { from = … }, or leave it out: the one with the most is taken then.")
+		where := "Name another survivor in recover { from = … }, or leave it out: the one with the most is taken then."
+		if b.cluster.Snapshot.Survivor() == from {
+			where = "Name another survivor in the snapshot's source, or leave that out: the one with the most is taken then."
+		}
+		return survivor{}, refusal(CodeSurvivorWrong, b.recoverFromPos(), from+" can't be recovered from",
+			fmt.Sprintf("%s: %s.", from, b.whyNoSurvivor(from)), where)
 	}
 	best := ranked[0]
 	for _, s := range ranked[1:] {
@@ -134,11 +162,20 @@ func (b *builder) refuseParted(best string, d DataDir, m *member, where, why str
 		fmt.Sprintf("Then move the other side's directories away and plan again; or, where quorum is gone, name the survivor in the file: recover { from = %q }.", best))
 }
 
+// recoverFrom is the survivor that the file names: in recover { from }, or as the
+// snapshot's source datadir://NAME, which is the same.
 func (b *builder) recoverFrom() string {
-	if b.cluster.Recover == nil {
-		return ""
+	if r := b.cluster.Recover; r != nil && r.From != "" {
+		return r.From
 	}
-	return b.cluster.Recover.From
+	return b.cluster.Snapshot.Survivor()
+}
+
+func (b *builder) recoverFromPos() spec.Position {
+	if r := b.cluster.Recover; r != nil && r.From != "" {
+		return r.Pos
+	}
+	return b.cluster.Snapshot.SourcePos
 }
 
 func (b *builder) whyNoSurvivor(name string) string {

@@ -11,8 +11,8 @@
 //	validate  0 or 1
 //	fmt       0 or 1
 //	rescue    0 done, 1 error, 6 refused
-//	snapshot  0 saved, proven, shown or come back whole, 1 not,
-//	          8 interrupted (save and drill), and nothing is left of it
+//	snapshot  0 saved, proven, shown, written out or come back whole, 1 not
+//	          (save --all: not from all), 8 interrupted, and nothing is left of it
 package main
 
 import (

@@ -20,13 +20,14 @@ import (
 func newSnapshot(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Save, prove, look into and try out snapshots",
-		Long: `Saves snapshots of a live cluster, proves that a file is what etcd wrote, shows
-what is in it, and tries it out: a backup that was never restored is not a backup.`,
+		Short: "Save, prove, look into, export and try out snapshots",
+		Long: `Saves snapshots of a live cluster or of a stopped member's directory, proves that a
+file is what etcd wrote, shows what is in it, writes its keys out, and tries it out:
+a backup that was never restored is not a backup.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSnapshotSave(o), newSnapshotVerify(), newSnapshotInspect(), newSnapshotDrill())
+	cmd.AddCommand(newSnapshotSave(o), newSnapshotVerify(), newSnapshotInspect(), newSnapshotExport(), newSnapshotDrill())
 	return cmd
 }
 
@@ -39,10 +40,14 @@ type snapshotFile struct {
 }
 
 func (f *snapshotFile) flags(cmd *cobra.Command) {
+	f.proofFlags(cmd)
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "as JSON, and nothing else on stdout")
+}
+
+func (f *snapshotFile) proofFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.want.SHA256, "sha256", "", "the file must have this sha256, with or without the one that etcd appends: `HEX`")
 	cmd.Flags().BoolVar(&f.want.SkipHashCheck, "skip-hash-check", false, "take a file without a hash: a member/snap/db copied from a stopped member")
 	cmd.Flags().StringVar(&f.identity, "identity", "", "decrypt with the age identities in `FILE` (or REQUORUM_AGE_IDENTITY)")
-	cmd.Flags().BoolVar(&f.asJSON, "json", false, "as JSON, and nothing else on stdout")
 }
 
 // fetch brings the file here. Its errors are exits: a refusal is shown already.

@@ -6,25 +6,102 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
 )
 
-// catchUp is how long a follower may take to come to where the leader was when
-// the save began.
-const catchUp = 2 * time.Second
-
 // candidate is what a member of the file said.
-type candidate struct {
-	name string
-	planner.Endpoint
+type candidate = etcd.Candidate
+
+// origin is where a snapshot comes from: a member that answers, or else the
+// directory of one that is stopped.
+type origin struct {
+	live candidate
+	from *stopped
+	data planner.DataDir // of from
+	etcd string          // the version of the etcd that opens its copy
 }
 
-func (a candidate) leads() bool { return a.LeaderID != "" && a.LeaderID == a.MemberID }
+func (a origin) name() string {
+	if a.from != nil && a.live.Name == "" {
+		return stoppedName(a.data)
+	}
+	return a.live.Name
+}
+
+// origins are all that is to be saved from, the live ones first. What can't be is
+// failed; the error is a *refused where there is nothing to save from.
+func (v *saver) origins(ctx context.Context) (from []origin, failed []notSaved, err error) {
+	if v.dataDir != "" {
+		d, version, err := v.stopped.look(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		v.cluster = d.ClusterID
+		return []origin{{from: &v.stopped, data: d, etcd: version}}, []notSaved{}, nil
+	}
+	live, silent, err := v.choose(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, a := range live {
+		from = append(from, origin{live: a})
+	}
+	if !v.all && v.member == "" {
+		return from, silent, nil
+	}
+	if !v.session.local() {
+		return from, silent, nil // other hosts' disks can't be read from here
+	}
+	failed = []notSaved{}
+	var places []planner.Place
+	for _, p := range v.session.places() {
+		if slices.ContainsFunc(silent, func(f notSaved) bool { return f.Member == p.Name }) {
+			places = append(places, p)
+		}
+	}
+	facts, err := v.session.host.Observe(ctx, places)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range silent {
+		a, why := v.fromDisk(ctx, f.Member, facts[f.Member].Data)
+		if why != "" {
+			failed = append(failed, notSaved{f.Member, f.Why + "; " + why})
+			continue
+		}
+		from = append(from, a)
+	}
+	if len(from) == 0 && !v.all {
+		return nil, nil, &refused{planner.RefuseSave(planner.CodeUnreachable, whyNobody(failed))}
+	}
+	return from, failed, nil
+}
+
+// fromDisk is a member that does not answer, by what lies at its place or behind
+// the fence there; why says what is in the way.
+func (v *saver) fromDisk(ctx context.Context, name string, fact planner.Fact[planner.DataDir]) (a origin, why string) {
+	d := fact.Value
+	switch {
+	case !fact.Known():
+		return a, "its data directory can't be read: " + fact.Why
+	case d.State == planner.DirFenced && d.Fenced != nil:
+		d = *d.Fenced
+	case d.State != planner.DirPresent:
+		return a, fmt.Sprintf("%s is %s, as where a disk is not mounted", d.Path, d.State)
+	}
+	if d.HeldBy != 0 {
+		return a, fmt.Sprintf("a process (pid %d) has %s open and does not answer: stop it, then save again", d.HeldBy, d.Path)
+	}
+	s := &stopped{dataDir: d.Path, walDir: d.WALDir, binary: v.session.cluster.Etcd.Binary, dropTail: v.dropTail}
+	d, version, err := s.look(ctx)
+	if err != nil {
+		return a, err.Error()
+	}
+	return origin{live: candidate{Name: name}, from: s, data: d, etcd: version}, ""
+}
 
 // choose asks every member and picks whom to save from. Those that did not answer
 // are failed; the error is a *refused where there is nobody to save from.
@@ -35,24 +112,27 @@ func (v *saver) choose(ctx context.Context) (from []candidate, failed []notSaved
 		return nil, nil, err
 	}
 	if v.member != "" {
-		asked = slices.DeleteFunc(asked, func(a candidate) bool { return a.name != v.member })
+		asked = slices.DeleteFunc(asked, func(a candidate) bool { return a.Name != v.member })
 	}
 	var serving []candidate
 	for _, a := range asked {
 		if a.Reach != planner.ReachServing {
-			failed = append(failed, notSaved{a.name, reachText(a.Endpoint)})
+			failed = append(failed, notSaved{a.Name, etcd.ReachText(a.Endpoint)})
 			continue
 		}
 		serving = append(serving, a)
 	}
+	if len(serving) == 0 && (v.all || v.member != "") {
+		return nil, failed, nil // their directories are looked at next
+	}
 	if len(serving) == 0 {
-		return nil, nil, &refused{planner.RefuseSave(reachCode(asked), whyNobody(failed))}
+		return nil, nil, &refused{planner.RefuseSave(etcd.ReachCode(asked), whyNobody(failed))}
 	}
 	if id := v.session.cluster.ID; id != "" {
 		for _, a := range serving {
 			if a.ClusterID != id {
 				return nil, nil, &refused{planner.RefuseSave(planner.CodeClusterIDChanged, fmt.Sprintf(
-					"%s answers as a member of cluster %s at %s, and the file says %s.", a.name, a.ClusterID, a.URL, id))}
+					"%s answers as a member of cluster %s at %s, and the file says %s.", a.Name, a.ClusterID, a.URL, id))}
 			}
 		}
 	}
@@ -99,7 +179,7 @@ func (v *saver) noteDoubts(ctx context.Context, serving []candidate, one bool) {
 func membersOf(s *session, list []candidate) []spec.Member {
 	var out []spec.Member
 	for _, a := range list {
-		if m, ok := s.cluster.Member(a.name); ok {
+		if m, ok := s.cluster.Member(a.Name); ok {
 			out = append(out, m)
 		}
 	}
@@ -112,7 +192,7 @@ func differ(list []candidate) string {
 	for i, a := range list {
 		for _, b := range list[i+1:] {
 			if a.Reach == planner.ReachServing && b.Reach == planner.ReachServing && a.Applied == b.Applied && a.Revision != b.Revision {
-				return fmt.Sprintf("%s and %s have applied the log to #%d both, and are at revisions %d and %d", a.name, b.name, a.Applied, a.Revision, b.Revision)
+				return fmt.Sprintf("%s and %s have applied the log to #%d both, and are at revisions %d and %d", a.Name, b.Name, a.Applied, a.Revision, b.Revision)
 			}
 		}
 	}
@@ -122,63 +202,28 @@ func differ(list []candidate) string {
 // best is the voter that has applied as much as any had when it was asked, and not
 // the leader where another gets there soon.
 func (v *saver) best(ctx context.Context, serving []candidate) (candidate, *planner.Refusal) {
-	var ahead *candidate
-	var followers []candidate
-	for i, a := range serving {
-		if a.Learner {
-			continue
-		}
-		if ahead == nil || a.Applied > ahead.Applied || a.Applied == ahead.Applied && ahead.leads() {
-			ahead = &serving[i]
-		}
-		if !a.leads() {
-			followers = append(followers, a)
-		}
-	}
-	if ahead == nil {
-		return candidate{}, planner.RefuseSave(planner.CodeUnreachable, "Only learners answer: they may lack what voters have. Name one with --member to save from it all the same.")
-	}
-	if !ahead.leads() || len(followers) == 0 {
-		return *ahead, nil
-	}
-	for end := time.Now().Add(catchUp); time.Now().Before(end); {
-		for _, a := range v.ask(ctx, membersOf(v.session, followers)) {
-			if a.Reach == planner.ReachServing && a.ClusterID == ahead.ClusterID && a.Applied >= ahead.Applied {
-				return a, nil
+	best, ok := etcd.Freshest(ctx, serving, func(names []string) []candidate {
+		var again []spec.Member
+		for _, m := range v.session.cluster.Members {
+			if slices.Contains(names, m.Name) {
+				again = append(again, m)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return *ahead, nil
-		case <-time.After(50 * time.Millisecond):
-		}
+		return v.ask(ctx, again)
+	})
+	if !ok {
+		return candidate{}, planner.RefuseSave(planner.CodeUnreachable, "Only learners answer: they may lack what voters have. Name one with --member to save from it all the same.")
 	}
-	return *ahead, nil
+	return best, nil
 }
 
 // ask asks members at the same time; the answers are in their order.
 func (v *saver) ask(ctx context.Context, members []spec.Member) []candidate {
-	out := make([]candidate, len(members))
-	var wg sync.WaitGroup
-	for i, m := range members {
-		wg.Go(func() {
-			out[i] = candidate{m.Name, etcd.Probe(ctx, m.ClientURLs, v.session.observer.Client, endpointLimit)}
-		})
+	var targets []etcd.Member
+	for _, m := range members {
+		targets = append(targets, etcd.Member{Name: m.Name, URLs: m.ClientURLs})
 	}
-	wg.Wait()
-	return out
-}
-
-// reachText says how far an address could be reached.
-func reachText(e planner.Endpoint) string {
-	text := string(e.Reach)
-	if e.URL != "" {
-		text = e.URL + ": " + text
-	}
-	if e.Detail != "" {
-		text += " (" + e.Detail + ")"
-	}
-	return text
+	return etcd.Ask(ctx, targets, v.session.observer.Client, endpointLimit)
 }
 
 func whyNobody(failed []notSaved) string {
@@ -187,20 +232,4 @@ func whyNobody(failed []notSaved) string {
 		parts = append(parts, f.Member+" at "+f.Why)
 	}
 	return strings.Join(parts, "; ") + "."
-}
-
-// reachCode is the reason that says most about what to do.
-func reachCode(asked []candidate) planner.Code {
-	for _, c := range []struct {
-		reach planner.Reach
-		code  planner.Code
-	}{
-		{planner.ReachAuth, planner.CodeAuthRequired}, {planner.ReachTLSFailed, planner.CodeTLSFailed},
-		{planner.ReachWrongService, planner.CodeWrongService},
-	} {
-		if slices.ContainsFunc(asked, func(a candidate) bool { return a.Reach == c.reach }) {
-			return c.code
-		}
-	}
-	return planner.CodeUnreachable
 }

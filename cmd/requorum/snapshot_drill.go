@@ -48,7 +48,7 @@ func (d *driller) run(cmd *cobra.Command, name string) error {
 	if d.members < 1 || d.members > 7 {
 		return errors.New("--members: 1 to 7")
 	}
-	command, err := d.etcd()
+	command, err := etcdCommand(d.binary)
 	if err != nil {
 		return err
 	}
@@ -87,16 +87,6 @@ type drillJSON struct {
 	Error  string `json:"error,omitempty"`
 	snapshot.DrillResult
 	Seconds float64 `json:"seconds"`
-}
-
-// etcd is the beginning of etcd's command line.
-func (d *driller) etcd() ([]string, error) {
-	if d.binary != "" {
-		path, err := filepath.Abs(d.binary)
-		return []string{path}, err
-	}
-	self, err := os.Executable()
-	return []string{self, "etcd"}, err
 }
 
 // failed says what did not come back.

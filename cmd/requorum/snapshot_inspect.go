@@ -13,35 +13,43 @@ import (
 )
 
 func newSnapshotInspect() *cobra.Command {
-	f, o := &snapshotFile{}, snapshot.InspectOptions{}
+	f, d, o := &snapshotFile{}, &stoppedCopy{}, snapshot.InspectOptions{}
 	cmd := &cobra.Command{
 		Use:   "inspect FILE|URL",
-		Short: "Show what is in a snapshot",
+		Short: "Show what is in a snapshot, or in a stopped member's directory",
 		Long: `Proves the file as requorum snapshot verify does and shows what is in it: revision,
 keys, size, which etcd starts from it, members, leases, alarms, users, and the
 prefixes with the most keys and the most bytes. Nothing is changed.
 
+With --data-dir it is shown what a stopped member's directory holds, with all of its
+log: a snapshot is made of a copy, below --scratch, and removed again.
+
 A prefix ends with --separator; one that has nearly all keys is divided further.
 
-Exit codes: 0 done, 1 not proven.`,
-		Args: cobra.ExactArgs(1),
+Exit codes: 0 done, 1 not proven, 8 interrupted (nothing is left).`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Prefixes < 0 || o.Prefixes > 1000 {
 				return errors.New("--prefixes: 0 to 1000")
 			}
-			got, err := f.fetch(cmd, args[0])
+			if err := d.check(args); err != nil {
+				return err
+			}
+			acting.Store(true) // a copy is removed before the end
+			path, shown, done, err := d.source(cmd, f, args)
 			if err != nil {
 				return err
 			}
+			defer done()
 			o.Want = f.want
-			in, err := snapshot.Inspect(cmd.Context(), got.Path, o, f.progress.show)
+			in, err := snapshot.Inspect(cmd.Context(), path, o, f.progress.show)
 			f.progress.clear()
 			if err != nil {
 				return f.refuse(cmd, err)
 			}
-			in.Source = got.Origin
-			if got.ModifiedAt != "" {
-				in.ModifiedAt = got.ModifiedAt
+			in.Source = shown
+			if at := d.modifiedAt; at != "" {
+				in.ModifiedAt = at
 			}
 			if f.asJSON {
 				return printJSON(in)
@@ -51,6 +59,7 @@ Exit codes: 0 done, 1 not proven.`,
 		},
 	}
 	f.flags(cmd)
+	d.flags(cmd, "look into")
 	cmd.Flags().IntVar(&o.Prefixes, "prefixes", 8, "show the `N` prefixes with the most keys, and with the most bytes")
 	cmd.Flags().StringVar(&o.Separator, "separator", "/", "what ends a prefix within a key: `TEXT`")
 	return cmd

@@ -92,10 +92,10 @@ func (d destination) list() string {
 
 // owner is whose snapshots stand beside each other: a cluster's, or with --all one
 // member's. No cluster's name has an @ here, so none is another's member.
-func (v *saver) owner(a candidate) string {
-	name := fileName(v.session.cluster.Name)
-	if v.all {
-		name += "@" + fileName(a.name)
+func (v *saver) owner(a origin) string {
+	name := fileName(v.cluster)
+	if v.all || v.dataDir != "" {
+		name += "@" + fileName(a.name())
 	}
 	return name
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/requorum/requorum/planner"
 )
@@ -72,6 +73,30 @@ func Identity(dataDir, walDir string) (clusterID, memberID string, err error) {
 	return ids[0], ids[1], nil
 }
 
+// LastWritten is when the log or the db of a data directory was last written to, by
+// the times of its files: a copy may have later ones.
+func LastWritten(dataDir, walDir string) (time.Time, error) {
+	p := paths(dataDir, walDir)
+	names, err := walFiles(p.wal)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var last time.Time
+	for _, name := range append(names, p.db) {
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return time.Time{}, err
+		}
+		if info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last, nil
+}
+
 // dirPaths are where etcd keeps what (server/config ServerConfig).
 type dirPaths struct{ data, member, snap, db, wal string }
 
@@ -87,7 +112,7 @@ func paths(dataDir, walDir string) dirPaths {
 
 func readDataDir(dataDir, walDir string) (planner.DataDir, error) {
 	p := paths(dataDir, walDir)
-	d := planner.DataDir{Path: dataDir}
+	d := planner.DataDir{Path: dataDir, WALDir: walDir}
 	state, err := dirState(p)
 	if err != nil {
 		return d, err

@@ -17,6 +17,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"golang.org/x/sys/unix"
+
+	"github.com/requorum/requorum/planner"
 )
 
 const (
@@ -192,10 +194,24 @@ func room(f *os.File, need int64) error {
 		return fmt.Errorf("free space at %s: %w", f.Name(), err)
 	}
 	if free := int64(st.Bavail) * st.Bsize; free < need+spareRoom {
-		return fmt.Errorf("%s has %d MiB free; the snapshot needs %d, and %d are to stay free",
-			filepath.Dir(f.Name()), free>>20, need>>20+1, spareRoom>>20)
+		return noRoom{fmt.Errorf("%s has %d MiB free; the snapshot needs %d, and %d are to stay free",
+			filepath.Dir(f.Name()), free>>20, need>>20+1, spareRoom>>20)}
 	}
 	return nil
+}
+
+type noRoom struct{ error }
+
+// SaveCode is the code of a refusal that says why SaveSnapshot failed.
+func SaveCode(err error) planner.Code {
+	var full noRoom
+	switch {
+	case errors.As(err, &full), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return planner.CodeNoRoom
+	case isAuth(err), errors.Is(err, rpctypes.ErrPermissionDenied):
+		return planner.CodeAuthRequired
+	}
+	return planner.CodeSnapshotUnreadable
 }
 
 // publish gives the finished file its name, unless something has it by now. NFS

@@ -33,8 +33,13 @@ type Observer struct {
 	StateDir string
 	// CacheDir is the folder for snapshots that are fetched or unpacked.
 	CacheDir string
+	// Wanted are the sha256 sums of snapshots from a live member that a plan was made
+	// over: where the cache has one of them still, no new one is saved.
+	Wanted []string
 	// Progress is told about long reads; it may be nil.
 	Progress func(what string, done, total int64)
+
+	saved *planner.SnapshotObservation // from a live member; see live
 }
 
 // Observe looks at everything at once. It returns an error only when ctx ended
@@ -64,7 +69,7 @@ func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	o.addOthers(ctx, &obs)
 	obs.KV = o.compare(ctx, &obs)
 	if o.wantsSnapshot(&obs) {
-		s := o.snapshot(ctx)
+		s := o.snapshot(ctx, &obs)
 		obs.Snapshot = &s
 	}
 	return obs, ctx.Err()
@@ -216,12 +221,24 @@ func (o *Observer) wantsSnapshot(obs *planner.Observation) bool {
 			return false // there is a quorum
 		}
 	}
+	some, all := false, true
 	for _, m := range obs.Members {
 		d := m.Data
-		if m.Client.Reach != planner.ReachServing && d.Known() &&
-			(d.Value.State == planner.DirAbsent || d.Value.State == planner.DirEmpty || !d.Value.EverRan) {
-			return true
-		}
+		wants := m.Client.Reach != planner.ReachServing && d.Known() &&
+			(d.Value.State == planner.DirAbsent || d.Value.State == planner.DirEmpty || !d.Value.EverRan)
+		some, all = some || wants, all && wants && d.Value.HeldBy == 0
 	}
-	return false
+	if o.isFile() {
+		return some
+	}
+	// A database that a member would have to send, or a directory that would be read
+	// through: only where nothing else is left.
+	return all
+}
+
+// isFile reports whether the source is a file, wherever it lies.
+func (o *Observer) isFile() bool {
+	want := o.Cluster.Snapshot
+	_, live := want.Live()
+	return !live && !want.IsDataDir() && want.Survivor() == ""
 }

@@ -16,14 +16,21 @@ import (
 
 // snapshot brings the file's snapshot here and proves it. What the plan carries
 // is the path of what was proven.
-func (o *Observer) snapshot(ctx context.Context) planner.SnapshotObservation {
+func (o *Observer) snapshot(ctx context.Context, obs *planner.Observation) planner.SnapshotObservation {
 	want := o.Cluster.Snapshot
 	shown := ShownSource(want)
-	if scheme, _, ok := strings.Cut(want.Source, "://"); ok && (scheme == "etcd" || scheme == "datadir") {
-		return planner.SnapshotObservation{
-			Source: shown, Problem: planner.CodeSnapshotUnsupported,
-			Detail: "this version takes snapshots from a path, http(s):// or s3://, not from " + shown,
-		}
+	if from, ok := want.Live(); ok {
+		return o.live(ctx, obs, from)
+	}
+	if name := want.Survivor(); name != "" {
+		s := failed(planner.CodeSnapshotMissing, "%s's data directory, the file's source, holds nothing: %s is %s", name, obs.Members[name].Data.Value.Path, obs.Members[name].Data.Value.State)
+		s.Source = shown
+		return s
+	}
+	if want.IsDataDir() {
+		s := o.dir(ctx, want)
+		s.Source = shown
+		return s
 	}
 	f, err := source.Fetch(ctx, want.Source, source.Options{
 		Cache: o.CacheDir, Identity: want.Identity, Progress: o.Progress, Hidden: want.Sensitive,
@@ -62,6 +69,9 @@ func (o *Observer) snapshot(ctx context.Context) planner.SnapshotObservation {
 func ShownSource(s *spec.Snapshot) string {
 	if s.Sensitive {
 		return "(sensitive)"
+	}
+	if _, live := s.Live(); live || strings.HasPrefix(s.Source, "datadir://") {
+		return s.Source
 	}
 	if u, err := url.Parse(s.Source); err == nil && u.Scheme != "" {
 		u.User, u.RawQuery = nil, ""

@@ -45,6 +45,10 @@
 // log after its last snapshot; not with auth or alarms, where a put in the log may
 // have been refused. In other values, and in those that are no longer current, it
 // is not found.
+// Compare holds survivors on one machine against each other: a log that reaches
+// further back than a db's own, and the dbs among themselves, revision by revision,
+// find more of them.
+//
 // The length of the log's last records has no second witness either: a log whose
 // end is damaged reads like one that was cut there by the crash. That is why the
 // plan's LastTerm and LastIndex are asked for.

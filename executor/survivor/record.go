@@ -237,8 +237,18 @@ func room(q Request, s *source) error {
 			return &os.PathError{Op: "statfs", Path: dir, Err: err}
 		}
 		if free := int64(fsys.Bavail) * fsys.Bsize; free < total[st.Dev] {
-			return fmt.Errorf("%s has %d MiB free, and %d MiB may be needed", strings.TrimSuffix(dir, "/"), free>>20, total[st.Dev]>>20)
+			return noRoom{fmt.Errorf("%s has %d MiB free, and %d MiB may be needed", strings.TrimSuffix(dir, "/"), free>>20, total[st.Dev]>>20)}
 		}
 	}
 	return nil
+}
+
+type noRoom struct{ error }
+
+// IsNoRoom reports whether Recover failed because a disk has too little room, or
+// was filled meanwhile.
+func IsNoRoom(err error) bool {
+	var full noRoom
+	return errors.As(err, &full) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
+		err != nil && strings.Contains(err.Error(), unix.ENOSPC.Error()) // the copy's etcd said so
 }

@@ -53,6 +53,8 @@ func (r Request) check() error {
 		return errors.New("no etcd to run")
 	case r.DataDir == "" || r.Work == "":
 		return errors.New("no survivor or no scratch folder")
+	case !filepath.IsAbs(r.Work): // etcd runs in it
+		return errors.New("the scratch folder's path is not absolute")
 	case (r.Out == "") == (r.OutDataDir == ""):
 		return errors.New("either a snapshot file or a directory is to be made")
 	case r.OutDataDir == "" && r.OutWALDir != "":

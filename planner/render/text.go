@@ -165,11 +165,18 @@ func snapshot(p *planner.Plan, s Style) string {
 	if o == nil || o.Problem != "" || p.Route != planner.RouteRestore {
 		return ""
 	}
+	if d := o.Dir; d != nil {
+		text := fmt.Sprintf("Source %s: a stopped member's directory, %s, revision %d and what its log holds beyond; pages, records and log checked, values not provable", s.path(d.Path), Bytes(o.Size), o.Revision)
+		return "\n" + paragraph(text, s.width(), "  ", "    ")
+	}
 	proof := "sha256 " + o.SHA256[:min(12, len(o.SHA256))] + "… proven"
 	if !o.HasHash {
 		proof = "no hash: pages and records checked, values not provable"
 	}
 	text := fmt.Sprintf("Snapshot %s: %s, revision %d, %s, %s", s.path(o.Source), Bytes(o.Size), o.Revision, plural(o.Keys, "key"), proof)
+	if l := o.Live; l != nil {
+		text += fmt.Sprintf("; saved from %s at %s and kept at %s", l.URL, l.At, s.path(o.Path))
+	}
 	return "\n" + paragraph(text, s.width(), "  ", "    ")
 }
 

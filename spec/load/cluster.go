@@ -71,6 +71,7 @@ func (l *loader) oneCluster(cb *hcl.Block, hosts []host, ctx *hcl.EvalContext) *
 	}
 	if rb := b.only("recover"); rb != nil {
 		c.Recover = l.recovery(l.read(rb, recoverSchema, ctx), members)
+		l.checkOneSurvivor(c, rb.DefRange)
 	}
 	if tb := b.only("tls"); tb != nil {
 		c.TLS = l.tls(l.read(tb, tlsSchema, ctx), members)
@@ -148,6 +149,14 @@ func (l *loader) recovery(b block, members []member) *spec.Recover {
 		l.errorAt(from.at, "Unknown member", "recover.from is %q, which is no member of this cluster.%s", from.string, didYouMean(from.string, memberNames(members)))
 	}
 	return &spec.Recover{From: from.string, InPlace: b.flag("in_place", false), Pos: position(b.rng)}
+}
+
+// checkOneSurvivor: datadir://NAME names a survivor as recover { from } does.
+func (l *loader) checkOneSurvivor(c *spec.Cluster, at hcl.Range) {
+	name := c.Snapshot.Survivor()
+	if from := c.Recover.From; name != "" && from != "" && from != name && !c.Snapshot.Sensitive {
+		l.errorAt(origin{rng: at}, "Two survivors", "recover.from is %q, and the snapshot's source datadir://%s names another one: leave one of them out.", from, name)
+	}
 }
 
 func (l *loader) tls(b block, members []member) *spec.TLS {

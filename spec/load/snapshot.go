@@ -1,10 +1,13 @@
 package load
 
 import (
+	"errors"
+	"net"
 	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -91,7 +94,7 @@ func (l *loader) source(b block, s *spec.Snapshot, members []member) {
 // s3 URL may have behind its "?" says where the server is.
 func carriesSecret(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && (u.User != nil || u.RawQuery != "" && u.Scheme != "s3" || unknownS3Setting(u) != "")
+	return err == nil && (u.User != nil || u.RawQuery != "" && u.Scheme != "s3" && u.Scheme != "datadir" || u.Scheme == "s3" && unknownS3Setting(u) != "")
 }
 
 // s3Settings are what executor/snapshot/source takes.
@@ -148,18 +151,64 @@ func (l *loader) checkSourceURL(t text, shown, scheme, rest string, members []me
 	}
 }
 
-// checkSourceMember holds etcd://NAME, etcd://HOST:PORT, datadir://NAME and
-// datadir:///DIRECTORY.
+// checkSourceMember holds etcd://, etcd://NAME, etcd://HOST:PORT,…, datadir://NAME
+// and datadir:///DIRECTORY.
 func (l *loader) checkSourceMember(t text, shown, scheme, rest string, members []member) {
 	switch {
+	case scheme == "etcd" && strings.Contains(rest, "@"):
+		l.errorAt(t.at, "Invalid source", "A user and a password have no place in an etcd:// source: the auth block's are used.")
+	case scheme == "etcd" && rest == "":
+	case scheme == "etcd" && strings.Contains(rest, ":"):
+		if bad := badAddress(rest); bad != nil {
+			l.errorAt(t.at, "Invalid source", "%s has to be etcd://HOST:PORT, or several of one cluster with commas between them: %v.", shown, bad)
+		}
+	case scheme == "datadir" && filepath.IsAbs(rest):
+		l.checkSourceDir(t, rest, members)
 	case rest == "":
-		l.errorAt(t.at, "Invalid source", "%s names no member: write %s://NAME.", shown, scheme)
-	case scheme == "etcd" && strings.Contains(rest, ":"), scheme == "datadir" && filepath.IsAbs(rest):
+		l.errorAt(t.at, "Invalid source", "%s names no member: write %s://NAME, or %s:///DIRECTORY.", shown, scheme, scheme)
 	case !hasMember(members, rest) && !l.membersIncomplete:
 		hint := ""
 		if shown == t.string {
 			hint = didYouMean(rest, memberNames(members))
 		}
 		l.errorAt(t.at, "Unknown member", "%s names no member of this cluster.%s", shown, hint)
+	}
+}
+
+// badAddress says what is wrong with a list of HOST:PORT; nil for nothing.
+func badAddress(list string) error {
+	for _, a := range strings.Split(list, ",") {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil {
+			return errors.New("it is not HOST:PORT")
+		}
+		if n, err := strconv.Atoi(port); host == "" || err != nil || n < 1 || n > 65535 || strings.ContainsAny(host, "/? ") {
+			return errors.New("host or port is none")
+		}
+	}
+	return nil
+}
+
+// checkSourceDir holds a directory that is nobody's place: a member's own is named
+// by the member, and is a survivor then.
+func (l *loader) checkSourceDir(t text, rest string, members []member) {
+	s := &spec.Snapshot{Source: t.string}
+	dir, wal, err := s.DataDir()
+	if err != nil {
+		l.errorAt(t.at, "Invalid source", "%v.", err)
+		return
+	}
+	for _, m := range members {
+		if !m.here() {
+			continue
+		}
+		for _, own := range []string{m.DataDir, m.WALDir} {
+			for _, given := range []string{dir, wal} {
+				if own != "" && given != "" && (given == own || inside(given, own)) {
+					l.errorAt(t.at, "A member's own directory", "%s is in a directory of %s. Write source = \"datadir://%s\": it is a survivor then, and its place is fenced first.", given, m.Name, m.Name)
+					return
+				}
+			}
+		}
 	}
 }

@@ -54,6 +54,10 @@ func circumstances() []circumstance {
 			}
 		}},
 		{name: "snapshot at the end of revisions", edit: snap(func(_ *spec.Snapshot, o *planner.SnapshotObservation) { o.Revision = math.MaxInt64 - 5 })},
+		{name: "a directory as the source", edit: func(w *world) { w.sourceDir(false) }},
+		{name: "a directory of this cluster as the source", edit: func(w *world) { w.sourceDir(true) }},
+		{name: "a live source", edit: func(w *world) { w.liveSource(false) }},
+		{name: "this cluster as a live source", edit: func(w *world) { w.liveSource(true) }},
 		{name: "snapshot not looked at", edit: func(w *world) { w.snapshot(); w.in.Observation.Snapshot = nil }},
 		{name: "begun by a restore", begun: planner.ProvenanceRestore, edit: func(w *world) { w.snapshot() }},
 		{name: "begun by a bootstrap", begun: planner.ProvenanceBootstrap, edit: func(*world) {}},

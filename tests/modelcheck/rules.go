@@ -246,13 +246,33 @@ func (v *visit) lossOf() {
 	}
 }
 
+// A directory at no member's place is what the plan saw, and nothing of a cluster is
+// left beside it (S9, and a snapshot block alone never leads to a restore otherwise).
+func (v *visit) fromDir(a planner.Recover) {
+	s := v.in.Observation.Snapshot
+	switch {
+	case s == nil || s.Dir == nil || s.Problem != "":
+		v.sayf(p5, "recovers from a directory that was not looked at")
+	case s.Dir.ClusterID != a.ClusterID || s.Dir.MemberID != a.MemberID || s.Dir.LastIndex != a.LastIndex:
+		v.sayf(s5, "recovers from a directory that is not what was seen")
+	case a.Upto > a.LastIndex || a.Upto < max(s.Dir.Commit, s.Dir.ConsistentIndex) || a.Upto < a.LastIndex && !needs(v.p, planner.ConsentTailDrop):
+		v.sayf(p7, "takes the directory's log to #%d of #%d", a.Upto, a.LastIndex)
+	}
+	if v.left.newest != nil {
+		v.sayf(p7, "recovers from a directory, and a member's own disk is left")
+	}
+}
+
 // S7 and promise 7. Terms compare only within one history: ranking holds only where
 // logs share a prefix; otherwise it is a split brain, and a person chooses. And within
 // one the log that goes furthest is taken, whole, unless consent says otherwise.
 func (v *visit) choice() {
 	for _, s := range v.p.Steps {
 		a, ok := s.Action.(planner.Recover)
-		if !ok {
+		if ok && a.From != nil {
+			v.fromDir(a)
+		}
+		if !ok || a.From != nil {
 			continue
 		}
 		i := slices.IndexFunc(v.left.all, func(h holding) bool { return h.name == a.Name })

@@ -133,6 +133,9 @@ func (v *visit) newIdentity(s *planner.Step, before *planner.Observation) {
 	switch a := s.Action.(type) {
 	case planner.Recover:
 		rule = s3
+		if a.From != nil {
+			return // it is at nobody's place: whether its members live is checked by consents
+		}
 		if o := before.Members[a.Name]; processRuns(&o) {
 			v.sayf(s3, "copies %s, which was not stopped", a.Name)
 		}

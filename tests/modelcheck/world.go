@@ -223,6 +223,40 @@ func (w *world) snapshot() {
 	}
 }
 
+// sourceDir has a stopped member's directory for a source, of another cluster or of
+// the one that is here.
+func (w *world) sourceDir(own bool) {
+	w.snapshot()
+	d := planner.DataDir{
+		Path: "/rescued", State: planner.DirPresent, ClusterID: "feed", MemberID: "beef", LastTerm: 4, LastIndex: 900, Commit: 898, ConsistentIndex: 890,
+		Revision: 700, StorageVersion: "3.7.0", DBSize: 1 << 20,
+		Tail:    []planner.TailEntry{{Index: 899, Term: 4, Kind: planner.EntryPut, Key: "a"}, {Index: 900, Term: 4, Kind: planner.EntryDelete, Key: "b", Risky: true}},
+		Members: []planner.ListedMember{{ID: "beef", Name: "other", PeerURLs: []string{"http://10.9.9.1:2380"}}},
+	}
+	if own {
+		d.ClusterID = w.cid
+		for _, m := range w.in.Cluster.Members {
+			d.Members = append(d.Members, planner.ListedMember{ID: planner.MemberID(m.PeerURLs, oldToken), Name: m.Name, PeerURLs: m.PeerURLs})
+		}
+	}
+	w.in.Cluster.Snapshot.Source = "datadir:///rescued"
+	w.in.Observation.Snapshot = &planner.SnapshotObservation{
+		Source: "datadir:///rescued", Size: d.DBSize, Revision: d.Revision, Version: "3.7.0", Keys: -1, Dir: &planner.SourceDir{DataDir: d},
+	}
+}
+
+// liveSource has a member that serves for a source.
+func (w *world) liveSource(own bool) {
+	w.snapshot()
+	l := &planner.LiveSource{URL: "http://10.9.9.1:2379", ClusterID: "feed", MemberID: "beef", Quorum: true, At: "2026-01-02T03:00:00Z"}
+	if own {
+		l.ClusterID = w.cid
+		w.in.Observation.JournalClusterID = w.cid
+	}
+	w.in.Cluster.Snapshot.Source = "etcd://10.9.9.1:2379"
+	w.in.Observation.Snapshot.Source, w.in.Observation.Snapshot.Live = "etcd://10.9.9.1:2379", l
+}
+
 // provenance makes what is begun of another kind, and gives every whole directory
 // that identity.
 func (w *world) provenance(kind string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -20,6 +21,7 @@ func recoverWork(l host.Layout) string { return filepath.Join(l.Recovered(), "wo
 // Prove implements host.Host.
 func (d *Driver) Prove(ctx context.Context, places []planner.Place, progress host.Progress) (map[string]string, error) {
 	out := map[string]string{}
+	var whole []survivor.Dir
 	for _, p := range places { // one after the other: they may share a disk
 		l, err := layout(p)
 		if err != nil {
@@ -39,8 +41,18 @@ func (d *Driver) Prove(ctx context.Context, places []planner.Place, progress hos
 		out[p.Name] = ""
 		if err != nil {
 			out[p.Name] = err.Error()
+			continue
 		}
+		whole = append(whole, survivor.Dir{Name: p.Name, DataDir: dataDir, WALDir: walDir})
 	}
+	if len(whole) < 2 {
+		return out, nil
+	}
+	differ, err := survivor.Compare(ctx, whole, progress)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(out, differ)
 	return out, nil
 }
 
@@ -60,11 +72,11 @@ func (d *Driver) recover(ctx context.Context, l host.Layout, a planner.Recover, 
 	if a.InPlace != nil && recovered(l, a.InPlace) || a.InPlace == nil && made(a) {
 		return nil
 	}
-	s, ok := fenced(l)
-	if !ok {
-		return fmt.Errorf("%s is not fenced: a survivor is copied only when nothing can write to it any more", l.DataDir)
+	dataDir, walDir, err := recoverSource(l, a)
+	if err != nil {
+		return err
 	}
-	if err := isOver(s.dataDir(), s.walDir(l), planner.Identity{ClusterID: a.ClusterID, MemberID: a.MemberID}); err != nil {
+	if err := isOver(dataDir, walDir, planner.Identity{ClusterID: a.ClusterID, MemberID: a.MemberID}); err != nil {
 		return err
 	}
 	if err := settle(l); err != nil {
@@ -73,7 +85,8 @@ func (d *Driver) recover(ctx context.Context, l host.Layout, a planner.Recover, 
 	if err := removeOwn(l, recoverWork(l)); err != nil { // of an interrupted one
 		return err
 	}
-	r, err := d.recoverRequest(s, l, a)
+	r, err := d.recoverRequest(l, a)
+	r.DataDir, r.WALDir = dataDir, walDir
 	if err != nil {
 		return err
 	}
@@ -81,6 +94,23 @@ func (d *Driver) recover(ctx context.Context, l host.Layout, a planner.Recover, 
 		return err
 	}
 	return complete(pending{l, a.Name, *a.InPlace})
+}
+
+// recoverSource is what is copied: the member's data behind its fence, or the
+// directory that the file names, which nobody may have open.
+func recoverSource(l host.Layout, a planner.Recover) (dataDir, walDir string, err error) {
+	if a.From != nil {
+		from, err := layout(planner.Place{Name: "the source", DataDir: a.From.DataDir, WALDir: a.From.WALDir})
+		if err == nil && a.InPlace != nil {
+			err = errors.New("a directory that is at no member's place can't go on in place")
+		}
+		return from.DataDir, from.WALDir, err
+	}
+	s, ok := fenced(l)
+	if !ok {
+		return "", "", fmt.Errorf("%s is not fenced: a survivor is copied only when nothing can write to it any more", l.DataDir)
+	}
+	return s.dataDir(), s.walDir(l), nil
 }
 
 // recovered reports whether a recovery in place is staged, or in place already.
@@ -99,9 +129,9 @@ func made(a planner.Recover) bool {
 
 // recoverRequest makes the folders that the recovery needs; whether there is room
 // for what it makes (S20) it finds out itself.
-func (d *Driver) recoverRequest(s slot, l host.Layout, a planner.Recover) (survivor.Request, error) {
+func (d *Driver) recoverRequest(l host.Layout, a planner.Recover) (survivor.Request, error) {
 	r := survivor.Request{
-		DataDir: s.dataDir(), WALDir: s.walDir(l), Work: recoverWork(l),
+		Work:      recoverWork(l),
 		ClusterID: a.ClusterID, MemberID: a.MemberID, LastTerm: a.LastTerm, LastIndex: a.LastIndex, Upto: a.Upto,
 		Out: a.Out,
 	}

@@ -200,6 +200,25 @@ func listS3(ctx context.Context, p place) ([]Object, error) {
 	return out, nil
 }
 
+// unfinishedS3 gives the uploads below a prefix that were begun and neither ended
+// nor aborted.
+func unfinishedS3(ctx context.Context, p place) ([]Object, error) {
+	c, err := s3Client(p)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var out []Object
+	for o := range c.ListIncompleteUploads(ctx, p.bucket(), p.object(), true) {
+		if o.Err != nil {
+			return nil, s3Problem(o.Err, p)
+		}
+		out = append(out, Object{Name: p.at(o.Key).name(), Size: o.Size, ModifiedAt: o.Initiated})
+	}
+	return out, nil
+}
+
 // removeS3 removes one object. S3 itself is content with one that is not there.
 func removeS3(ctx context.Context, p place) error {
 	if p.folder || p.object() == "" {

@@ -169,6 +169,18 @@ func List(ctx context.Context, prefix string) ([]Object, error) {
 	return list, asProblem(err, p)
 }
 
+// Unfinished gives the uploads below an s3 prefix that were begun and neither ended
+// nor aborted, by a Put that was killed, say: no list shows them, and they take room.
+// Anywhere else there are none.
+func Unfinished(ctx context.Context, prefix string) ([]Object, error) {
+	p, err := parse(prefix)
+	if err != nil || p.scheme != "s3" {
+		return nil, err
+	}
+	list, err := unfinishedS3(ctx, p)
+	return list, asProblem(err, p)
+}
+
 // Remove removes one file that List named. One that is not there is an error.
 func Remove(ctx context.Context, name string) error {
 	p, err := parse(name)

@@ -1,0 +1,366 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"golang.org/x/sys/unix"
+
+	"github.com/requorum/requorum/tests/harness"
+)
+
+// fat fills a cluster with about megabytes that don't compress.
+func fat(t *testing.T, endpoint string, megabytes int) {
+	t.Helper()
+	cli := harness.Client(t, endpoint)
+	r := rand.NewChaCha8([32]byte{1})
+	b := make([]byte, 1<<20)
+	for i := range megabytes {
+		_, _ = r.Read(b)
+		if _, err := cli.Put(harness.Context(t), fmt.Sprintf("/fat/%03d", i), string(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Saved to a real S3 server and back again; the oldest go by --keep. A save that is
+// killed while it uploads leaves no object, and the next one names what it left.
+func TestSaveToS3(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c := e.Cluster(1).Write()
+	e.Hand(c.Members[0], c.Members).Serve()
+	harness.Fill(t, c.Endpoints(), keysPerTest)
+	s := harness.StartS3(t)
+	for name, value := range s.Environ(s.Endpoint) {
+		e.Setenv(name, value)
+	}
+	to := s.URL("etcd/")
+	var files []string
+	for range 3 {
+		out := save(t, e, 0, "--to", to, "--keep", "2", "--compress", "zstd", c.Path())
+		files = append(files, out.Saved[0].File)
+		time.Sleep(1100 * time.Millisecond) // S3's times, and the names', are whole seconds
+	}
+	e.Run("snapshot", "drill", files[2]).Want(t, 0).Says(t, "Drill passed:")
+	e.Run("snapshot", "verify", to).Want(t, 0).Says(t, filepath.Base(files[2]))
+	e.Run("snapshot", "verify", files[0]).Want(t, 1).Says(t, "snapshot-missing:")
+
+	fat(t, c.Endpoints()[0], 48)
+	bucket, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{Creds: credentials.NewStaticV4(s.Access, s.Secret, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unfinished := func() (n int) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for range bucket.ListIncompleteUploads(ctx, s.Bucket, "etcd/", true) {
+			n++
+		}
+		return n
+	}
+	objects := func() (n int) {
+		for range bucket.ListObjects(t.Context(), s.Bucket, minio.ListObjectsOptions{Prefix: "etcd/"}) {
+			n++
+		}
+		return n
+	}
+	hit := runAndKill(t, e.Command("snapshot", "save", "--to", to, "--compress", "gzip", c.Path()), func() bool { return unfinished() > 0 })
+	if !hit || unfinished() != 1 || objects() != 2 {
+		t.Fatalf("killed: %v; %d uploads are unfinished, %d objects there", hit, unfinished(), objects())
+	}
+	out := save(t, e, 0, "--to", to, c.Path())
+	if notes := strings.Join(out.Notes, "\n"); !strings.Contains(notes, "an upload of "+to) || !strings.Contains(notes, "requorum-saving-") {
+		t.Errorf("the save after a killed one says %q", notes)
+	}
+	e.Run("snapshot", "verify", out.Saved[0].File).Want(t, 0)
+	noScratch(t, e)
+}
+
+func noScratch(t *testing.T, e *harness.Env) {
+	t.Helper()
+	if left, _ := filepath.Glob(e.Path("tmp", "requorum-*")); len(left) > 0 {
+		t.Errorf("left in TMPDIR: %q", left)
+	}
+}
+
+// kill -9 of saves at moments that chance chooses: whatever has a final name is
+// whole, and the next save takes away what was left.
+func TestKilledSaves(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string][]string{
+		"live": {}, "live, packed": {"--compress", "zstd"}, "dead": {"--data-dir"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := harness.New(t)
+			c := e.Cluster(1).Write()
+			hand := e.Hand(c.Members[0], c.Members)
+			hand.Serve()
+			harness.Fill(t, c.Endpoints(), keysPerTest)
+			fat(t, c.Endpoints()[0], 24)
+			args := append([]string{"snapshot", "save"}, more...)
+			limit := 1200 * time.Millisecond
+			if name == "dead" {
+				hand.Signal(9)
+				hand.AwaitEnd()
+				args, limit = append(args, c.Members[0].DataDir), 3*time.Second
+			} else {
+				args = append(args, c.Path())
+			}
+			dir := e.Path("backups")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			kills, strays := 0, 0
+			for i := range 12 {
+				until := time.Now().Add(time.Duration(rand.Int64N(int64(limit))))
+				to := filepath.Join(dir, fmt.Sprintf("%d.db", i))
+				if runAndKill(t, e.Command(append(args, "--to", to)...), func() bool { return time.Now().After(until) }) {
+					kills++
+				}
+				if exists(to) {
+					e.Run("snapshot", "verify", to).Want(t, 0)
+				}
+				left, _ := filepath.Glob(filepath.Join(dir, ".requorum-*"))
+				plain, _ := filepath.Glob(e.Path("tmp", "requorum-saving-*"))
+				strays += len(left) + len(plain)
+				if len(left) > 1 {
+					t.Errorf("%q: the saves before left what this one did not take away", left)
+				}
+			}
+			for end := time.Now().Add(10 * time.Second); len(harness.Processes(dir)) > 0 && time.Now().Before(end); {
+				time.Sleep(10 * time.Millisecond) // what dies with its parent
+			}
+			e.Run(append(args, "--to", filepath.Join(dir, "last.db"))...).Want(t, 0)
+			files, err := os.ReadDir(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				if !strings.HasSuffix(f.Name(), ".db") {
+					t.Errorf("%s is left", f.Name())
+				}
+			}
+			noScratch(t, e)
+			if kills < 3 || strays == 0 {
+				t.Errorf("%d of 12 were killed, %d left something: nothing was tried", kills, strays)
+			}
+		})
+	}
+}
+
+// small mounts a file system of so many megabytes at a folder of the test's.
+func small(t *testing.T, e *harness.Env, name string, megabytes int) (path string, resize func(int)) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a tmpfs needs root")
+	}
+	path = e.Path(name)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	size := func(n int) string { return fmt.Sprintf("mode=0700,size=%dm", n) }
+	if err := unix.Mount("tmpfs", path, "tmpfs", 0, size(megabytes)); err != nil {
+		t.Skipf("mounting a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", path, err)
+		}
+	})
+	return path, func(n int) {
+		if err := unix.Mount("tmpfs", path, "tmpfs", unix.MS_REMOUNT, size(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// eats fills the file system at path as soon as now says so, and until the returned
+// function makes room again; that tells whether it did.
+func eats(t *testing.T, path string, now func() bool) (free func() bool) {
+	t.Helper()
+	stop, done := make(chan struct{}), make(chan bool, 1)
+	filler := filepath.Join(path, "somebody-elses")
+	go func() {
+		for !now() {
+			select {
+			case <-stop:
+				done <- false
+				return
+			case <-time.After(100 * time.Microsecond):
+			}
+		}
+		f, err := os.Create(filler)
+		if err != nil {
+			done <- false
+			return
+		}
+		defer f.Close()
+		b := make([]byte, 1<<20)
+		for {
+			select {
+			case <-stop:
+				done <- true
+				return
+			default:
+			}
+			if _, err := f.Write(b); err != nil {
+				if len(b) > 4096 {
+					b = b[:len(b)/2]
+				} else {
+					time.Sleep(time.Millisecond)
+				}
+			}
+		}
+	}()
+	return func() bool {
+		close(stop)
+		ate := <-done
+		_ = os.Remove(filler)
+		return ate
+	}
+}
+
+// A disk that is too small for a save, or that somebody fills meanwhile: a clear
+// error, nothing left, and with room it works.
+func TestSaveToAFullDisk(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c := e.Cluster(1).Write()
+	hand := e.Hand(c.Members[0], c.Members)
+	hand.Serve()
+	harness.Fill(t, c.Endpoints(), 200)
+	fat(t, c.Endpoints()[0], 24)
+	disk, resize := small(t, e, "backups", 40)
+	nothing := func() {
+		t.Helper()
+		files, err := os.ReadDir(disk)
+		if err != nil || len(files) > 0 {
+			t.Errorf("%v is left, %v", files, err)
+		}
+	}
+	live := []string{"snapshot", "save", "--to", disk, c.Path()}
+	e.Run(live...).Want(t, 1).Says(t, "no-room:", "MiB free")
+	nothing()
+	e.Run(append(live, "--compress", "gzip")...).Want(t, 1).Says(t, "no-room:")
+	nothing()
+	resize(600)
+	free := eats(t, disk, func() bool {
+		parts, _ := filepath.Glob(filepath.Join(disk, ".requorum-saving-*", "snapshot.db.part-*"))
+		return len(parts) > 0
+	})
+	r := e.Run(live...)
+	if ate := free(); ate && r.Exit != 0 { // it may have been faster
+		r.Want(t, 1).Says(t, "no space left on device")
+		nothing()
+	}
+	e.Run(live...).Want(t, 0).Says(t, "Saved:")
+
+	hand.Signal(9)
+	hand.AwaitEnd()
+	before := harness.Tree(t, c.Dir)
+	dead := []string{"snapshot", "save", "--data-dir", c.Members[0].DataDir, "--to", filepath.Join(disk, "dead.db")}
+	resize(100)
+	e.Run(dead...).Want(t, 1).Says(t, "no-room:", "MiB may be needed")
+	resize(600)
+	free = eats(t, disk, func() bool {
+		copies, _ := filepath.Glob(filepath.Join(disk, ".requorum-saving-*", "copy", "data"))
+		return len(copies) > 0
+	})
+	r = e.Run(dead...)
+	if free() {
+		r.Want(t, 1).Says(t, "no-room:", "no space left on device")
+	}
+	if left, _ := filepath.Glob(filepath.Join(disk, ".requorum-*")); len(left) > 0 {
+		t.Errorf("%q is left", left)
+	}
+	harness.Unchanged(t, before, harness.Tree(t, c.Dir))
+	if !exists(disk, "dead.db") {
+		e.Run(dead...).Want(t, 0).Says(t, "Saved:")
+	}
+}
+
+// The disk of the cache is full: nothing half there is used, and with room the plan
+// is made.
+func TestFetchToAFullDisk(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	from := e.ClusterIn("another", 1)
+	e.Hand(from.Members[0], from.Members).Serve()
+	harness.Fill(t, from.Endpoints(), keysPerTest)
+	fat(t, from.Endpoints()[0], 24)
+	want, err := harness.ReadAll(harness.Context(t), from.Endpoints()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, resize := small(t, e, "cache", 40)
+	e.Setenv("XDG_CACHE_HOME", disk)
+	c := e.Cluster(1)
+	c.Snapshot = "etcd://" + addressOf(from.Endpoints()[0])
+	c.Write()
+	p := e.Plan(c.Path())
+	if p.Code() != "no-room" || !strings.Contains(p.Refusal.Detail, "MiB free") {
+		t.Errorf("%+v", p.Refusal)
+	}
+	s := harness.StartS3(t)
+	for name, value := range s.Environ(s.Endpoint) {
+		e.Setenv(name, value)
+	}
+	saved := save(t, e, 0, "--to", s.URL("etcd/"), from.Write().Path())
+	c.Snapshot = saved.Saved[0].File
+	c.Write()
+	if p := e.Plan(c.Path()); p.Code() != "no-room" {
+		t.Errorf("%+v", p.Refusal)
+	}
+	resize(700)
+	if p := e.Plan(c.Path()); p.Refusal != nil {
+		t.Errorf("%+v", p.Refusal)
+	}
+	c.Snapshot = "etcd://" + addressOf(from.Endpoints()[0])
+	c.Write()
+	e.Apply(c.Path())
+	harness.CompareAll(t, want, c.Endpoints())
+}
+
+// A disk that somebody fills while a restore is staged on it: apply says so, what
+// was there stays, and goes on when there is room.
+func TestRestoreToAFullDisk(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	from := e.ClusterIn("another", 1)
+	e.Hand(from.Members[0], from.Members).Serve()
+	harness.Fill(t, from.Endpoints(), keysPerTest)
+	fat(t, from.Endpoints()[0], 24)
+	want, err := harness.ReadAll(harness.Context(t), from.Endpoints()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := harness.Snapshot(t, from.Endpoints()[0], e.Path("saved.db"))
+	c := e.Cluster(1)
+	disk, resize := small(t, e, "disk", 60)
+	c.Members[0].DataDir = filepath.Join(disk, "m1")
+	e.Expect(c.Members[0].DataDir)
+	c.Snapshot = file
+	c.Write()
+	refused(t, e, c.Path(), "no-room")
+	resize(600)
+	free := eats(t, disk, func() bool { return exists(c.Members[0].Base(), "staging") })
+	r := e.Run("apply", "--auto-approve", c.Path())
+	if ate := free(); ate && r.Exit != 0 {
+		r.Want(t, 7).Says(t, "no space left on device")
+	}
+	t.Logf("the first apply: exit %d", r.Exit)
+	e.Apply(c.Path())
+	harness.CompareAll(t, want, c.Endpoints())
+	e.InSync(c.Path())
+	c.Stop() // before its disk goes
+}
