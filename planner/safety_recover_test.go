@@ -333,7 +333,7 @@ func TestInPlace(t *testing.T) {
 		if !needs(p, ConsentDataLoss) || !needs(p, ConsentStaleWatchers) {
 			t.Errorf("needs %v", p.Needs)
 		}
-		if want := "fence recover trial install start add-learner join promote set-aside add-learner join promote verify"; stepKinds(p) != want {
+		if want := "fence recover trial install start verify stop start verify add-learner join promote set-aside add-learner join promote verify"; stepKinds(p) != want {
 			t.Errorf("%s", stepKinds(p))
 		}
 		if p.NewClusterID != "" && p.NewClusterID != p.ClusterID {

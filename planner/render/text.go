@@ -346,8 +346,10 @@ func summary(p *planner.Plan, s Style) string {
 		return s.Good("Nothing to do.") + "\n"
 	}
 	counts := map[string]int{}
-	for _, st := range p.Steps {
-		counts[st.Kind] += len(st.Target)
+	for i, st := range p.Steps {
+		if !betweenStarts(p.Steps, i) {
+			counts[st.Kind] += len(st.Target)
+		}
 	}
 	var parts []string
 	if n := min(counts[planner.Stop{}.Kind()], counts[planner.Start{}.Kind()]); n > 0 && p.Route == planner.RouteReconfigure {
@@ -376,6 +378,23 @@ func summary(p *planner.Plan, s Style) string {
 	}
 	text := paragraph("Plan: "+strings.Join(append(parts, last), ", ")+".", s.width(), "", "  ")
 	return s.Bold(strings.TrimRight(text, "\n")) + "\n"
+}
+
+// betweenStarts reports whether the step belongs to the first start of a new identity,
+// closed, after which its members are stopped and started for their clients: they are
+// to be started once, for who reads it.
+func betweenStarts(steps []planner.Step, i int) bool {
+	switch a := steps[i].Action.(type) {
+	case planner.Start:
+		return a.Closed
+	case planner.Stop:
+		if i == 0 {
+			return false
+		}
+		v, ok := steps[i-1].Action.(planner.Verify)
+		return ok && v.Closed != nil
+	}
+	return false
 }
 
 // Bytes gives n in the unit that suits it.
