@@ -322,8 +322,8 @@ func TestRoutes(t *testing.T) {
 		{"restore: partly staged", true, []kind{staged, claimed, claimed}, RouteRestore, "", "restore install start verify stop start verify"},
 		{"restore: all staged", true, []kind{staged, staged, staged}, RouteRestore, "", "install start verify stop start verify"},
 		{"restore: partly installed", true, []kind{installed, staged, staged}, RouteRestore, "", "install start verify stop start verify"},
-		{"restore: all installed", true, []kind{installed, installed, installed}, RouteRestore, "", "start verify"},
-		{"restore: all installed, snapshot block gone", false, []kind{installed, installed, installed}, RouteRestore, "", "start verify"},
+		{"restore: all installed", true, []kind{installed, installed, installed}, RouteRestore, "", "start verify stop start verify"},
+		{"restore: all installed, snapshot block gone", false, []kind{installed, installed, installed}, RouteRestore, "", "start verify stop start verify"},
 		{"a fresh one is no finished restore once others ran", true, []kind{down, installed, fresh}, RouteRecover, "", recoverSteps},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -350,7 +350,7 @@ func TestInPlace(t *testing.T) {
 			d.Members[0].PeerURLs = []string{"http://localhost:2380"}
 		})
 		p := New(in)
-		if k := stepKinds(p); !strings.Contains(k, "start update-member add-learner") {
+		if k := stepKinds(p); !strings.Contains(k, "start verify update-member add-learner") {
 			t.Error(k)
 		}
 	})

@@ -29,6 +29,7 @@ type canon struct {
 	refs    []listRef
 	edges   []edge
 	ranks   []uint64
+	terms   []uint64
 	disks   []disk
 	records []record
 }
