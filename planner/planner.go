@@ -16,6 +16,7 @@ func New(in Input) *Plan {
 	b.noteRecoverUnused(p)
 	p.Doubts = b.doubts()
 	b.noteBugs(p)
+	p.Origin = b.origin()
 	return p
 }
 

@@ -70,6 +70,7 @@ func Text(p *planner.Plan, s Style) string {
 	b.WriteString(states(p, s))
 	b.WriteString(survivors(p, s))
 	b.WriteString(snapshot(p, s))
+	b.WriteString(origin(p, s))
 	if p.Refusal != nil {
 		b.WriteString(refusal(p.Refusal, s))
 		b.WriteString(doubts(p, s))
@@ -171,6 +172,26 @@ func snapshot(p *planner.Plan, s Style) string {
 	}
 	text := fmt.Sprintf("Snapshot %s: %s, revision %d, %s, %s", s.path(o.Source), Bytes(o.Size), o.Revision, plural(o.Keys, "key"), proof)
 	return "\n" + paragraph(text, s.width(), "  ", "    ")
+}
+
+// origin says where the data that is there came from.
+func origin(p *planner.Plan, s Style) string {
+	o := p.Origin
+	if o == nil {
+		return ""
+	}
+	verb := map[string]string{planner.ProvenanceRestore: "restored from", planner.ProvenanceRecover: "recovered into", planner.ProvenanceForceNew: "recovered in place from"}[o.Kind]
+	text := fmt.Sprintf("Data: %s %s", verb, s.path(o.Source))
+	if o.SHA256 != "" {
+		text += ", sha256 " + o.SHA256[:min(12, len(o.SHA256))] + "…"
+	}
+	if o.Revision > 0 {
+		text += fmt.Sprintf(", revision %d", o.Revision)
+	}
+	if o.RevisionBump > 0 {
+		text += fmt.Sprintf(" and %d more", o.RevisionBump)
+	}
+	return "\n" + paragraph(text+fmt.Sprintf(", on %s by %s.", o.When, o.By), s.width(), "  ", "    ")
 }
 
 func steps(p *planner.Plan, s Style) string {

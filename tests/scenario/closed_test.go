@@ -147,6 +147,7 @@ func TestNobodyIsServedBeforeItIsVerified(t *testing.T) {
 			}
 			harness.CompareAll(t, want, c.Endpoints())
 			e.InSync(c.Path())
+			e.Run("status", c.Path()).Want(t, 0).Says(t, "Data: re", "revision")
 			for _, l := range must(harness.Client(t, c.Endpoints()...).MemberList(harness.Context(t)))(t).Members {
 				if !slices.ContainsFunc(c.Members, func(m harness.Member) bool { return slices.Equal(l.ClientURLs, []string{m.Client}) }) {
 					t.Errorf("%s is listed with the client URLs %v", l.Name, l.ClientURLs)
@@ -256,4 +257,37 @@ func TestPlanAfterARestoreWithAuth(t *testing.T) {
 	e.Run("stop", "--auto-approve", "--member", "m3", c.Path()).Want(t, 0)
 	c.DropData(c.Members[2])
 	e.Run("plan", c.Path()).Want(t, 6).Says(t, "auth-required", "etcdctl --user root")
+}
+
+// A snapshot of a cluster with a learner restores, and the file's learner joins the new
+// cluster, on an empty place, when its voters serve.
+func TestRestoreWithALearner(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	old, want := bootstrapped(t, e, 1)
+	extra := e.ClusterIn("extra", 1)
+	cli := harness.Client(t, old.Endpoints()...)
+	must(cli.MemberAddAsLearner(harness.Context(t), []string{extra.Members[0].Peer}))(t)
+	path := harness.Snapshot(t, old.Members[0].Client, e.Path("learner.db"))
+	old.Stop()
+
+	c := e.ClusterIn("restored", 3)
+	c.Snapshot = path
+	c.Members[2].Learner = true
+	c.Write()
+	e.Run("plan", c.Path()).Want(t, 0).Says(t, "m3 is to be added as a learner")
+	e.Run("apply", "--auto-approve", c.Path()).Want(t, 0).Says(t, "Not yet as the file says")
+	harness.CompareAll(t, want, c.Endpoints()[:2])
+	e.Apply(c.Path())
+	e.InSync(c.Path())
+	list := must(harness.Client(t, c.Endpoints()[0]).MemberList(harness.Context(t)))(t).Members
+	learners := 0
+	for _, m := range list {
+		if m.IsLearner {
+			learners++
+		}
+	}
+	if len(list) != 3 || learners != 1 {
+		t.Errorf("%d members, %d learners: %v", len(list), learners, list)
+	}
 }
