@@ -21,6 +21,12 @@ type StepProgress struct {
 	Done, Total int64
 }
 
+// StepSaid is something that whoever reads the result has to know of a step.
+type StepSaid struct {
+	Step planner.Step
+	Text string
+}
+
 // StepDone says that a step's postcondition holds.
 type StepDone struct {
 	Step planner.Step
@@ -36,5 +42,6 @@ type StepFailed struct {
 
 func (StepBegan) event()    {}
 func (StepProgress) event() {}
+func (StepSaid) event()     {}
 func (StepDone) event()     {}
 func (StepFailed) event()   {}

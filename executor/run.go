@@ -31,6 +31,7 @@ type Runner struct {
 	Events func(Event)
 
 	clusterID string // of the plan: nobody else's members are changed
+	now       planner.Step
 }
 
 // StepError says at which step a plan stopped, and why.
@@ -74,6 +75,7 @@ func (r *Runner) step(ctx context.Context, s planner.Step) error {
 		return err
 	}
 	began := time.Now()
+	r.now = s
 	r.emit(StepBegan{s})
 	err := r.perform(ctx, s)
 	rec.Event, rec.Action = "done", nil
@@ -178,6 +180,9 @@ func (r *Runner) restore(ctx context.Context, a planner.Restore, progress host.P
 	}
 	return err
 }
+
+// say tells whoever reads the result something about the step that is at work.
+func (r *Runner) say(text string) { r.emit(StepSaid{r.now, text}) }
 
 func (r *Runner) emit(e Event) {
 	if r.Events != nil {

@@ -34,12 +34,11 @@ func (r *Runner) sealed(ctx context.Context, name, clientURL string, at int64) (
 
 // verifySealed is verify for members that all want a user: one cluster, which
 // answers linearizable reads without an alarm, at the revision that was restored,
-// with equal data.
+// with equal data. Where the lists were compared before they served, a lease is tried.
 func (r *Runner) verifySealed(ctx context.Context, a planner.Verify) (waiting string, err error) {
 	var least int64
-	for _, name := range a.Members {
-		m, _ := r.Cluster.Member(name)
-		s, err := r.sealed(ctx, name, m.ClientURLs[0], 0)
+	for i, name := range a.Members {
+		s, err := r.sealed(ctx, name, r.at(a, i)[0], 0)
 		switch {
 		case err != nil:
 			return fmt.Sprintf("%s: %v", name, err), nil
@@ -55,9 +54,11 @@ func (r *Runner) verifySealed(ctx context.Context, a planner.Verify) (waiting st
 		}
 	}
 	var first etcd.Sealed
+	if a.Lease {
+		return "", r.tryLease(ctx, map[string]string{a.Members[0]: r.at(a, 0)[0]})
+	}
 	for i, name := range a.Members {
-		m, _ := r.Cluster.Member(name)
-		s, err := r.sealed(ctx, name, m.ClientURLs[0], least)
+		s, err := r.sealed(ctx, name, r.at(a, i)[0], least)
 		switch {
 		case err != nil:
 			return fmt.Sprintf("compare data: %s: %v", name, err), nil
@@ -74,12 +75,11 @@ func (r *Runner) verifySealed(ctx context.Context, a planner.Verify) (waiting st
 }
 
 // wantUser is whether all of the members answer, and want a user.
-func (r *Runner) wantUser(ctx context.Context, names []string) bool {
-	for _, name := range names {
-		m, _ := r.Cluster.Member(name)
-		if etcd.Probe(ctx, m.ClientURLs, r.Client, probeLimit).Reach != planner.ReachAuth {
+func (r *Runner) wantUser(ctx context.Context, a planner.Verify) bool {
+	for i := range a.Members {
+		if etcd.Probe(ctx, r.at(a, i), r.Client, probeLimit).Reach != planner.ReachAuth {
 			return false
 		}
 	}
-	return len(names) > 0
+	return len(a.Members) > 0
 }

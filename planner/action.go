@@ -56,7 +56,8 @@ type Restore struct {
 
 // Trial starts etcd on a throwaway copy of one member's staged directory, alone
 // and on loopback, and reads it: proof, before anything is put in place, that
-// this binary starts from this data (S13, S17).
+// this binary starts from this data (S13). It comes where a directory is moved aside,
+// or was, for what is tried; otherwise the first start, closed, is the trial.
 type Trial struct {
 	Place
 	Token    string `json:"token"`
@@ -95,6 +96,10 @@ type Start struct {
 	// Voters is how many voters the cluster has; it is up when a majority of
 	// them follows one leader.
 	Voters int `json:"voters"`
+	// Closed is true where the members' client listeners are closed, but for a socket
+	// in requorum's own folder: a new identity before it was verified (S17). Verify,
+	// Stop and another Start, for clients, follow.
+	Closed bool `json:"closed,omitempty"`
 }
 
 // StartMember is one member's service.
@@ -132,15 +137,31 @@ type AdoptMember struct {
 }
 
 // Verify reads the whole cluster back: every member serves, one cluster ID, one
-// leader, equal HashKV, and at least the revision that was promised; alarms that
-// came with a snapshot are disarmed, for they name members that are no more. It
-// counts no keys: clients may write from the moment that members serve, and the
-// keys were counted before, by Restore and Trial.
+// leader, equal HashKV, and at least the revision that was promised; alarms of members
+// that are no more are disarmed where Disarm says so. Keys are counted only while the
+// client listeners are closed: clients may write from the moment that members serve.
 type Verify struct {
 	Members   []string `json:"members"`
 	ClusterID string   `json:"cluster_id"`
 	Revision  int64    `json:"revision,omitempty"`
 	Disarm    bool     `json:"disarm,omitempty"`
+	// Closed is set where the members' client listeners are closed. Nobody writes
+	// then, so that all is held to the source, and members that differ, or that are
+	// not those planned, end the plan before a client was served (S17).
+	Closed *ClosedCheck `json:"closed,omitempty"`
+	// Lease is true right after members that were verified closed were started for
+	// their clients: their data is not compared again; a lease is granted and revoked,
+	// which goes the way of a write and leaves nothing in the key space.
+	Lease bool `json:"lease,omitempty"`
+}
+
+// ClosedCheck is what a Verify needs besides where client listeners are closed.
+type ClosedCheck struct {
+	URLs      []string `json:"urls"`       // where each of Verify.Members answers, in that order
+	MemberIDs []string `json:"member_ids"` // all that the member list has to have, in hex
+	// Keys are those that have to be there, Verify.Revision then being the exact one;
+	// -1 where the source is no longer at hand to say.
+	Keys int `json:"keys"`
 }
 
 // Stop stops the members' services and keeps all data. A leader is stopped only

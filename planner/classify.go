@@ -249,6 +249,8 @@ func (m *member) runningText() string {
 		return "is about to start"
 	case s.State == ServiceBackoff:
 		return fmt.Sprintf("dies and restarts (%d times)", s.Restarts)
+	case s.State == ServiceRunning && m.closed():
+		return "runs, closed to clients"
 	case m.seen.Peer.Reach == ReachServing:
 		return "runs without a quorum"
 	case s.State == ServiceRunning:

@@ -34,7 +34,7 @@ func (b *builder) checkSettings() *Refusal {
 	}
 	var diffs []string
 	for _, m := range with(b.members, condRunning) {
-		if s := m.seen.Service; !s.Known() || s.Value.State != ServiceRunning {
+		if s := m.seen.Service; !s.Known() || s.Value.State != ServiceRunning || b.awaitsOpening(m) {
 			continue
 		}
 		if diff := b.settingsDiffer(m); diff != "" {

@@ -156,6 +156,9 @@ func (b *builder) findNoQuorum(f *finder) {
 	voters, left := b.listedVoters(), b.intact()
 	up := with(left, condServing, condRunning)
 	alive := len(up) + b.aliveElsewhere()
+	if token := b.unfinished(); token != "" && b.unopened(token) {
+		return // it has one, and nobody is shown it yet
+	}
 	switch {
 	case len(b.holders()) == 0:
 		if count(b.members, condServing, condRunning, condUnknown, condDamaged, condPristine) > 0 || b.anyStaged() {

@@ -202,6 +202,8 @@ func (b *builder) findBegun(f *finder) {
 			continue
 		}
 		switch {
+		case token != "" && p.Token == token && m.closed() && b.unopened(token):
+			f.add(StateRestoreHalfDone, m.spec.Name, "restored and started, and not opened to clients yet")
 		case token != "" && p.Token == token && m.incomplete(token):
 			f.add(StateRestoreHalfDone, m.spec.Name, "%s", m.begunText())
 		case token == "" && !b.quorum.Has() && (m.cond == condPristine || m.data().Staged != ""):

@@ -130,9 +130,31 @@ func (h held) install(a Install) string {
 
 func (h held) start(a Start) string {
 	for _, m := range a.Members {
-		if why := h.serves(m.Name, m.ClusterID, m.MemberID); why != "" {
+		why := ""
+		if a.Closed {
+			why = h.runsClosed(m)
+		} else {
+			why = h.serves(m.Name, m.ClusterID, m.MemberID)
+		}
+		if why != "" {
 			return why
 		}
+	}
+	return ""
+}
+
+// runsClosed is for a member that has to run with closed client listeners.
+func (h held) runsClosed(m StartMember) string {
+	o := h.at(m.Name)
+	switch {
+	case o == nil || !o.Service.Known():
+		return "whether " + m.Name + " runs is not known"
+	case o.Service.Value.State != ServiceRunning:
+		return m.Name + " does not run"
+	case !Closed(o.Service.Value.Args):
+		return m.Name + " runs for clients already"
+	case o.Data.Known() && (o.Data.Value.ClusterID != m.ClusterID || o.Data.Value.MemberID != m.MemberID):
+		return fmt.Sprintf("%s runs as member %s of cluster %s, not as %s of %s", m.Name, o.Data.Value.MemberID, o.Data.Value.ClusterID, m.MemberID, m.ClusterID)
 	}
 	return ""
 }
@@ -172,6 +194,9 @@ func (h held) adopt(a Adopt) string {
 }
 
 func (h held) verify(a Verify) string {
+	if a.Closed != nil {
+		return verifiedClosed(a, h.at)
+	}
 	if why := verified(a, h.at, h.obs); why != "" || !a.Disarm {
 		return why
 	}

@@ -145,13 +145,17 @@ func (r *recovery) effect(a Action, name string, o *MemberObservation) {
 	stop := func() {
 		o.Client = Endpoint{URL: m.ClientURLs[0], Reach: ReachRefused}
 		o.Peer = PeerEndpoint{URL: m.PeerURLs[0], Reach: ReachRefused}
-		o.Service = Known(Service{State: ServiceStopped})
+		o.Service = Known(Service{State: ServiceStopped, Args: o.Service.Value.Args})
 		d.HeldBy = 0
 	}
 	serve := func(args []string) {
 		d.HeldBy, d.EverRan = 4711, true
 		o.Service = Known(Service{State: ServiceRunning, PID: 4711, SupervisorPID: 4710, UpSeconds: 3600, Binary: "requorum", Args: args})
 		o.Peer.Reach, o.Peer.ClusterID = ReachServing, d.ClusterID
+		if Closed(args) {
+			o.Peer.Members = Known(d.Members)
+			return
+		}
 		o.Client = Endpoint{URL: m.ClientURLs[0], Reach: ReachServing, ClusterID: d.ClusterID, MemberID: d.MemberID, Version: "3.7.3", Revision: 1204, Members: Known(d.Members)}
 	}
 	switch x := a.(type) {
@@ -192,7 +196,9 @@ func (r *recovery) effect(a Action, name string, o *MemberObservation) {
 	case Start:
 		i := slices.IndexFunc(x.Members, func(s StartMember) bool { return s.Name == name })
 		if d.State == DirPresent && d.MemberID == x.Members[i].MemberID {
-			d.LastTerm, d.LastIndex, d.Commit = d.LastTerm+1, d.LastIndex+10, d.LastIndex+10
+			if !Closed(o.Service.Value.Args) { // one alone of those that were stopped to be opened has nobody to agree with
+				d.LastTerm, d.LastIndex, d.Commit = d.LastTerm+1, d.LastIndex+10, d.LastIndex+10
+			}
 			if d.Log != nil {
 				d.Log = logTo(d.LastIndex)
 			}

@@ -74,7 +74,11 @@ func (b *builder) noteRestore(revision int64) {
 		b.note(NoteLeasesRestart, b.cluster.Snapshot.Pos, "%d leases begin anew; who held a lock on one may believe that it still does", s.Leases)
 	}
 	if s.Alarms > 0 {
-		b.note(NoteOldAlarms, b.cluster.Snapshot.Pos, "%d alarms came with the snapshot; they name members that are no more and are disarmed", s.Alarms)
+		what := fmt.Sprintf("%d alarms", s.Alarms)
+		if len(s.AlarmList) == s.Alarms {
+			what = strings.Join(s.AlarmList, ", ")
+		}
+		b.note(NoteOldAlarms, b.cluster.Snapshot.Pos, "the snapshot came with an alarm (%s) of members that are no more: it is left out of what is restored", what)
 	}
 	if strings.TrimSpace(b.cluster.ID) != "" {
 		b.note(NoteRemaining, b.cluster.Pos, "the restored cluster has a new ID; write it into the file afterwards (requorum status shows it)")

@@ -91,6 +91,10 @@ type Endpoint struct {
 	// Advertised is true where the file's addresses do not answer and URL is one
 	// that the cluster's list has for this member.
 	Advertised bool `json:"advertised,omitempty"`
+	// Sealed is true where the member wants a user and was asked without one: the rest
+	// is what it tells everybody. Its key space can be compared, and nothing of its
+	// cluster be changed.
+	Sealed bool `json:"sealed,omitempty"`
 
 	ClusterID string `json:"cluster_id,omitempty"` // hex, unpadded
 	MemberID  string `json:"member_id,omitempty"`
@@ -379,18 +383,20 @@ type SnapshotObservation struct {
 	Problem Code   `json:"problem,omitempty"`
 	Detail  string `json:"detail,omitempty"`
 
-	Path       string `json:"path,omitempty"` // of the file on this machine
-	Size       int64  `json:"size,omitempty"` // of the bbolt bytes
-	SHA256     string `json:"sha256,omitempty"`
-	HasHash    bool   `json:"has_hash,omitempty"` // etcd's sha256 is appended, and right
-	Revision   int64  `json:"revision,omitempty"`
-	Keys       int    `json:"keys,omitempty"` // live ones
-	Leases     int    `json:"leases,omitempty"`
-	Version    string `json:"version,omitempty"` // storage version, "" before 3.6
-	Members    int    `json:"members,omitempty"`
-	Alarms     int    `json:"alarms,omitempty"`
-	ModifiedAt string `json:"modified_at,omitempty"` // of the file; its content may be older
-	Weeks      int    `json:"weeks,omitempty"`       // full ones since then, when it was looked at
+	Path     string `json:"path,omitempty"` // of the file on this machine
+	Size     int64  `json:"size,omitempty"` // of the bbolt bytes
+	SHA256   string `json:"sha256,omitempty"`
+	HasHash  bool   `json:"has_hash,omitempty"` // etcd's sha256 is appended, and right
+	Revision int64  `json:"revision,omitempty"`
+	Keys     int    `json:"keys,omitempty"` // live ones
+	Leases   int    `json:"leases,omitempty"`
+	Version  string `json:"version,omitempty"` // storage version, "" before 3.6
+	Members  int    `json:"members,omitempty"`
+	Alarms   int    `json:"alarms,omitempty"`
+	// AlarmList names them, the first ones: "NOSPACE on 8e9e05c52164694d".
+	AlarmList  []string `json:"alarm_list,omitempty"`
+	ModifiedAt string   `json:"modified_at,omitempty"` // of the file; its content may be older
+	Weeks      int      `json:"weeks,omitempty"`       // full ones since then, when it was looked at
 
 	// Live is the member that it was saved from, for the plan; nil for a file that
 	// was there.

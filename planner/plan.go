@@ -77,6 +77,9 @@ type Plan struct {
 	Notices  []Notice             `json:"notices,omitempty"`
 	Refusal  *Refusal             `json:"refusal,omitempty"`
 	Snapshot *SnapshotObservation `json:"snapshot,omitempty"`
+	// Origin is where the data that the members hold came from, by the record beside
+	// it; nil where none was restored or recovered.
+	Origin *Provenance `json:"origin,omitempty"`
 }
 
 // MemberLine is a member of the file as the plan's first table shows it.

@@ -16,6 +16,7 @@ func New(in Input) *Plan {
 	b.noteRecoverUnused(p)
 	p.Doubts = b.doubts()
 	b.noteBugs(p)
+	p.Origin = b.origin()
 	return p
 }
 
@@ -27,7 +28,31 @@ func (b *builder) decide() *Plan {
 			return b.refuse(r).findRefused()
 		}
 	}
-	return b.prevented(b.route()).findRefused()
+	return b.prevented(b.withoutUser(b.route())).findRefused()
+}
+
+// withoutUser refuses a plan that asks members for what they do for a user only, where
+// none is at hand; and says what is not known of a cluster that was looked at so.
+func (b *builder) withoutUser(p *Plan) *Plan {
+	var sealed []*member
+	for _, m := range with(b.members, condServing) {
+		if m.seen.Client.Sealed {
+			sealed = append(sealed, m)
+		}
+	}
+	if len(sealed) == 0 || p.Refusal != nil {
+		return p
+	}
+	for _, s := range p.Steps {
+		switch s.Action.(type) {
+		case Update, Add, Join, Promote, MoveLeader, Remove, Save:
+			return b.refuse(refusal(CodeAuthRequired, sealed[0].spec.Pos, "the cluster wants a user for what is to be changed",
+				fmt.Sprintf("%s; step %d of the plan would be %q on %s, for which etcd wants the role root. What a user is not needed for was seen: the members, their health, who leads, and their data's hashes.", sealed[0].seen.Client.Detail, s.ID, s.Title, strings.Join(s.Target, ", ")),
+				"Make this change with etcdctl --user root, and plan again: what is left is planned from there."))
+		}
+	}
+	b.note(NoteWithoutUser, sealed[0].spec.Pos, "the cluster has auth, and was looked at without a user: leases, a learner's progress and a downgrade under way can't be known")
+	return p
 }
 
 // prevented refuses a plan that needs a consent which the policy never grants.

@@ -276,7 +276,7 @@ func stepKinds(p *Plan) string {
 	return strings.Join(out, " ")
 }
 
-const recoverSteps = "fence recover restore trial install start verify"
+const recoverSteps = "fence recover restore trial install start verify stop start verify"
 
 func TestRoutes(t *testing.T) {
 	for _, tc := range []struct {
@@ -295,7 +295,7 @@ func TestRoutes(t *testing.T) {
 		{"a majority of disks, one of them running", false, []kind{stuck, down, fresh}, RouteStart, "", "start verify"},
 		{"one survivor", true, []kind{down, missing, missing}, RouteRecover, "", recoverSteps},
 		{"one survivor beside fresh ones", true, []kind{down, fresh, fresh}, RouteRecover, "", recoverSteps},
-		{"one survivor, one fenced before", true, []kind{fenced, missing, missing}, RouteRecover, "", "recover restore trial install start verify"},
+		{"one survivor, one fenced before", true, []kind{fenced, missing, missing}, RouteRecover, "", "recover restore trial install start verify stop start verify"},
 		{"one survivor, still running", false, []kind{serving, missing, missing}, RouteRecover, "", "save-snapshot " + recoverSteps},
 		{"a majority behind the fence", false, []kind{fenced, fenced, missing}, RouteStart, "", "unfence start verify"},
 		{"one behind the fence, beside a quorum", false, []kind{serving, fenced, serving}, RouteStart, "", "unfence start"},
@@ -305,8 +305,8 @@ func TestRoutes(t *testing.T) {
 		{"all stuck", false, []kind{stuck, stuck, stuck}, "", CodeDeadWithAlive, ""},
 		{"nothing anywhere", false, []kind{fresh, fresh, fresh}, RouteBootstrap, "", "claim start verify"},
 		{"missing data, no snapshot", false, []kind{missing, fresh, fresh}, "", CodeDataMissing, ""},
-		{"missing data, a snapshot", true, []kind{missing, missing, missing}, RouteRestore, "", "restore trial install start verify"},
-		{"a snapshot alone", true, []kind{fresh, fresh, fresh}, RouteRestore, "", "restore trial install start verify"},
+		{"missing data, a snapshot", true, []kind{missing, missing, missing}, RouteRestore, "", "restore install start verify stop start verify"},
+		{"a snapshot alone", true, []kind{fresh, fresh, fresh}, RouteRestore, "", "restore install start verify stop start verify"},
 		{"one member lost its disk", true, []kind{serving, serving, missing}, RouteReconfigure, "", "remove-member add-learner join promote verify"},
 		{"one member's disk is damaged", true, []kind{serving, serving, damaged}, RouteReconfigure, "", "remove-member set-aside add-learner join promote verify"},
 		{"one was removed", false, []kind{serving, serving, removed}, RouteReconfigure, "", "set-aside add-learner join promote verify"},
@@ -318,12 +318,12 @@ func TestRoutes(t *testing.T) {
 		{"force-new-cluster left on", false, []kind{serving, forced, serving}, RouteReconfigure, "", "stop start verify"},
 		{"force-new-cluster left on, on the leader", false, []kind{forced, serving, serving}, RouteReconfigure, "", "move-leader stop start verify"},
 		{"supervisor gone", false, []kind{serving, orphaned, serving}, RouteStart, "", "adopt"},
-		{"restore: only claimed, so anew", true, []kind{claimed, claimed, fresh}, RouteRestore, "", "restore trial install start verify"},
-		{"restore: partly staged", true, []kind{staged, claimed, claimed}, RouteRestore, "", "restore trial install start verify"},
-		{"restore: all staged", true, []kind{staged, staged, staged}, RouteRestore, "", "trial install start verify"},
-		{"restore: partly installed", true, []kind{installed, staged, staged}, RouteRestore, "", "trial install start verify"},
-		{"restore: all installed", true, []kind{installed, installed, installed}, RouteRestore, "", "start verify"},
-		{"restore: all installed, snapshot block gone", false, []kind{installed, installed, installed}, RouteRestore, "", "start verify"},
+		{"restore: only claimed, so anew", true, []kind{claimed, claimed, fresh}, RouteRestore, "", "restore install start verify stop start verify"},
+		{"restore: partly staged", true, []kind{staged, claimed, claimed}, RouteRestore, "", "restore install start verify stop start verify"},
+		{"restore: all staged", true, []kind{staged, staged, staged}, RouteRestore, "", "install start verify stop start verify"},
+		{"restore: partly installed", true, []kind{installed, staged, staged}, RouteRestore, "", "install start verify stop start verify"},
+		{"restore: all installed", true, []kind{installed, installed, installed}, RouteRestore, "", "start verify stop start verify"},
+		{"restore: all installed, snapshot block gone", false, []kind{installed, installed, installed}, RouteRestore, "", "start verify stop start verify"},
 		{"a fresh one is no finished restore once others ran", true, []kind{down, installed, fresh}, RouteRecover, "", recoverSteps},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -353,7 +353,7 @@ func TestFinishKeepsToken(t *testing.T) {
 			}
 		}
 	}
-	if got := stepKinds(p); got != "restore trial install start verify" {
+	if got := stepKinds(p); got != "restore install start verify stop start verify" {
 		t.Fatal(got)
 	}
 }

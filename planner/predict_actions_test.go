@@ -37,7 +37,7 @@ func TestPredictRefuses(t *testing.T) {
 			in.Observation.Snapshot = &SnapshotObservation{Problem: CodeSnapshotDamaged, Detail: "torn"}
 		}), actionIn[Restore](t, restoring), "can't be used: torn"},
 		{"restore nothing", three(fresh, fresh, fresh), actionIn[Restore](t, restoring), "was not looked at"},
-		{"trial of nothing", restoring, actionIn[Trial](t, restoring), "nothing is staged"},
+		{"trial of nothing", recovering, actionIn[Trial](t, recovering), "nothing is staged"},
 		{"install nothing", snap(claimed, claimed, claimed), Install{Token: oldToken, Members: []InstallMember{{Place: Place{Name: "m1"}}}}, "nothing is staged"},
 		{"install under another token", snap(staged, staged, staged), Install{Token: "other", Members: []InstallMember{{Place: Place{Name: "m1"}}}}, "not of token other"},
 		{"start what runs", three(serving, serving, serving), actionIn[Start](t, three(serving, serving, down)), "it runs"},

@@ -123,6 +123,7 @@ func (f *forecast) ended(o *MemberObservation, state ServiceState, words string)
 	o.Client = Endpoint{URL: e.URL, Reach: ReachRefused, Linearizable: Unknown[bool](string(ReachRefused)), Members: Unknown[[]ListedMember](string(ReachRefused))}
 	o.Peer = PeerEndpoint{URL: p.URL, Reach: ReachRefused, Members: Unknown[[]ListedMember](string(ReachRefused))}
 	o.PortsTaken = nil
+	closed := o.Service.Known() && o.Service.Value.State == ServiceRunning && Closed(o.Service.Value.Args)
 	if o.Service.Known() {
 		s := &o.Service.Value
 		f.forget(s.PID)
@@ -150,10 +151,10 @@ func (f *forecast) ended(o *MemberObservation, state ServiceState, words string)
 	case p.Members.Known():
 		d.Members = p.Members.Value
 	}
-	if e.Reach == ReachServing {
+	if e.Reach == ReachServing || closed {
 		d.Revision = max(d.Revision, e.Revision)
 		if d.StorageVersion == "" {
-			d.StorageVersion = storageOf(e.Version)
+			d.StorageVersion = storageOf(orWord(e.Version, o.Binary.Value.Version))
 		}
 		d.ConsistentIndex = max(d.ConsistentIndex, d.Commit)
 	}

@@ -83,7 +83,11 @@ func (f *forecast) launch(m *StartMember) error {
 		State: ServiceRunning, PID: pid, SupervisorPID: pid + 1, UpSeconds: 1, Binary: orWord(m.Binary, "requorum"),
 		Args: m.Args, Cluster: m.Cluster, Carried: m.Carried, Log: log,
 	})
-	o.Client = Endpoint{URL: m.ClientURL, Reach: ReachHangs, Linearizable: Unknown[bool](string(ReachHangs)), Members: Unknown[[]ListedMember](string(ReachHangs))}
+	if Closed(m.Args) { // its clients find nobody, whatever becomes of it
+		o.Client = Endpoint{URL: o.Client.URL, Reach: ReachRefused, Linearizable: Unknown[bool](string(ReachRefused)), Members: Unknown[[]ListedMember](string(ReachRefused))}
+	} else {
+		o.Client = Endpoint{URL: m.ClientURL, Reach: ReachHangs, Linearizable: Unknown[bool](string(ReachHangs)), Members: Unknown[[]ListedMember](string(ReachHangs))}
+	}
 	d.HeldBy, d.EverRan = pid, true
 	if listen := argValue(m.Args, "listen-peer-urls"); o.Peer.URL != "" && (listensAt(strings.Split(listen, ","), []string{o.Peer.URL}) ||
 		listensAt(strings.Split(argValue(m.Args, "initial-advertise-peer-urls"), ","), []string{o.Peer.URL})) {
@@ -247,6 +251,12 @@ func (f *forecast) save(a Save) error {
 
 // verify waits for members that have only just been started.
 func (f *forecast) verify(a Verify) error {
+	if a.Closed != nil {
+		if why := verifiedClosed(a, f.at); why != "" {
+			return fmt.Errorf("not verified: %s", why)
+		}
+		return nil
+	}
 	for _, name := range a.Members {
 		if o := f.at(name); o != nil && o.Client.Reach != ReachServing && o.runs() {
 			f.settle()
@@ -273,6 +283,25 @@ func (f *forecast) verify(a Verify) error {
 func stray(alarm string, list []ListedMember) bool {
 	_, id, ok := strings.Cut(alarm, " on ")
 	return ok && list != nil && entryOf(list, id) == nil
+}
+
+// verifiedClosed says what of a Verify of members with closed client listeners is not
+// so, as far as it can be seen from where their clients are.
+func verifiedClosed(a Verify, at func(string) *MemberObservation) string {
+	for _, name := range a.Members {
+		o := at(name)
+		switch {
+		case o == nil:
+			return name + " was not looked at"
+		case !o.Service.Known() || o.Service.Value.State != ServiceRunning:
+			return name + " does not run"
+		case !Closed(o.Service.Value.Args):
+			return name + " serves clients already"
+		case o.Peer.Reach == ReachServing && o.Peer.ClusterID != a.ClusterID:
+			return fmt.Sprintf("%s is a member of cluster %s, not of %s", name, o.Peer.ClusterID, a.ClusterID)
+		}
+	}
+	return ""
 }
 
 // verified says what of a Verify is not so.

@@ -18,8 +18,9 @@ func (b *builder) recoverSteps(chosen survivor, upto uint64) {
 	b.stageRecovered(token, out, bump, chosen, ms)
 	b.trialRecovered(token, ms[0], chosen, bump)
 	b.installStep(token, ms)
-	b.startNew(token, id, ms, len(ms)) // those that ran are fenced by then
-	b.verifyStep(ms, id, chosen.d.Revision+bump, true)
+	o := b.newIdentity(token, ms, chosen.d.Revision+bump, -1)
+	o.vacated = true
+	b.openSteps(o)
 	for _, l := range b.list {
 		if f := b.ofFile(l); f == nil && !l.Learner {
 			b.note(NoteRemaining, b.cluster.Pos, "%s is not in the file at that address: the new cluster has %d voters, without it", listText([]ListedMember{l}), len(ms))
@@ -152,11 +153,9 @@ func (b *builder) recoverInPlace(chosen survivor, upto uint64) {
 	b.trialRecovered(token, m, chosen, 0)
 	b.installStep(token, []*member{m})
 	b.quorum = Quorum{Voters: 1}
-	start := b.startMember(m)
-	start.ClusterID, start.MemberID = d.ClusterID, d.MemberID
-	start.Args = etcdArgs(b.cluster, m.spec, d.ClusterID, "existing")
-	start.Carried = nil
-	b.appendStart(Start{Voters: 1, Members: []StartMember{start}}, Quorum{Voters: 1, Healthy: 1}, Reason{Fact: "a cluster of one, without any force-new-cluster left on", Pos: m.spec.Pos}, "")
+	o := b.inPlaceIdentity(m, d)
+	o.vacated = true
+	b.openSteps(o)
 	b.growFrom(chosen)
 	b.lines(func(x *member) string {
 		if x == m {
@@ -165,6 +164,20 @@ func (b *builder) recoverInPlace(chosen survivor, upto uint64) {
 		return "add"
 	})
 	b.noteRecovered(chosen, 0)
+}
+
+// inPlaceIdentity is how a survivor that was recovered in place comes to serve: a
+// cluster of one, without any force-new-cluster left on.
+func (b *builder) inPlaceIdentity(m *member, d DataDir) opening {
+	return opening{
+		clusterID: d.ClusterID, voters: 1, members: []*member{m}, revision: d.Revision, keys: -1, why: "a cluster of one, without any force-new-cluster left on",
+		start: func(m *member) StartMember {
+			s := b.startMember(m)
+			s.ClusterID, s.MemberID, s.Carried = d.ClusterID, d.MemberID, nil
+			s.Args = etcdArgs(b.cluster, m.spec, d.ClusterID, "existing")
+			return s
+		},
+	}
 }
 
 // growFrom adds all other members to the cluster of one.

@@ -122,4 +122,5 @@ const (
 	NoteInDoubt       Code = "entries-in-doubt"
 	NoteClockSkew     Code = "clock-skew"
 	NoteClientsStale  Code = "clients-stale" // restored without a revision bump
+	NoteWithoutUser   Code = "without-user"  // auth is on, and nobody here has a user
 )

@@ -113,12 +113,16 @@ func (b *builder) restoreSteps(token string, stage, install []*member) {
 		b.stageStep(token, stage)
 	}
 	if len(install) > 0 {
-		b.trialStep(token, install[0], revision, keys)
+		if movesAside(install) {
+			b.trialStep(token, install[0], revision, keys)
+		}
 		b.installStep(token, install)
 	}
 	part := b.participants(token, install)
-	b.startRestored(token, id, part)
-	b.verifyStep(part, id, revision, true)
+	if slices.ContainsFunc(part, (*member).ran) {
+		keys = -1 // a lease may have run out since, and taken its keys along
+	}
+	b.openSteps(b.newIdentity(token, part, revision, keys))
 	b.lines(func(m *member) string {
 		switch {
 		case contains(stage, m):
@@ -233,25 +237,28 @@ func (b *builder) installStep(token string, ms []*member) {
 	}, b.quorum)
 }
 
-func (b *builder) startRestored(token, id string, part []*member) {
-	stopped := slices.DeleteFunc(slices.Clone(part), func(m *member) bool { return m.cond == condServing || m.cond == condRunning })
-	b.startNew(token, id, stopped, len(part))
+// movesAside reports whether any of the places has, or had, a directory that what is
+// put there takes the place of. Nothing of it goes before a trial has shown that etcd
+// starts from what comes instead (promise 5).
+func movesAside(ms []*member) bool {
+	return slices.ContainsFunc(ms, func(m *member) bool {
+		d := m.data()
+		return d.State != DirAbsent && d.State != DirEmpty
+	})
 }
 
-// startNew starts ms, members of a new identity of which healthy run then.
-func (b *builder) startNew(token, id string, ms []*member, healthy int) {
-	a := Start{Voters: b.cluster.Voters()}
-	for _, m := range ms {
-		a.Members = append(a.Members, StartMember{
-			Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
-			Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
-			ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
-			ClientURL: m.spec.ClientURLs[0],
-		})
+// newIdentity is how part, members of a new identity under token, come to serve.
+func (b *builder) newIdentity(token string, part []*member, revision int64, keys int) opening {
+	id := ClusterID(b.cluster.Members, token)
+	return opening{
+		clusterID: id, voters: b.cluster.Voters(), members: part, revision: revision, keys: keys, why: "everything is in place",
+		start: func(m *member) StartMember {
+			return StartMember{
+				Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
+				Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
+				ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
+				ClientURL: m.spec.ClientURLs[0],
+			}
+		},
 	}
-	if len(a.Members) == 0 {
-		return
-	}
-	after := Quorum{Voters: a.Voters, Healthy: healthy}
-	b.appendStart(a, after, Reason{Fact: "everything is in place", Pos: b.cluster.Pos}, "")
 }

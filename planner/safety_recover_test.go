@@ -333,7 +333,7 @@ func TestInPlace(t *testing.T) {
 		if !needs(p, ConsentDataLoss) || !needs(p, ConsentStaleWatchers) {
 			t.Errorf("needs %v", p.Needs)
 		}
-		if want := "fence recover trial install start add-learner join promote set-aside add-learner join promote verify"; stepKinds(p) != want {
+		if want := "fence recover trial install start verify stop start verify add-learner join promote set-aside add-learner join promote verify"; stepKinds(p) != want {
 			t.Errorf("%s", stepKinds(p))
 		}
 		if p.NewClusterID != "" && p.NewClusterID != p.ClusterID {
@@ -350,7 +350,7 @@ func TestInPlace(t *testing.T) {
 			d.Members[0].PeerURLs = []string{"http://localhost:2380"}
 		})
 		p := New(in)
-		if k := stepKinds(p); !strings.Contains(k, "start update-member add-learner") {
+		if k := stepKinds(p); !strings.Contains(k, "start verify update-member add-learner") {
 			t.Error(k)
 		}
 	})

@@ -60,7 +60,18 @@ func (s *scenario) planText(p *planner.Plan) string {
 
 // stepText is a step with the quorum that it leaves.
 func stepText(step planner.Step) string {
-	return fmt.Sprintf("%s %s: %s", step.Kind, strings.Join(step.Target, " "), quorumText(step.After))
+	kind := step.Kind
+	switch a := step.Action.(type) {
+	case planner.Start:
+		if a.Closed {
+			kind += "-closed"
+		}
+	case planner.Verify:
+		if a.Closed != nil {
+			kind += "-closed"
+		}
+	}
+	return fmt.Sprintf("%s %s: %s", kind, strings.Join(step.Target, " "), quorumText(step.After))
 }
 
 func quorumText(q planner.Quorum) string {
@@ -186,6 +197,8 @@ func processText(e planner.Endpoint, peer planner.PeerEndpoint, service planner.
 		return "given up"
 	case e.Reach != planner.ReachServing && service.Value.State == planner.ServiceBackoff:
 		return "dies again"
+	case e.Reach == planner.ReachRefused && service.Value.State == planner.ServiceRunning && planner.Closed(service.Value.Args):
+		return "runs, closed"
 	case e.Reach == planner.ReachRefused:
 		return "down"
 	case e.Reach != planner.ReachServing && peer.Reach == planner.ReachServing:

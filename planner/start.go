@@ -61,6 +61,9 @@ func (b *builder) startFromDisks() *Plan {
 	if len(b.intact()) >= majority(b.listedVoters()) {
 		empty = nil // they join when there is a quorum
 	}
+	if m := b.inPlaceUnopened(); m != nil {
+		return b.openInPlace(m)
+	}
 	if len(down)+len(empty) == 0 {
 		if count(b.members, condRunning, condServing) == 0 {
 			return b.refuse(b.refuseElsewhere())
@@ -85,7 +88,6 @@ func (b *builder) startFromDisks() *Plan {
 			b.note(NoteRemaining, m.spec.Pos, "%s: it is started with the file's", diff)
 		}
 	}
-	b.tellInterrupted(started)
 	b.tellSuperseded()
 	if n := b.aliveElsewhere(); n > 0 && len(intact) < majority(b.listedVoters()) {
 		b.plan.Headline = fmt.Sprintf("stopped in part, with %d voters here and %d that answer elsewhere, of %d: start", len(intact), n, b.listedVoters())
@@ -105,17 +107,6 @@ func (b *builder) startFromDisks() *Plan {
 	b.startLines()
 	b.noteReboot()
 	return b.plan
-}
-
-// tellInterrupted is for a recovery in place that is there and never ran: the member is
-// all of its cluster, and that proves nothing of what the recovery gave up.
-func (b *builder) tellInterrupted(ms []*member) {
-	for _, m := range ms {
-		if p := m.provenance(); p != nil && p.Kind == ProvenanceForceNew && !m.data().EverRan {
-			b.plan.Headline = fmt.Sprintf("a recovery in place was begun and interrupted: start %s, as a cluster of one that grows again", m.spec.Name)
-			b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what the recovery that was begun gave up, and nothing more: no upper bound is known."}
-		}
-	}
 }
 
 // tellSuperseded is for disks that were fenced when another identity took their place,

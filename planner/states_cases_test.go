@@ -16,8 +16,8 @@ func states() []state {
 			edit(in, "m1", func(o *MemberObservation) { o.Peer.Reach, o.Peer.Members = ReachServing, Known(o.Data.Value.Members) })
 		}), RouteRecover, recoverSteps, "", "quorum-lost-restarted m1"},
 		{5, "lost for good", seen(3, []kind{down, missing, missing}, nil), RouteRecover, recoverSteps, "", "quorum-lost m1"},
-		{5, "in place", seen(3, []kind{down, missing, missing}, func(in *Input) { in.Cluster.Recover = inPlaceFrom("m1") }), RouteRecover, "fence recover trial install start add-learner join promote add-learner join promote verify", "", "quorum-lost m1"},
-		{6, "a snapshot alone", func() Input { return input(withSnapshot(members(3)), missing, missing, missing) }, RouteRestore, "restore trial install start verify", "", "all-lost m1, all-lost m2, all-lost m3"},
+		{5, "in place", seen(3, []kind{down, missing, missing}, func(in *Input) { in.Cluster.Recover = inPlaceFrom("m1") }), RouteRecover, "fence recover trial install start verify stop start verify add-learner join promote add-learner join promote verify", "", "quorum-lost m1"},
+		{6, "a snapshot alone", func() Input { return input(withSnapshot(members(3)), missing, missing, missing) }, RouteRestore, "restore install start verify stop start verify", "", "all-lost m1, all-lost m2, all-lost m3"},
 		{6, "not even that", seen(3, []kind{missing, missing, missing}, nil), "", "", CodeDataMissing, "all-lost m1, all-lost m2, all-lost m3"},
 		{7, "stopped", seen(2, []kind{down, unstarted}, nil), RouteStart, "claim start verify", "", "second-voter-unstarted m2"},
 		{7, "running", seen(2, []kind{serving, unstarted}, nil), RouteStart, "claim start verify", "", "second-voter-unstarted m2"},
@@ -297,7 +297,7 @@ func states() []state {
 				d.ProvenanceAgrees, d.Provenance = true, &Provenance{Kind: ProvenanceRestore, Token: oldToken, Revision: 20, When: "2026-01-02T03:04:05Z", InitialCluster: in.Cluster.InitialCluster()}
 			})
 		}), RouteInSync, "", "", "clients-stale m1"},
-		{58, "restore half done", func() Input { return input(withSnapshot(members(3)), installed, staged, claimed) }, RouteRestore, "restore trial install start verify", "",
+		{58, "restore half done", func() Input { return input(withSnapshot(members(3)), installed, staged, claimed) }, RouteRestore, "restore install start verify stop start verify", "",
 			"restore-half-done m1, restore-half-done m2, restore-half-done m3"},
 		{58, "and the file no longer fits", func() Input {
 			in := input(members(3), installed, staged, claimed)

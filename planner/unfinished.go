@@ -12,7 +12,7 @@ import (
 // nothing of it is in place, so a new one may begin.
 func (b *builder) unfinished() string {
 	token, ran := b.begunToken()
-	if token == "" || !b.anyIncomplete(token) {
+	if token == "" || !b.anyIncomplete(token) && !b.unopened(token) {
 		return ""
 	}
 	if ran {
@@ -293,8 +293,7 @@ func (b *builder) finishRecover(token string) *Plan {
 		}
 	}
 	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what the recovery that was begun gave up, and nothing more: no upper bound is known."}
-	id := ClusterID(b.cluster.Members, token)
-	b.plan.NewClusterID = id
+	b.plan.NewClusterID = ClusterID(b.cluster.Members, token)
 	stage, install := b.toStage(token), b.toInstall(token)
 	if len(stage) > 0 && b.lostWith(p) {
 		install, stage = without(install, stage), nil
@@ -308,12 +307,12 @@ func (b *builder) finishRecover(token string) *Plan {
 		b.stageRecovered(token, p.Source, p.RevisionBump, from, stage)
 	}
 	if len(install) > 0 {
-		b.trialRecovered(token, install[0], from, p.RevisionBump)
+		if movesAside(install) {
+			b.trialRecovered(token, install[0], from, p.RevisionBump)
+		}
 		b.installStep(token, install)
 	}
-	part := b.participants(token, install)
-	b.startRestored(token, id, part)
-	b.verifyStep(part, id, p.Revision+p.RevisionBump, true)
+	b.openSteps(b.newIdentity(token, b.participants(token, install), p.Revision+p.RevisionBump, -1))
 	b.lines(func(m *member) string {
 		switch {
 		case contains(stage, m):

@@ -91,6 +91,7 @@ type progress struct {
 	targets int // and list of members
 	began   time.Time
 	shown   time.Time
+	said    []string // of the step at work
 }
 
 func newProgress(steps []planner.Step) *progress {
@@ -114,8 +115,14 @@ func (p *progress) event(e executor.Event) {
 			p.shown = time.Now()
 			p.line(fmt.Sprintf("%s… %s  %s", p.step(e.Step), portion(e), time.Since(p.began).Round(time.Second)), false)
 		}
+	case executor.StepSaid:
+		p.said = append(p.said, e.Text)
 	case executor.StepDone:
 		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), color.GreenString("done"), took(e.Took)), true)
+		for _, text := range p.said {
+			p.line(strings.Repeat(" ", p.ids+4)+text, true)
+		}
+		p.said = nil
 	case executor.StepFailed:
 		word := color.RedString("failed")
 		if errors.Is(e.Err, context.Canceled) {

@@ -45,7 +45,7 @@ func newClient(ctx context.Context, t target, a Access, token string) (*client, 
 		DialOptions: []grpc.DialOption{
 			// A dialer of our own also keeps gRPC from the environment's proxies.
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "tcp", t.addr)
+				return t.dial(ctx)
 			}),
 		},
 	}

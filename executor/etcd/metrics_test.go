@@ -78,7 +78,7 @@ func TestMetricsHostile(t *testing.T) {
 		"others": serve(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "etcd_server_proposals_pending 1") }),
 	} {
 		within(t, metricsLimit, func() {
-			f := askMetrics(context.Background(), target{"http://" + addr, "127.0.0.1", addr, false}, Access{})
+			f := askMetrics(context.Background(), target{url: "http://" + addr, host: "127.0.0.1", addr: addr}, Access{})
 			if f.Known() || !strings.HasPrefix(f.Why, "GET /metrics: ") {
 				t.Errorf("%s: %+v", name, f)
 			}

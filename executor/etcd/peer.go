@@ -113,7 +113,7 @@ func askPeer(ctx context.Context, url string, a Access) (planner.PeerEndpoint, e
 func requestTo(t target, a Access) (*http.Transport, *atomic.Pointer[heard]) {
 	conn := new(atomic.Pointer[heard])
 	dial := func(ctx context.Context) (*heard, error) {
-		c, err := dialTCP(ctx, t.addr)
+		c, err := dialTCP(ctx, t)
 		conn.Store(c)
 		return c, err
 	}

@@ -66,7 +66,7 @@ func crossCheck(ctx context.Context, t target, u *unreached) *unreached {
 
 // greetOnce is one connection's worth of greet.
 func greetOnce(ctx context.Context, t target, a Access, patient bool) error {
-	h, err := dialTCP(ctx, t.addr)
+	h, err := dialTCP(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,10 +24,15 @@ type target struct {
 	host   string // without port and brackets
 	addr   string // host:port
 	secure bool   // https
+	socket string // the path of unix:///PATH; "" for a TCP address
 }
 
-// parseTarget takes http://host:port and https://host:port.
+// parseTarget takes http://host:port, https://host:port and unix:///PATH, where a
+// member with closed client listeners speaks HTTP on this machine.
 func parseTarget(raw string) (target, error) {
+	if path, ok := strings.CutPrefix(raw, "unix://"); ok && filepath.IsAbs(path) {
+		return target{url: "http://localhost", host: "localhost", addr: path, socket: path}, nil
+	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" {
 		return target{}, &unreached{planner.ReachUnasked, "not a URL with a host: " + printable(raw, 200)}
@@ -37,7 +44,7 @@ func parseTarget(raw string) (target, error) {
 		return target{}, &unreached{planner.ReachUnasked, "the URL has no port: " + printable(raw, 200)}
 	}
 	addr := net.JoinHostPort(u.Hostname(), u.Port())
-	return target{u.Scheme + "://" + addr, u.Hostname(), addr, u.Scheme == "https"}, nil
+	return target{url: u.Scheme + "://" + addr, host: u.Hostname(), addr: addr, secure: u.Scheme == "https"}, nil
 }
 
 // unreached is why an address did not serve, as an error.
@@ -140,9 +147,11 @@ func (h *heard) start() []byte {
 
 // dialTCP connects; every read and write on the connection ends with ctx. The
 // error is an *unreached, or errClosed for a connection reset as it opened.
-func dialTCP(ctx context.Context, addr string) (*heard, error) {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+func dialTCP(ctx context.Context, t target) (*heard, error) {
+	c, err := t.dial(ctx)
 	switch {
+	case t.socket != "" && errors.Is(err, fs.ErrNotExist):
+		return nil, &unreached{planner.ReachRefused, oneLine(err)}
 	case errors.Is(err, syscall.ECONNRESET):
 		return nil, errClosed
 	case err != nil:
@@ -150,6 +159,24 @@ func dialTCP(ctx context.Context, addr string) (*heard, error) {
 	}
 	context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	return &heard{Conn: c}, nil
+}
+
+// dial opens a connection. The path of a socket may be longer than an address of one
+// can be: its folder is named by a descriptor then.
+func (t target) dial(ctx context.Context) (net.Conn, error) {
+	if t.socket == "" {
+		return new(net.Dialer).DialContext(ctx, "tcp", t.addr)
+	}
+	const longest = 100
+	if len(t.socket) <= longest {
+		return new(net.Dialer).DialContext(ctx, "unix", t.socket)
+	}
+	dir, err := os.Open(filepath.Dir(t.socket))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(t.socket)))
 }
 
 // errClosed says that the other side closed or reset the connection without a
@@ -195,7 +222,7 @@ func notTLS(ctx context.Context, t target, h *heard) *unreached {
 
 // speaksTLS reports whether addr answers a TLS hello with a TLS record.
 func speaksTLS(ctx context.Context, t target) bool {
-	h, err := dialTCP(ctx, t.addr)
+	h, err := dialTCP(ctx, t)
 	if err != nil {
 		return false
 	}

@@ -118,11 +118,37 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 	wg.Go(func() { facts, err = o.Host.Observe(ctx, o.places()) })
 	wg.Go(func() { binary = o.Host.Binary(ctx, o.Cluster.Etcd.Binary) })
 	wg.Wait()
+	o.addSealed(ctx, obs)
 	for name, seen := range obs.Members {
 		seen.Binary = binary
 		obs.Members[name] = seen
 	}
 	return facts, err
+}
+
+// addSealed adds what members tell everybody that want a user: after a restore of a
+// cluster with auth nobody here has one.
+func (o *Observer) addSealed(ctx context.Context, obs *planner.Observation) {
+	ask := map[string]etcd.SealedMember{}
+	for _, m := range o.Cluster.Members {
+		if e := obs.Members[m.Name].Client; e.Reach == planner.ReachAuth {
+			ask[m.Name] = etcd.SealedMember{ClientURL: e.URL, PeerURLs: m.PeerURLs}
+		}
+	}
+	if len(ask) == 0 {
+		return
+	}
+	known, why := etcd.DescribeSealed(ctx, ask, o.Client, o.Peer, o.Limit)
+	for name := range ask {
+		seen := obs.Members[name]
+		if e, ok := known[name]; ok {
+			e.Detail = seen.Client.Detail
+			seen.Client = e
+		} else {
+			seen.Client.Detail += "; without a user: " + why[name]
+		}
+		obs.Members[name] = seen
+	}
 }
 
 func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.Facts) {
@@ -194,15 +220,20 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 
 // compare hashes the members' data where all of the file's voters serve.
 func (o *Observer) compare(ctx context.Context, obs *planner.Observation) planner.Fact[planner.KVComparison] {
-	endpoints := map[string]string{}
+	endpoints, sealed := map[string]string{}, map[string]etcd.SealedMember{}
 	for _, m := range o.Cluster.Members {
 		e := obs.Members[m.Name].Client
 		switch {
 		case e.Reach != planner.ReachServing:
 			continue
+		case e.Sealed && !e.Learner:
+			sealed[m.Name] = etcd.SealedMember{ClientURL: e.URL, PeerURLs: m.PeerURLs}
 		case !e.Learner:
 			endpoints[m.Name] = e.URL
 		}
+	}
+	if len(sealed) > 1 && len(endpoints) == 0 {
+		return etcd.CompareSealed(ctx, sealed, o.Client, o.Peer, o.KVLimit)
 	}
 	if len(endpoints) < 2 {
 		return planner.Unknown[planner.KVComparison](fmt.Sprintf("%d members serve", len(endpoints)))

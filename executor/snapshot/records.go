@@ -28,8 +28,9 @@ type contents struct {
 	leases      int
 	members     int
 	alarms      int
-	records     int    // of all buckets
-	version     string // storage version, "" before 3.6
+	alarmList   []string // the first of them, "NOSPACE on 8e9e05c52164694d"
+	records     int      // of all buckets
+	version     string   // storage version, "" before 3.6
 
 	// digest covers every record of the key, lease and auth buckets up to the
 	// revision that was asked for. Its seeds are this process's: it compares two
@@ -96,6 +97,9 @@ type reader struct {
 	mix  [40]byte
 }
 
+// mostAlarms is how many are told by name.
+const mostAlarms = 8
+
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
 func (r *reader) record(bucket string, k, v []byte) error {
@@ -110,8 +114,11 @@ func (r *reader) record(bucket string, k, v []byte) error {
 		err = r.metaRecord(bucket, k, v)
 	case "alarm":
 		r.c.alarms++
-		if e := proto.Unmarshal(k, &etcdserverpb.AlarmMember{}); e != nil {
+		var a etcdserverpb.AlarmMember
+		if e := proto.Unmarshal(k, &a); e != nil {
 			err = fmt.Errorf("no alarm: %w", e)
+		} else if len(r.c.alarmList) < mostAlarms {
+			r.c.alarmList = append(r.c.alarmList, fmt.Sprintf("%s on %x", a.GetAlarm(), a.GetMemberID()))
 		}
 	case "members":
 		r.c.members++

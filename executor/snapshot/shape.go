@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -79,11 +80,14 @@ func (s shaped) withBackend(mmap uint64, do func(backend.Backend) error) error {
 	return err
 }
 
-// shapeDB makes the db that all members start from: without the members of the
-// source and with those of the new cluster, at the log position of its WAL. With
+// shapeDB makes the db that all members start from: without the members and
+// the alarms of the source and with those of the new cluster, at the log position of its WAL. With
 // bumpTo, an empty revision of that number is added and marked compacted.
 func (s shaped) shapeDB(bumpTo int64) error {
 	err := s.withBackend(0, func(be backend.Backend) error {
+		if err := dropAlarms(be); err != nil {
+			return err
+		}
 		return schema.NewMembershipBackend(zap.NewNop(), be).TrimMembershipFromBackend()
 	})
 	if err != nil {
@@ -117,6 +121,24 @@ func (s shaped) shapeDB(bumpTo int64) error {
 		cindex.UpdateConsistentIndexForce(be.BatchTx(), uint64(len(s.cluster.MemberIDs())), logTerm)
 		return nil
 	})
+}
+
+// dropAlarms takes out the alarms that came with the snapshot: they name members that
+// are no more. NOSPACE would keep the new cluster from taking writes, and disarming
+// them later takes a user where auth is on, whom nobody here has.
+func dropAlarms(be backend.Backend) error {
+	tx := be.BatchTx()
+	tx.LockOutsideApply()
+	defer tx.Unlock()
+	var old [][]byte
+	err := tx.UnsafeForEach(schema.Alarm, func(k, _ []byte) error {
+		old = append(old, bytes.Clone(k))
+		return nil
+	})
+	for _, k := range old {
+		tx.UnsafeDelete(schema.Alarm, k)
+	}
+	return err
 }
 
 const logTerm = 1 // of everything in a restored log

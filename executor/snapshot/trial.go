@@ -46,8 +46,8 @@ const (
 )
 
 // Trial starts etcd with --force-new-cluster on a throwaway copy of a staged
-// directory, alone and on free ports of 127.0.0.1, reads it, stops it, and
-// removes the copy. The staged directory is only read.
+// directory, alone and on free ports of 127.0.0.1, reads it, tries a write on it, stops
+// it, and removes the copy. The staged directory is only read.
 //
 // The copy is made harmless before etcd sees it (tame): it knows no peer's
 // address, its leases do not run out while keys are counted, and neither auth
@@ -152,6 +152,7 @@ func trialArgs(dataDir, walDir, client, peer string) []string {
 		"--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
 		"--initial-cluster", name + "=" + peer,
+		"--quota-backend-bytes", "-1", // none: the member's own is larger than the default where it has to be
 		"--logger", "zap", "--log-outputs", "stderr", "--log-level", "info",
 	}
 	if walDir != "" {
@@ -206,7 +207,30 @@ func readTrial(ctx context.Context, t TrialRequest, url string, tell func(string
 	if _, err := cli.HashKV(ctx, url, 0); err != nil {
 		return res, fmt.Errorf("hashing the key space: %w", err)
 	}
-	return res, judge(t, res, status.Errors)
+	if err := judge(t, res, status.Errors); err != nil {
+		return res, err
+	}
+	return res, tryWrite(ctx, cli)
+}
+
+// tryWrite writes a key to the copy, reads it and takes it away: here alone a write can
+// be tried that reaches nobody's data.
+func tryWrite(ctx context.Context, cli *clientv3.Client) error {
+	const key, value = "requorum-trial", "written"
+	if _, err := cli.Put(ctx, key, value); err != nil {
+		return fmt.Errorf("it is read, and takes no write: %w", err)
+	}
+	got, err := cli.Get(ctx, key)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading what was written: %w", err)
+	case len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value:
+		return errors.New("what was written is not what is read")
+	}
+	if _, err := cli.Delete(ctx, key); err != nil {
+		return fmt.Errorf("deleting what was written: %w", err)
+	}
+	return nil
 }
 
 func judge(t TrialRequest, res TrialResult, errs []string) error {

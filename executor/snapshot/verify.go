@@ -98,6 +98,9 @@ func prove(ctx context.Context, path string, want Want, sinks []sink, progress P
 	if err := notInUse(path); err != nil {
 		return obs, nil, err
 	}
+	if known := walkedBefore(bodySize(info.Size())); known != nil {
+		return known.again(ctx, f, info, want, sinks, progress, obs)
+	}
 	// The records are read while the hash is made, on another core. The hash's
 	// word comes first: it says more of a file that was cut or changed.
 	walking, stop := context.WithCancel(ctx)
@@ -120,10 +123,13 @@ func prove(ctx context.Context, path string, want Want, sinks []sink, progress P
 	if err := <-walked; err != nil {
 		return obs, nil, err
 	}
-	obs.Revision, obs.Keys, obs.Leases = found.Revision, found.Keys, found.Leases
-	obs.Version, obs.Members, obs.Alarms = found.Version, found.Members, found.Alarms
+	describe(&obs, c)
 	progress.tell("checking pages and records", obs.Size, obs.Size)
-	return obs, c, unchanged(f, info)
+	if err := unchanged(f, info); err != nil {
+		return obs, c, err
+	}
+	keepWalked(obs, c)
+	return obs, c, nil
 }
 
 // guarded makes a panic a reason to refuse the file: bytes are never one to bring
@@ -281,9 +287,12 @@ func proveRecords(ctx context.Context, f *os.File, obs *planner.SnapshotObservat
 	if err != nil {
 		return nil, damaged(obs.Path, err)
 	}
-	obs.Revision, obs.Keys, obs.Leases = c.revision(), c.keys, c.leases
-	obs.Version, obs.Members, obs.Alarms = c.version, c.members, c.alarms
 	return c, nil
+}
+
+func describe(obs *planner.SnapshotObservation, c *contents) {
+	obs.Revision, obs.Keys, obs.Leases = c.revision(), c.keys, c.leases
+	obs.Version, obs.Members, obs.Alarms, obs.AlarmList = c.version, c.members, c.alarms, c.alarmList
 }
 
 func bucketSet(names []string) map[string]bool {

@@ -14,6 +14,7 @@ func Status(in planner.Input, p *planner.Plan, s Style) string {
 	var b strings.Builder
 	b.WriteString(statusHead(in, p, s))
 	b.WriteString(statusTable(in, p, s))
+	b.WriteString(origin(p, s))
 	b.WriteString(lastWords(in, s))
 	if p.Refusal != nil {
 		b.WriteString(refusal(p.Refusal, s))

@@ -70,6 +70,7 @@ func Text(p *planner.Plan, s Style) string {
 	b.WriteString(states(p, s))
 	b.WriteString(survivors(p, s))
 	b.WriteString(snapshot(p, s))
+	b.WriteString(origin(p, s))
 	if p.Refusal != nil {
 		b.WriteString(refusal(p.Refusal, s))
 		b.WriteString(doubts(p, s))
@@ -178,6 +179,26 @@ func snapshot(p *planner.Plan, s Style) string {
 		text += fmt.Sprintf("; saved from %s at %s and kept at %s", l.URL, l.At, s.path(o.Path))
 	}
 	return "\n" + paragraph(text, s.width(), "  ", "    ")
+}
+
+// origin says where the data that is there came from.
+func origin(p *planner.Plan, s Style) string {
+	o := p.Origin
+	if o == nil {
+		return ""
+	}
+	verb := map[string]string{planner.ProvenanceRestore: "restored from", planner.ProvenanceRecover: "recovered into", planner.ProvenanceForceNew: "recovered in place from"}[o.Kind]
+	text := fmt.Sprintf("Data: %s %s", verb, s.path(o.Source))
+	if o.SHA256 != "" {
+		text += ", sha256 " + o.SHA256[:min(12, len(o.SHA256))] + "…"
+	}
+	if o.Revision > 0 {
+		text += fmt.Sprintf(", revision %d", o.Revision)
+	}
+	if o.RevisionBump > 0 {
+		text += fmt.Sprintf(" and %d more", o.RevisionBump)
+	}
+	return "\n" + paragraph(text+fmt.Sprintf(", on %s by %s.", o.When, o.By), s.width(), "  ", "    ")
 }
 
 func steps(p *planner.Plan, s Style) string {
@@ -353,8 +374,10 @@ func summary(p *planner.Plan, s Style) string {
 		return s.Good("Nothing to do.") + "\n"
 	}
 	counts := map[string]int{}
-	for _, st := range p.Steps {
-		counts[st.Kind] += len(st.Target)
+	for i, st := range p.Steps {
+		if !betweenStarts(p.Steps, i) {
+			counts[st.Kind] += len(st.Target)
+		}
 	}
 	var parts []string
 	if n := min(counts[planner.Stop{}.Kind()], counts[planner.Start{}.Kind()]); n > 0 && p.Route == planner.RouteReconfigure {
@@ -383,6 +406,23 @@ func summary(p *planner.Plan, s Style) string {
 	}
 	text := paragraph("Plan: "+strings.Join(append(parts, last), ", ")+".", s.width(), "", "  ")
 	return s.Bold(strings.TrimRight(text, "\n")) + "\n"
+}
+
+// betweenStarts reports whether the step belongs to the first start of a new identity,
+// closed, after which its members are stopped and started for their clients: they are
+// to be started once, for who reads it.
+func betweenStarts(steps []planner.Step, i int) bool {
+	switch a := steps[i].Action.(type) {
+	case planner.Start:
+		return a.Closed
+	case planner.Stop:
+		if i == 0 {
+			return false
+		}
+		v, ok := steps[i-1].Action.(planner.Verify)
+		return ok && v.Closed != nil
+	}
+	return false
 }
 
 // Bytes gives n in the unit that suits it.

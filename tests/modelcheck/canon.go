@@ -29,6 +29,7 @@ type canon struct {
 	refs    []listRef
 	edges   []edge
 	ranks   []uint64
+	terms   []uint64
 	disks   []disk
 	records []record
 }
@@ -257,7 +258,7 @@ func (c *canon) client(n int, e *planner.Endpoint) {
 	if e.Reach != planner.ReachServing {
 		return
 	}
-	c.add(n, bits(21, e.Learner, e.LeaderID == e.MemberID, e.Linearizable.Known(), e.Linearizable.Value, len(e.Alarms) > 0))
+	c.add(n, bits(21, e.Learner, e.LeaderID == e.MemberID, e.Linearizable.Known(), e.Linearizable.Value, len(e.Alarms) > 0, e.Sealed))
 	c.refers(n, 22, e.ClusterID)
 	c.refers(n, 23, e.MemberID)
 	c.refers(n, 24, e.LeaderID)

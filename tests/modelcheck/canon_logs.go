@@ -19,11 +19,18 @@ func (c *canon) rankDisks() {
 	}
 	slices.Sort(c.ranks)
 	c.ranks = slices.Compact(c.ranks)
+	c.terms = c.terms[:0]
+	for _, x := range c.disks {
+		c.terms = append(c.terms, x.d.LastTerm)
+	}
+	slices.Sort(c.terms)
+	c.terms = slices.Compact(c.terms)
 	for _, x := range c.disks {
 		d := x.d
 		h := mix(c.rank(d.LastIndex), c.rank(d.Commit))
 		h = mix(h, c.rank(d.ConsistentIndex))
-		h = mix(h, d.LastTerm)
+		term, _ := slices.BinarySearch(c.terms, d.LastTerm)
+		h = bits(mix(h, uint64(term)), d.LastTerm == 0, d.LastTerm <= 1) // a restore's own log is in term 1
 		if d.Log != nil && d.Log.Forced > 0 {
 			h = mix(h, c.rank(d.Log.Forced))
 		}

@@ -96,6 +96,9 @@ func circumstances() []circumstance {
 				o.Client.Alarms = []string{"CORRUPT on " + o.Client.MemberID}
 			}
 		})},
+		{name: "auth, and no user", only: 2, edit: each(func(o *planner.MemberObservation) {
+			o.Client.Sealed = o.Client.Reach == planner.ReachServing
+		})},
 		{name: "a downgrade", only: 2, edit: each(func(o *planner.MemberObservation) {
 			if o.Client.Reach == planner.ReachServing {
 				o.Client.Downgrade = "3.6.0"

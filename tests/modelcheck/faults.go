@@ -118,6 +118,13 @@ func knowsList(o *planner.Observation) bool {
 
 // dies: the process has ended, and nobody starts it again.
 func dies(x *planner.MemberObservation) {
+	switch { // nobody writes to its database any more: its list can be read
+	case len(x.Data.Value.Members) > 0:
+	case x.Client.Members.Known():
+		x.Data.Value.Members = x.Client.Members.Value
+	case x.Peer.Members.Known():
+		x.Data.Value.Members = x.Peer.Members.Value
+	}
 	x.Client = planner.Endpoint{URL: x.Client.URL, Reach: planner.ReachRefused}
 	x.Peer = planner.PeerEndpoint{URL: x.Peer.URL, Reach: planner.ReachRefused}
 	if foreign(x) != nil {

@@ -74,6 +74,17 @@ func TestRulesCanFail(t *testing.T) {
 		{s18, lost2, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
 		{s3, []kind{{file: voter, list: voter, cond: stuck}, lost2[1], lost2[2]}, func(p *planner.Plan) { p.Steps = p.Steps[1:] }},
 		{p5, lost2, func(p *planner.Plan) { p.Steps = append(p.Steps[:3:3], p.Steps[4:]...) }},
+		{s17, lost2, func(p *planner.Plan) {
+			p.Steps = slices.DeleteFunc(p.Steps, func(s planner.Step) bool { v, ok := s.Action.(planner.Verify); return ok && v.Closed != nil })
+		}},
+		{s17, lost2, func(p *planner.Plan) {
+			for i, s := range p.Steps {
+				if a, ok := s.Action.(planner.Start); ok && a.Closed {
+					a.Closed = false
+					p.Steps[i].Action = a
+				}
+			}
+		}},
 		{p6, serving, func(p *planner.Plan) { p.Steps[1], p.Steps[2] = p.Steps[2], p.Steps[1] }},
 		{p3, leftover, without(planner.SetAside{})},
 		{p6, leftover, without(planner.Add{})},

@@ -27,6 +27,7 @@ const (
 	s7      = "S7 one history"
 	s8      = "S8 the loss is none or unbounded"
 	s15     = "S15 fenced before replaced"
+	s17     = "S17 verified before clients"
 	s18     = "S18 fence"
 	s19     = "S19 aside after removal"
 	s24     = "S24 tolerance"
@@ -39,7 +40,7 @@ const (
 )
 
 // rules are all of them.
-var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s18, s19, s24, refused, ends, repeats, carried, same, panics}
+var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s17, s18, s19, s24, refused, ends, repeats, carried, same, panics}
 
 // visit is a plan made for a state, with what the rules read from the state.
 type visit struct {
@@ -95,6 +96,7 @@ func (v *visit) plan() {
 	v.missing()
 	v.choice()
 	v.order()
+	v.shown()
 }
 
 func (v *visit) sayf(rule, format string, args ...any) { v.say(rule, fmt.Sprintf(format, args...)) }

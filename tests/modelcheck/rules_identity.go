@@ -123,7 +123,7 @@ func fileHas(c *spec.Cluster, name string) *spec.Member {
 
 // Promises 4 and 5. Every restore gets a new token, so that no stray member can join. A
 // snapshot or survivor is proven before anything live is touched, and by a trial start
-// before anything is put in place.
+// before anything takes the place of a directory that is, or was, there.
 func (v *visit) order() {
 	tried, staged, recovered := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, s := range v.p.Steps {
@@ -152,7 +152,7 @@ func (v *visit) order() {
 		case planner.Trial:
 			tried[a.Token] = true
 		case planner.Install:
-			if !tried[a.Token] {
+			if !tried[a.Token] && v.takesPlaces(a) {
 				v.sayf(p5, "puts in place what was not tried")
 			}
 			for _, m := range a.Members {
@@ -168,6 +168,18 @@ func (v *visit) order() {
 			}
 		}
 	}
+}
+
+// takesPlaces reports whether there is a directory, or a fence with one behind it, at
+// any of the places.
+func (v *visit) takesPlaces(a planner.Install) bool {
+	return slices.ContainsFunc(a.Members, func(m planner.InstallMember) bool {
+		switch v.in.Observation.Members[m.Name].Data.Value.State {
+		case planner.DirAbsent, planner.DirEmpty:
+			return false
+		}
+		return true
+	})
 }
 
 // identity: what a member begins under is either new, or was begun here before.

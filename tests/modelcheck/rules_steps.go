@@ -244,6 +244,11 @@ func (v *visit) fenced(s *planner.Step, after *planner.Observation) {
 // Promise 6. One change at a time, learner first, its postcondition waited for; and
 // only what etcd takes.
 func (v *visit) change(action planner.Action, before *planner.Observation) {
+	eachClient(before, func(name string, e *planner.Endpoint) {
+		if e.Sealed {
+			v.sayf(carried, "%s, and %s wants a user for that", action.Kind(), name)
+		}
+	})
 	l := v.was
 	if l == nil {
 		v.sayf(p6, "%s without a quorum", action.Kind())

@@ -149,7 +149,7 @@ func oneLeft(t *testing.T, compared *tally) *told {
 	return s
 }
 
-const recoverAll = "save-snapshot fence recover restore trial install start verify"
+const recoverAll = "save-snapshot fence recover restore trial install start verify stop start verify"
 
 func recoverAsNew(t *testing.T, compared *tally) {
 	s := oneLeft(t, compared)
@@ -162,7 +162,7 @@ func recoverOnTheSpot(t *testing.T, compared *tally) {
 	s.c.DropData(s.c.Members[1:]...)
 	s.c.Members = s.c.Members[:2] // one to add is enough
 	s.c.More = "  recover {\n    from = \"m1\"\n    in_place = true\n  }\n"
-	s.comesTrue("save-snapshot fence recover trial install start add-learner join promote verify")
+	s.comesTrue("save-snapshot fence recover trial install start verify stop start verify add-learner join promote verify")
 }
 
 // restoreAll restores a snapshot that has an alarm of a member that is no more, to
@@ -178,7 +178,7 @@ func restoreAll(t *testing.T, compared *tally) {
 	if n := s.look().Observation.Snapshot.Alarms; n != 1 {
 		t.Fatalf("the snapshot has %d alarms", n)
 	}
-	s.comesTrue("restore trial install start verify")
+	s.comesTrue("restore install start verify stop start verify")
 	s.comesTrueStop([]string{"m2"})
 	s.damage(1)
 	s.comesTrue("remove-member set-aside add-learner join promote verify")

@@ -2,10 +2,12 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
@@ -112,12 +114,37 @@ func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.Sto
 			return err
 		}
 	}
-	return staggered(len(members), func(i int) error {
-		if err := stop(ctx, members[i]); err != nil {
-			return fmt.Errorf("%s: %w", members[i].Name, err)
+	one := func(m planner.StopMember) error {
+		if err := stop(ctx, m); err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
 		}
 		return nil
-	})
+	}
+	if followers, leaders, ok := closedMembers(ctx, members); ok {
+		return errors.Join(
+			each(len(followers), func(i int) error { return one(followers[i]) }),
+			each(len(leaders), func(i int) error { return one(leaders[i]) }))
+	}
+	return staggered(len(members), func(i int) error { return one(members[i]) })
+}
+
+// closedMembers tells those that lead from the others, where all that run have closed
+// client listeners: there is nobody to be served without a gap, so that the followers
+// are stopped all at once, and the leader, which has nobody left to hand over to, does
+// not wait for one.
+func closedMembers(ctx context.Context, members []planner.StopMember) (followers, leaders []planner.StopMember, ok bool) {
+	for _, m := range members {
+		l, err := layout(m.Place)
+		if err != nil || !planner.Closed(process.Status(l).Args) || m.PID != 0 {
+			return nil, nil, false
+		}
+		if etcd.Leads(ctx, planner.ClosedURL(l.Base()), etcd.Access{}) {
+			leaders = append(leaders, m)
+		} else {
+			followers = append(followers, m)
+		}
+	}
+	return followers, leaders, len(leaders) > 0
 }
 
 // staggered is each, one after the other unless one takes long.
