@@ -165,8 +165,7 @@ func (b *builder) restoreDirSteps(chosen survivor, upto uint64, bump int64) {
 	b.stageRecovered(token, out, bump, chosen, ms)
 	b.trialRecovered(token, ms[0], chosen, bump)
 	b.installStep(token, ms)
-	b.startNew(token, id, ms, len(ms))
-	b.verifyStep(ms, id, d.Revision+bump, true)
+	b.openSteps(b.newIdentity(token, ms, d.Revision+bump, -1))
 	b.lines(func(m *member) string {
 		if contains(ms, m) {
 			return "restore, start"
