@@ -54,7 +54,6 @@ type other struct {
 	Dir
 	*source
 	db        dbState
-	compacted int64
 }
 
 // open reads what Prove has read; nil where it can't be: that is said elsewhere.
