@@ -53,7 +53,7 @@ func Compare(ctx context.Context, dirs []Dir, progress func(what string, done, t
 type other struct {
 	Dir
 	*source
-	db        dbState
+	db dbState
 }
 
 // open reads what Prove has read; nil where it can't be: that is said elsewhere.
