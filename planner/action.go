@@ -40,8 +40,11 @@ type ClaimMember struct {
 // their data directories. Nothing at the data directories' own paths changes.
 // The token is recorded (as Claim does) before the first byte is staged.
 type Restore struct {
-	Snapshot string `json:"snapshot"`         // path on this machine
-	SHA256   string `json:"sha256,omitempty"` // of the bbolt bytes, as the plan saw it
+	Snapshot string `json:"snapshot"` // path on SnapshotHost
+	// SnapshotHost is where the snapshot lies, as in Place: it goes from there to the
+	// members' hosts.
+	SnapshotHost string `json:"snapshot_host,omitempty"`
+	SHA256       string `json:"sha256,omitempty"` // of the bbolt bytes, as the plan saw it
 	// Recovered is true where the snapshot is what a Recover before it makes: its
 	// sha256 and revision are then read from the record that Recover leaves, and
 	// entered into the members' provenance.

@@ -15,13 +15,13 @@ type Observation struct {
 	// Others are the members of the cluster's own list (of the newest disk's, where
 	// none serves) that neither an address nor a directory of the file leads to.
 	Others []OtherMember `json:"others,omitempty"`
-	// Etcds are those that run on this machine, whoever started them and in whatever
-	// network, as far as they can be looked into.
+	// Etcds are those that run on the machines of the file that could be asked, whoever
+	// started them and in whatever network, as far as they can be looked into.
 	Etcds []Foreign `json:"etcds,omitempty"`
 	// JournalMembers are the members of the file that was last applied to these
 	// data directories from here; nil where the journal does not say.
 	JournalMembers []string `json:"journal_members,omitempty"`
-	// JournalPlaces is where they were, on this machine.
+	// JournalPlaces is where they were, on the machines that the file has.
 	JournalPlaces []Place `json:"journal_places,omitempty"`
 	// JournalClusterID is the last cluster ID that this machine's journal has
 	// for these data directories, in hex; "" where it has none.
@@ -38,6 +38,9 @@ type OtherMember struct {
 
 // MemberObservation is what was seen of one member of the file.
 type MemberObservation struct {
+	// Host is the machine that its facts are of: the name of a host that is reached by
+	// ssh, "" for this one.
+	Host    string        `json:"host,omitempty"`
 	Client  Endpoint      `json:"client"`
 	Peer    PeerEndpoint  `json:"peer"`
 	Data    Fact[DataDir] `json:"data"`
@@ -349,7 +352,8 @@ const (
 // Foreign is an etcd that somebody else started on a member's data directory.
 type Foreign struct {
 	PID   int      `json:"pid"`
-	Start uint64   `json:"start"` // since boot, in clock ticks: tells it from another of that pid
+	Start uint64   `json:"start"`          // since boot, in clock ticks: tells it from another of that pid
+	Host  string   `json:"host,omitempty"` // that it runs on, as in Place; among Observation.Etcds only
 	Exe   string   `json:"exe"`
 	Args  []string `json:"args"` // without the program
 	// Settings are its flags by name, wherever they come from (command line,

@@ -171,8 +171,8 @@ func (f *forecast) stopOther(m StopMember) {
 		}
 	}
 	for i := range f.obs.Etcds {
-		if x := &f.obs.Etcds[i]; x.on(m.DataDir) {
-			f.forget(x.PID)
+		if x := &f.obs.Etcds[i]; x.on(m.DataDir) && x.Host == m.Host {
+			f.forget(x.Host, x.PID)
 			return
 		}
 	}

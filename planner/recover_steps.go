@@ -113,7 +113,7 @@ func (b *builder) recoverStep(chosen survivor, upto uint64, out string, inPlace 
 }
 
 func (b *builder) stageRecovered(token, out string, bump int64, chosen survivor, ms []*member) {
-	a := Restore{Snapshot: out, Recovered: true, RevisionBump: bump, ForgetVersion: forgetVersion(ms), Members: b.claimsFor(token, ms, Provenance{Kind: ProvenanceRecover, Source: out, RevisionBump: bump})}
+	a := Restore{Snapshot: out, SnapshotHost: chosen.m.spec.Host, Recovered: true, RevisionBump: bump, ForgetVersion: forgetVersion(ms), Members: b.claimsFor(token, ms, Provenance{Kind: ProvenanceRecover, Source: sourceOn(chosen.m, out), RevisionBump: bump})}
 	var by []string
 	for _, m := range ms {
 		by = append(by, fmt.Sprintf("etcdutl snapshot restore RECOVERED --name=%s --data-dir=%s --initial-cluster=%s --initial-cluster-token=%s --initial-advertise-peer-urls=%s --bump-revision=%d --mark-compacted",

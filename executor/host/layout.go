@@ -131,6 +131,9 @@ func (l Layout) Saved() string { return filepath.Join(l.Base(), "saved") }
 // record, and, while it is at work, the copy itself.
 func (l Layout) Recovered() string { return filepath.Join(l.Base(), "recovered") }
 
+// Incoming has a snapshot that came from another machine, until it is restored.
+func (l Layout) Incoming() string { return filepath.Join(l.Base(), "incoming") }
+
 // Exists reports whether requorum has kept anything for this place.
 func (l Layout) Exists() bool {
 	_, err := os.Stat(l.Base())

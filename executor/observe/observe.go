@@ -7,7 +7,9 @@ package observe
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,15 +111,35 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 			obs.Members[m.Name] = seen
 		})
 	}
-	var binary planner.Fact[planner.Binary]
+	machines, binaries := map[string]bool{}, map[string]planner.Fact[planner.Binary]{}
+	for _, m := range o.Cluster.Members {
+		machines[o.machine(m)] = true
+	}
+	for on := range machines {
+		wg.Go(func() {
+			b := host.On(o.Host, on).Binary(ctx, o.Cluster.Etcd.Binary)
+			mu.Lock()
+			defer mu.Unlock()
+			binaries[on] = b
+		})
+	}
 	wg.Go(func() { facts, err = o.Host.Observe(ctx, o.places()) })
-	wg.Go(func() { binary = o.Host.Binary(ctx, o.Cluster.Etcd.Binary) })
 	wg.Wait()
-	for name, seen := range obs.Members {
-		seen.Binary = binary
-		obs.Members[name] = seen
+	for _, m := range o.Cluster.Members {
+		seen := obs.Members[m.Name]
+		seen.Host = o.machine(m)
+		seen.Binary = binaries[seen.Host]
+		obs.Members[m.Name] = seen
 	}
 	return facts, err
+}
+
+// machine is the machine of a member, as MemberObservation has it.
+func (o *Observer) machine(m spec.Member) string {
+	if h, ok := o.Cluster.Host(m.Host); ok && h.Access == spec.AccessLocal {
+		return ""
+	}
+	return m.Host
 }
 
 func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.Facts) {
@@ -160,7 +182,7 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 		return
 	}
 	for _, m := range o.Cluster.Members {
-		last, err := journal.LastSeen(o.StateDir, m.DataDir)
+		last, err := journal.LastSeen(o.StateDir, SeenDir(o.Cluster, m))
 		evidence := ""
 		switch {
 		case err != nil:
@@ -173,7 +195,7 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 				}
 				obs.JournalMembers = append(obs.JournalMembers, name)
 				if len(last.DataDirs) == len(last.Members) {
-					obs.JournalPlaces = append(obs.JournalPlaces, planner.Place{Name: name, DataDir: last.DataDirs[i]})
+					obs.JournalPlaces = append(obs.JournalPlaces, o.placeSeen(name, last.DataDirs[i])...)
 				}
 			}
 			evidence = fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time)
@@ -185,6 +207,30 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 			obs.Members[m.Name] = seen
 		}
 	}
+}
+
+// SeenDir is a member's data directory as the journal has it: of a directory on
+// another machine with that machine's address before a colon.
+func SeenDir(c *spec.Cluster, m spec.Member) string {
+	h, ok := c.Host(m.Host)
+	if !ok || h.Access == spec.AccessLocal {
+		return m.DataDir
+	}
+	return h.Address + ":" + m.DataDir
+}
+
+// placeSeen is the place that SeenDir wrote down; none where it was on a machine
+// that the file does not have any more.
+func (o *Observer) placeSeen(name, dir string) []planner.Place {
+	if filepath.IsAbs(dir) {
+		return []planner.Place{{Name: name, DataDir: dir}}
+	}
+	for _, h := range o.Cluster.Hosts {
+		if path, ok := strings.CutPrefix(dir, h.Address+":"); ok && h.Access == spec.AccessSSH && filepath.IsAbs(path) {
+			return []planner.Place{{Name: name, Host: h.Name, DataDir: path}}
+		}
+	}
+	return nil
 }
 
 // compare hashes the members' data where all of the file's voters serve.

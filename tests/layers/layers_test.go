@@ -93,6 +93,9 @@ func TestImportsWithinLayers(t *testing.T) {
 		"executor/host/process":       {"planner", "spec", "executor/host", "executor/etcd"},
 		"executor/host/local":         {"planner", "spec", "executor/host", "executor/host/process", "executor/etcd", "executor/snapshot", "executor/survivor"},
 		"executor/host/hosttest":      {"planner", "spec", "executor/host"},
+		"executor/host/agent":         {"planner", "executor/host"},
+		"executor/host/ssh":           {"planner", "spec", "executor/host", "executor/host/agent"},
+		"executor/host/hosts":         {"planner", "spec", "executor/host", "executor/host/local", "executor/host/agent", "executor/host/ssh"},
 		"executor/observe":            {"planner", "spec", "executor/etcd", "executor/host", "executor/journal", "executor/snapshot", "executor/snapshot/source"},
 		"executor":                    {"planner", "spec", "executor/etcd", "executor/host", "executor/journal"},
 	}
