@@ -48,6 +48,9 @@ func StartSSHD(t testing.TB, o SSHDOptions) *SSHD {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) }) // keys and logs of this test
+	if err := os.Chmod(dir, 0o755); err != nil { // sshd reads the keys as who logs in
+		t.Fatal(err)
+	}
 	ports, err := ReservePorts(1)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +86,7 @@ func (s *SSHD) write(o SSHDOptions) error {
 	}
 	uid := 60001
 	for name, shell := range o.Users {
-		passwd = fmt.Appendf(passwd, "%s:x:%d:65534::/tmp:%s\n", name, uid, shell)
+		passwd = fmt.Appendf(passwd, "%s:*:%d:65534::/tmp:%s\n", name, uid, shell)
 		uid++
 	}
 	config := fmt.Sprintf(`Port %d

@@ -186,7 +186,12 @@ func (c *Client) call(ctx context.Context, name string, locks []uint64, in, out 
 		}
 	})
 	defer stop()
-	return c.await(s, out, tell)
+	err = c.await(s, out, tell)
+	var f *failure
+	if errors.As(err, &f) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		f.Deadline = f.Deadline || f.Canceled // our word that the time is up was there first
+	}
+	return err
 }
 
 func (c *Client) await(s grpc.ClientStream, out any, tell host.Progress) error {

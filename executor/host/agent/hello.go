@@ -110,7 +110,7 @@ func FindLine(r *bufio.Reader, magic string) (line []byte, stray string, err err
 			return bytes.TrimRight(rest, "\r\n"), before.String(), nil
 		}
 		before.Write(b)
-		if err == nil && before.Len() > strayLimit {
+		if before.Len() > strayLimit {
 			err = fmt.Errorf("more than %d KB came, and no greeting among them", strayLimit>>10)
 		}
 		if err != nil {

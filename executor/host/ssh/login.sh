@@ -1,6 +1,6 @@
 LC_ALL=C
 export LC_ALL
-say() { printf '\nrequorum-place %s\n' "$*"; }
+say() { printf '\nrequorum-place %s\n' "$(echo "$*" | tr '\n' ' ')"; }
 say system "$(uname -s)" "$(uname -m)" "$(id -u)"
 script=$(head -c "$size")
 test "$(id -u)" = 0 && exec sh -c "$script"

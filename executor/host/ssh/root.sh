@@ -1,7 +1,7 @@
 LC_ALL=C
 export LC_ALL
 umask 077
-say() { printf '\nrequorum-place %s\n' "$*"; }
+say() { printf '\nrequorum-place %s\n' "$(echo "$*" | tr '\n' ' ')"; }
 fail() { say failed "$@"; exit 1; }
 sum_of() { sha256sum "$1" 2>/dev/null | cut -c1-64; }
 plain() { test -f "$1" && test ! -L "$1" && test -x "$1"; }

@@ -201,7 +201,7 @@ func TestBanner(t *testing.T) {
 	must(t, os.Chmod(dir, 0o755))
 	talker := filepath.Join(dir, "talker")
 	must(t, os.WriteFile(talker, []byte("#!/bin/sh\nprintf 'Welcome to m1\\n\\000\\377 no newline at the end'\nexec /bin/sh \"$@\"\n"), 0o755))
-	s := harness.StartSSHD(t, harness.SSHDOptions{Users: map[string]string{"talks": talker}, Setup: "sed -i 's/^talks:x:[0-9]*/talks:x:0/' /etc/passwd"})
+	s := harness.StartSSHD(t, harness.SSHDOptions{Users: map[string]string{"talks": talker}, Setup: "sed 's/^talks:[*]:[0-9]*/talks:*:0/' /etc/passwd >/run/passwd; cat /run/passwd >/etc/passwd"})
 	o := to(s)
 	o.SSH.User = "talks"
 	must(t, connect(o))
