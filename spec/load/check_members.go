@@ -60,7 +60,7 @@ func (l *loader) checkLoopback(members []member) {
 			}
 		}
 		for _, e := range m.clients {
-			if isLoopback(e.host) && !m.here() {
+			if isLoopback(e.host) && m.where.Access == spec.AccessSSH {
 				l.errorAt(e.at, "Address of one machine only", "%s is on %s: here, and for every client elsewhere, %s leads to another machine. Write an address by which it is reached from here.", m.Name, hostLabel(m), e.url)
 			}
 		}

@@ -22,7 +22,7 @@ func TestBothProcedures(t *testing.T) {
 	e.Apply(b.Path())
 	e.InSync(b.Path())
 	e.Run("status", b.Path()).Want(t, 0)
-	keys := harness.Fill(t, b.Endpoints(), 300)
+	keys := harness.Fill(t, b.Endpoints(), 2000)
 
 	// Restore: every disk is gone.
 	saved := e.Path("saved.db")
@@ -62,7 +62,7 @@ func TestOneHostUnreachable(t *testing.T) {
 	b.off(2)
 	began := time.Now()
 	r := e.Run("status", b.Path())
-	if took := time.Since(began); took > 8*time.Second {
+	if took := time.Since(began); took > 25*time.Second {
 		t.Errorf("it took %s\n%s", took, r)
 	}
 	r.Says(t, "n3: there is no connection")

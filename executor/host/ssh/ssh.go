@@ -211,6 +211,9 @@ func (s *session) program(system, machine string) error {
 	if goarch(machine) != runtime.GOARCH || strings.ToLower(system) != runtime.GOOS {
 		return s.otherSystem(system, machine)
 	}
+	// It answers: from here on a slow host, or a slow line, has more time. The files
+	// that are read through are large.
+	s.quiet.slow()
 	sum, err := s.o.Program.Sum()
 	if err != nil {
 		return trouble(Died, "", "this program can't read itself: %v", err)
@@ -270,6 +273,7 @@ func goarch(machine string) string {
 // then that it won't have it.
 func (s *session) place() error {
 	b, err := s.o.Program.packed()
+	s.quiet.kick()
 	if err != nil {
 		return trouble(Died, "", "this program can't read itself: %v", err)
 	}
@@ -329,7 +333,7 @@ func (t *tail) String() string {
 
 // watchdog barks when it was not kicked for a while.
 type watchdog struct {
-	limit time.Duration
+	limit time.Duration // changed before anybody else kicks
 	timer *time.Timer
 }
 
@@ -345,6 +349,14 @@ func (w *watchdog) kick() {
 		w.timer.Reset(w.limit)
 	}
 }
+
+// slow is patient from now on.
+func (w *watchdog) slow() {
+	w.limit *= slowFactor
+	w.kick()
+}
+
+const slowFactor = 6
 
 func (w *watchdog) stop() {
 	if w.timer != nil {
