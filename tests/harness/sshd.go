@@ -47,7 +47,7 @@ func StartSSHD(t testing.TB, o SSHDOptions) *SSHD {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) }) // keys and logs of this test
+	t.Cleanup(func() { os.RemoveAll(dir) })      // keys and logs of this test
 	if err := os.Chmod(dir, 0o755); err != nil { // sshd reads the keys as who logs in
 		t.Fatal(err)
 	}

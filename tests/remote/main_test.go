@@ -39,4 +39,3 @@ func (b *bed) off(i int) {
 	b.sshd[i].Cut()
 	b.sshd[i].Stop()
 }
-
