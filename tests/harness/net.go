@@ -184,6 +184,11 @@ func (n *Net) config(endpoints []string) clientv3.Config {
 	}
 	if n != nil {
 		cfg.DialOptions = []grpc.DialOption{grpc.WithContextDialer(n.dial)}
+		if n.within.IsValid() {
+			// A host without power sends no reset: without this a connection to it
+			// stands for a quarter of an hour.
+			cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = 10*time.Second, 2*time.Second
+		}
 	}
 	return cfg
 }

@@ -140,13 +140,15 @@ WantedBy=multi-user.target
 `, 0o644)
 }
 
-// Start enables and starts the members, all at once, and waits until each serves.
+// Start enables and starts the members, all at once, and waits until each serves. It
+// was long ago: a power-off takes nothing of it away, as it would of a `systemctl
+// enable` that no sync has followed.
 func (c *Cluster) Start() {
 	c.b.t.Helper()
 	ctx, cancel := c.b.limit()
 	defer cancel()
 	c.b.must(each(c.Hosts(), func(h *Host) error {
-		_, err := h.run(ctx, "", "systemctl daemon-reload && systemctl enable --quiet "+Unit+" && systemctl start "+Unit)
+		_, err := h.run(ctx, "", "systemctl daemon-reload && systemctl enable --quiet "+Unit+" && systemctl start "+Unit+" && sync")
 		return err
 	}))
 	c.AwaitServing()
