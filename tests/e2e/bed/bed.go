@@ -222,6 +222,10 @@ func startIn(group cgroup, cmd *exec.Cmd) error {
 // showLogs prints what the hosts that run have to say.
 func (b *Bed) showLogs() {
 	for _, h := range b.hosts {
+		if frozen, err := h.group().event("frozen"); err == nil && frozen {
+			b.t.Logf("%s is frozen", h.Name)
+			continue
+		}
 		if h.initPID() == 0 {
 			console, _ := os.ReadFile(h.path("console.log"))
 			b.t.Logf("%s is off; the end of its console:\n%s", h.Name, lastLines(string(console), 10))

@@ -49,16 +49,24 @@ func (h *Host) run(ctx context.Context, stdin, script string) (harness.Result, e
 	if pid == 0 {
 		return harness.Result{}, fmt.Errorf("host %s is off", h.Name)
 	}
-	cmd := command(ctx, "nsenter", "--target", fmt.Sprint(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--", "/bin/sh", "-c", "cd /root\n"+script)
+	group := h.group().sub("run/test")
+	if err := group.make(); err != nil {
+		return harness.Result{}, err
+	}
+	nsenter, err := look("nsenter")
+	if err != nil {
+		return harness.Result{}, err
+	}
+	// It joins the host's cgroup by itself: were it started there, a frozen host would
+	// hold it between fork and exec, and this process with it.
+	cmd := command(ctx, "sh", "-e", "-c", `echo $$ >"$1/cgroup.procs"; shift; exec "$@"`, "sh", string(group),
+		nsenter, "--target", fmt.Sprint(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--", "/bin/sh", "-c", "cd /root\n"+script)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "ETCDCTL_API=3"}
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	cmd.WaitDelay = time.Second
 	began := time.Now()
-	err := startIn(h.group().sub("run/test"), cmd)
-	if err == nil {
-		err = cmd.Wait()
-	}
+	err = cmd.Run()
 	r := harness.Result{Args: []string{h.Name, script}, Exit: -1, Stdout: out.String(), Stderr: errs.String(), Took: time.Since(began)}
 	if cmd.ProcessState != nil {
 		r.Exit = cmd.ProcessState.ExitCode()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // PowerOff takes the power from the host: the network is silent at once, nothing
@@ -159,6 +161,9 @@ func (h *Host) shutDisk(disk string) error {
 	}
 	// The disks are mounted in the runner's namespace only.
 	f, err := os.Open(fmt.Sprintf("/proc/%d/root%s", runner.Process.Pid, h.path(disk)))
+	if errors.Is(err, unix.EIO) {
+		return nil // it failed before
+	}
 	if err != nil {
 		return err
 	}
