@@ -155,11 +155,11 @@ func (b *Bed) applyCuts() error {
 	var rules strings.Builder
 	rules.WriteString("table bridge bed\ndelete table bridge bed\n")
 	if len(b.cuts) > 0 {
-		rules.WriteString("table bridge bed { chain cuts { type filter hook forward priority 0;\n")
+		rules.WriteString("table bridge bed {\nchain cuts {\ntype filter hook forward priority 0\n")
 		for _, w := range b.cuts {
 			fmt.Fprintf(&rules, "iifname %q oifname %q counter drop\n", w.from, w.to)
 		}
-		rules.WriteString("} }\n")
+		rules.WriteString("}\n}\n")
 	}
 	return b.inNet(b.ctx, switchName, rules.String(), "nft", "-f", "-")
 }
