@@ -19,10 +19,10 @@ func (b *builder) checkSupported() *Refusal {
 			return refusal(CodeHostUnsupported, h.Pos, fmt.Sprintf("member %s is on host %s, which is not this machine", m.Name, h.Name),
 				"This version plans for members on this machine only.",
 				"Run requorum on the host itself, with the members there as local ones.")
-		case h.Service.Kind != spec.ServiceProcess:
+		case h.Service.Kind == spec.ServiceCommand:
 			return refusal(CodeServiceUnsupported, h.Service.Pos, fmt.Sprintf("member %s is to run under %s", m.Name, h.Service.Kind),
-				"This version runs members under its own supervisor only.",
-				`Leave the service block out, or write service "process" {}.`)
+				"This version runs members under systemd or its own supervisor only.",
+				`Write service "systemd" { unit = … }, or leave the service block out.`)
 		}
 	}
 	for _, f := range []struct {

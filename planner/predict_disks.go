@@ -186,6 +186,7 @@ func (f *forecast) setAside(a SetAside) error {
 	case f.cid != "" && there.ClusterID == f.cid && entryOf(f.list, there.MemberID) != nil:
 		return fmt.Errorf("%s: not moved aside: member %s is still listed", a.Name, there.MemberID)
 	}
+	o.Service.Value.Unit = o.Service.Value.Unit.barred()
 	switch d.State {
 	case DirPresent:
 		d.putFence()
@@ -232,6 +233,7 @@ func (f *forecast) fence(a Fence) error {
 		if o.runs() || o.tries() {
 			f.ended(o, ServiceStopped, "")
 		}
+		o.Service.Value.Unit = o.Service.Value.Unit.barred()
 		if d := &o.Data.Value; d.State == DirPresent {
 			d.putFence()
 			f.unhash(m.Name)

@@ -150,7 +150,7 @@ func (s *session) local() bool {
 func (s *session) places() []planner.Place {
 	var out []planner.Place
 	for _, m := range s.cluster.Members {
-		out = append(out, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		out = append(out, planner.PlaceOf(s.cluster, m))
 	}
 	return out
 }
