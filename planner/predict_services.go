@@ -82,6 +82,9 @@ func (f *forecast) launch(m *StartMember) error {
 		log = o.Base + "/etcd.log"
 	}
 	unit := o.Service.Value.Unit
+	if unit != nil {
+		log = "journalctl --unit=" + unit.Name
+	}
 	o.Service = Known(Service{
 		State: ServiceRunning, PID: pid, SupervisorPID: pid + 1, UpSeconds: 1, Binary: orWord(m.Binary, "requorum"),
 		Args: m.Args, Cluster: m.Cluster, Carried: m.Carried, Log: log, Unit: unit.started(m),

@@ -96,7 +96,7 @@ func (b *builder) useUnit(s *Step, x *StartMember) {
 			"Name the etcd in the file, etcd { binary = … }: then a drop-in has the unit run that, with the settings that its process has now.",
 			"Or change the unit by hand, and plan again.")
 	}
-	path, text := unitFile(u, x)
+	path, text := UnitFile(u, x)
 	now, there := u.Files[path]
 	if there && now == text {
 		return
@@ -124,9 +124,9 @@ func (b *builder) asItIs(m *member, u *Unit, x *StartMember) bool {
 		m.runsWith() != nil && b.settingsDiffer(m) == "" && slices.Equal(u.Program, x.Program)
 }
 
-// unitFile is the file that makes the unit run what x says: a unit of requorum's own
-// where there is none, or a drop-in to the one that is there.
-func unitFile(u *Unit, x *StartMember) (path, text string) {
+// UnitFile is the file that makes the unit run what x says, once it has data: a unit of
+// requorum's own where there is none, or a drop-in to the one that is there.
+func UnitFile(u *Unit, x *StartMember) (path, text string) {
 	own := UnitPath(u.Name)
 	head := fmt.Sprintf("%s for member %s of cluster %s; `requorum apply` writes it anew.\n", unitMark, x.Name, x.Cluster)
 	log := x.WALDir
@@ -258,7 +258,7 @@ func (b *builder) checkUnits() *Refusal {
 			return refusal(CodeUnitContested, pos, "somebody takes back what keeps "+u.Name+" from being started",
 				fmt.Sprintf("requorum has fenced %s, and %s.", m.spec.Name, u.Undone),
 				"Stop the configuration manager, or the timer, that does it on that host, until all is done.",
-				"Then plan again: the data behind the fence is as it was.")
+				"Then, where it runs: systemctl stop "+u.Name+". Plan again: the data behind the fence is as it was.")
 		case f != nil && f.Keeper != "" && u.Nearest != "":
 			return refusal(CodeUnitUnusable, pos, fmt.Sprintf("%s runs under %s, not under %s", m.spec.Name, u.Nearest, u.Name),
 				fmt.Sprintf("There is no unit %s on its host, and process %d, which has %s open, is kept by %s.", u.Name, f.PID, m.spec.DataDir, f.Keeper),

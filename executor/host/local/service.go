@@ -139,7 +139,16 @@ func (d *Driver) stop(ctx context.Context, m planner.StopMember) error {
 	if err != nil {
 		return err
 	}
-	if err := d.keeperOnRecord(m.Place, l).stop(ctx); err != nil || m.PID == 0 {
+	k := d.keeperOnRecord(m.Place, l)
+	if err := k.stop(ctx); err != nil {
+		return err
+	}
+	if u, ok := k.(systemdUnit); ok && m.Unit == "" { // the file has the member no longer
+		if err := u.Disable(ctx); err != nil {
+			return err
+		}
+	}
+	if m.PID == 0 {
 		return err
 	}
 	return process.StopForeign(ctx, m.PID, m.Start, l)

@@ -158,27 +158,33 @@ func (u Unit) lift(ctx context.Context, name string) error {
 	return host.SyncDir(u.Layout.Base())
 }
 
-// undone is what somebody else has taken back of a bar; "" for nothing.
-func (u Unit) undone(b bar, p properties) string {
+// undone is what somebody else has taken back of a bar; "" for nothing. An unmask by
+// itself lets nothing start as long as the drop-in is there: with lately it counts, for
+// it was just masked, and else only where somebody is there to do it again.
+func (u Unit) undone(ctx context.Context, b bar, p properties, lately bool) string {
 	if b.Lifting {
 		return ""
 	}
 	name := orElse(p["Id"], u.Name)
-	what := ""
+	what, only := "", false
 	switch _, there := readOwn(fencePath(name)); {
 	case p.up():
 		what = fmt.Sprintf("%s was started again (process %s)", name, p["MainPID"])
-	case b.Masked && p["LoadState"] == "loaded":
-		what = name + " was unmasked"
-	case p["UnitFileState"] == "enabled":
-		what = name + " was enabled again"
 	case !there:
 		what = fencePath(name) + " was taken away"
+	case b.Masked && p["LoadState"] == "loaded":
+		what, only = name+" was unmasked", true
+	case p["UnitFileState"] == "enabled":
+		what, only = name+" was enabled again", true
 	default:
 		return ""
 	}
-	if who := u.rivals(name); len(who) > 0 {
-		what += "; it may have been " + strings.Join(who, ", or ")
+	who := u.rivals(ctx, name)
+	switch {
+	case len(who) > 0:
+		return what + "; it may have been " + strings.Join(who, ", or ")
+	case only && !lately:
+		return ""
 	}
 	return what
 }
@@ -201,7 +207,7 @@ func (u Unit) Watch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if what := u.undone(b, p); what != "" {
+		if what := u.undone(ctx, b, p, true); what != "" {
 			return fmt.Errorf("somebody fights over the unit: %s. The data is behind the fence, and safe; stop who does it, then plan again", what)
 		}
 		if time.Now().After(end) {

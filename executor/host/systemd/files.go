@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -137,7 +138,9 @@ func dropFile(path string) error {
 
 const runtimeDir = "/run/systemd/system"
 
+// unitDirs are the folders that files are written in, others in tests.
+var unitDirs = []string{planner.UnitDir, runtimeDir}
+
 func inUnitDir(path string) bool {
-	clean := filepath.Clean(path) == path
-	return clean && (strings.HasPrefix(path, planner.UnitDir+"/") || strings.HasPrefix(path, runtimeDir+"/"))
+	return filepath.Clean(path) == path && slices.ContainsFunc(unitDirs, func(dir string) bool { return strings.HasPrefix(path, dir+"/") })
 }

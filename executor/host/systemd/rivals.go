@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,8 +16,8 @@ import (
 var managers = regexp.MustCompile(`^(puppet|puppet-agent|chef-client|cinc-client|salt-minion|cf-agent|cf-execd|ansible-pull|ansible-playboo|monit|kubelet)$`)
 
 // rivals guesses who starts, enables or unmasks a unit again: units and timetables
-// that call systemctl for it, and configuration managers that run.
-func (u Unit) rivals(name string) []string {
+// that call systemctl for it and are not stopped, and configuration managers that run.
+func (u Unit) rivals(ctx context.Context, name string) []string {
 	short := strings.TrimSuffix(name, ".service")
 	calls := regexp.MustCompile(`systemctl[^\n]*\b` + regexp.QuoteMeta(short) + `\b`)
 	var out []string
@@ -32,12 +33,13 @@ func (u Unit) rivals(name string) []string {
 			if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() || fi.Size() > largest {
 				continue
 			}
-			if b, err := os.ReadFile(path); err == nil && calls.Match(b) {
-				what := path
-				if strings.HasSuffix(path, ".service") {
-					what = fmt.Sprintf("the unit %s (%s)", filepath.Base(path), path)
-				}
-				out = append(out, what)
+			b, err := os.ReadFile(path)
+			switch {
+			case err != nil || !calls.Match(b):
+			case !strings.HasSuffix(path, ".service"):
+				out = append(out, path)
+			case live(ctx, filepath.Base(path)):
+				out = append(out, fmt.Sprintf("the unit %s (%s)", filepath.Base(path), path))
 			}
 		}
 	}
@@ -49,4 +51,17 @@ func (u Unit) rivals(name string) []string {
 		}
 	}
 	return out
+}
+
+// live reports whether a unit runs, or something that triggers it does.
+func live(ctx context.Context, service string) bool {
+	base := strings.TrimSuffix(service, ".service")
+	// It prints a word for each, and fails where none is active.
+	text, _ := command(ctx, askLimit, "systemctl", "is-active", "--", service, base+".timer", base+".path", base+".socket")
+	for word := range strings.FieldsSeq(text) {
+		if word == "active" || word == "activating" {
+			return true
+		}
+	}
+	return false
 }

@@ -37,7 +37,7 @@ func (u Unit) Stop(ctx context.Context) error {
 	}
 	if p.up() {
 		what := fmt.Sprintf("%s was stopped, and is %s again (pid %s)", u.Name, p["ActiveState"], p["MainPID"])
-		for _, who := range u.rivals(orElse(p["Id"], u.Name)) {
+		for _, who := range u.rivals(ctx, orElse(p["Id"], u.Name)) {
 			what += "; it may have been " + who
 		}
 		return fmt.Errorf("%s: stop who does it, then plan again", what)

@@ -33,6 +33,10 @@ func command(ctx context.Context, limit time.Duration, argv ...string) (string, 
 	if !running() {
 		return "", errAbsent
 	}
+	return run(ctx, limit, argv)
+}
+
+func run(ctx context.Context, limit time.Duration, argv []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out, words bytes.Buffer

@@ -54,7 +54,7 @@ func (u Unit) Status(ctx context.Context, held int) planner.Fact[planner.Service
 		settings, problem = process.Settings(pid)
 		out.Args = args(settings)
 	}
-	u.fillFromUnit(&out, p, problem)
+	u.fillFromUnit(ctx, &out, p, problem)
 	if held > 0 && held != out.PID {
 		if out.Unit.Nearest = keptBy(held); out.Unit.Nearest == p["Id"] {
 			out.Unit.Nearest = ""
@@ -98,11 +98,11 @@ func args(settings map[string]string) []string {
 
 // fillFromUnit adds what the unit itself says: of one that is masked by requorum, what
 // it said before.
-func (u Unit) fillFromUnit(out *planner.Service, p properties, problem error) {
+func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properties, problem error) {
 	unit := out.Unit
 	if bar, err := u.readBar(); err == nil && bar.Unit == u.Name {
 		unit.Barred = true
-		unit.Undone = u.undone(bar, p)
+		unit.Undone = u.undone(ctx, bar, p, false)
 		if p["LoadState"] == "masked" {
 			unit.Fragment, unit.Program, unit.Environment = bar.Fragment, bar.Program, bar.Environment
 			out.Binary, out.Args = binary(bar.Program), bar.Args
