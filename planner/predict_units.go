@@ -32,8 +32,8 @@ func (u *Unit) started(m *StartMember) *Unit {
 
 // barred is the unit of a member that was fenced, or whose data went aside.
 func (u *Unit) barred() *Unit {
-	if u == nil {
-		return nil
+	if u == nil || u.Load == "not-found" {
+		return u
 	}
 	out := *u
 	out.Barred, out.Enabled = true, "disabled"

@@ -38,6 +38,12 @@ func (d *Driver) Claim(ctx context.Context, a planner.Claim) error {
 		if err := claimable(l, &m.Provenance); err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
+		// Nobody else begins something there with what its service said before.
+		if vacant(l) {
+			if err := d.keeper(m.Place, l).bar(ctx); err != nil {
+				return fmt.Errorf("%s: not claimed: %w", m.Name, err)
+			}
+		}
 		if err := record(l, m.Provenance); err != nil {
 			return fmt.Errorf("%s: record the data's origin: %w", m.Name, err)
 		}

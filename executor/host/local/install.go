@@ -55,6 +55,9 @@ func (d *Driver) install(ctx context.Context, m planner.InstallMember, token str
 	if err := free(l, prov, m.Over); err != nil {
 		return err
 	}
+	if err := d.keeper(m.Place, l).bar(ctx); err != nil {
+		return err
+	}
 	if err := settle(l); err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ func TestSplit(t *testing.T) {
 		`a b  c`:                   {"a", "b", "c"},
 		`DAEMON_ARGS= ETCD_NAME=x`: {"DAEMON_ARGS=", "ETCD_NAME=x"},
 		`"A=b c" D=e`:              {"A=b c", "D=e"},
-		`A=$'b\nc'`:                {"A=$b\nc"},
 		`$'A=b c' d`:               {"A=b c", "d"},
 		`A='b "c"'`:                {`A=b "c"`},
 		`a\ b`:                     {"a b"},
