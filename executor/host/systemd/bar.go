@@ -78,7 +78,7 @@ func (u Unit) Bar(ctx context.Context) error {
 	if err := u.Stop(ctx); err != nil {
 		return err
 	}
-	p, err := show(ctx, u.Name)
+	p, err := show(ctx, actLimit, u.Name)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (u Unit) Watch(ctx context.Context) error {
 		return err
 	}
 	for end := time.Now().Add(watchTime); ; {
-		p, err := show(ctx, u.Name)
+		p, err := show(ctx, actLimit, u.Name)
 		if err != nil {
 			return err
 		}
@@ -226,7 +226,7 @@ func (u Unit) Idle(ctx context.Context) error {
 	if pid := process.Supervisor(u.Layout); pid != 0 {
 		return fmt.Errorf("a supervisor (pid %d) is at work on %s", pid, u.Layout.DataDir)
 	}
-	p, err := show(ctx, u.Name)
+	p, err := show(ctx, actLimit, u.Name)
 	if errors.Is(err, errAbsent) {
 		return nil
 	}

@@ -59,6 +59,7 @@ type said struct {
 	etcd   []byte // etcd's own lines since it was last started
 	before []byte // those before
 	system string // systemd's last complaint about it
+	failed string // that it failed, which says nothing of why
 }
 
 // readJournal is empty where there is no journal, or it may not be read.
@@ -81,8 +82,12 @@ func parseJournal(text []byte, unit, invocation string) said {
 		now := invocation == "" || e.Invocation == invocation || e.About == invocation
 		// What a child says before it becomes etcd, "(etcd)", is systemd's too.
 		if e.PID == "1" || e.OfUnit != unit || strings.HasPrefix(e.Comm, "(") {
-			if now && e.grave() {
-				out.system = strings.TrimSpace(e.text())
+			switch text := strings.TrimSpace(e.text()); {
+			case !now || !e.grave():
+			case strings.HasPrefix(text, "Failed to start "):
+				out.failed = text
+			default:
+				out.system = text
 			}
 			continue
 		}
@@ -109,7 +114,7 @@ func logLine(e entry) []byte {
 // words are the last that matter: etcd's, or else systemd's.
 func (s said) words() string {
 	loud, faint := process.Words(s.etcd)
-	for _, w := range []string{loud, s.system, faint} {
+	for _, w := range []string{loud, s.system, faint, s.failed} {
 		if w != "" {
 			return w
 		}

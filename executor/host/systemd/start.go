@@ -36,7 +36,7 @@ const (
 // returns when systemd has a process, before that serves. A unit that runs is left
 // alone: what is new takes effect when it is next started.
 func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Config) error {
-	p, err := show(ctx, u.Name)
+	p, err := show(ctx, actLimit, u.Name)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err := systemctl(ctx, "daemon-reload"); err != nil {
 		return err
 	}
-	if p, err = show(ctx, u.Name); err != nil {
+	if p, err = show(ctx, actLimit, u.Name); err != nil {
 		return err
 	}
 	name := orElse(p["Id"], u.Name)
@@ -105,21 +105,23 @@ func (u Unit) begin(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err := systemctl(ctx, "reset-failed", name); err != nil && !strings.Contains(err.Error(), "not loaded") {
 		return err
 	}
+	before := p["AssertTimestampMonotonic"]
 	if _, err := command(ctx, actLimit, "systemctl", "--quiet", "--no-pager", "--no-block", "start", "--", name); err != nil {
 		return u.failed(ctx, name, err)
 	}
-	if err := u.await(ctx, name); err != nil {
+	if err := u.await(ctx, name, before); err != nil {
 		return err
 	}
 	return u.dropFirst(ctx, m, name)
 }
 
-// await returns when a process of the unit has stayed for a moment.
-func (u Unit) await(ctx context.Context, name string) error {
+// await returns when a process of the unit has stayed for a moment. asserted is when
+// its assertions were last looked at before it was told to start.
+func (u Unit) await(ctx context.Context, name, asserted string) error {
 	var since time.Time
 	seen := ""
 	for end := time.Now().Add(comeUp); ; {
-		p, err := show(ctx, name)
+		p, err := show(ctx, actLimit, name)
 		if err != nil {
 			return err
 		}
@@ -127,7 +129,8 @@ func (u Unit) await(ctx context.Context, name string) error {
 		switch {
 		case p["ActiveState"] == "active" && pid != "0":
 			return nil
-		case p["SubState"] == "auto-restart", p["ActiveState"] == "failed", p["AssertResult"] == "no" && !p.up():
+		case p["SubState"] == "auto-restart", p["ActiveState"] == "failed",
+			p["AssertResult"] == "no" && p["AssertTimestampMonotonic"] != asserted && !p.up():
 			return u.failed(ctx, name, nil)
 		case pid == "0" || pid == "":
 			since = time.Time{}
@@ -149,13 +152,13 @@ func (u Unit) await(ctx context.Context, name string) error {
 
 // failed is a start that failed, with what the journal has to say.
 func (u Unit) failed(ctx context.Context, name string, cause error) error {
-	p, err := show(ctx, name)
+	p, err := show(ctx, actLimit, name)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
 	s := readJournal(ctx, name, p["InvocationID"])
 	why := orElse(explain(p, s.words()), p["SubState"])
-	if p["AssertResult"] == "no" {
+	if p["AssertResult"] == "no" && !p.up() {
 		why = "one of its assertions does not hold (systemctl status " + name + ")"
 	}
 	if cause != nil {

@@ -18,7 +18,7 @@ func (u Unit) Stop(ctx context.Context) error {
 	if err := process.Stop(ctx, u.Layout); err != nil {
 		return err
 	}
-	p, err := show(ctx, u.Name)
+	p, err := show(ctx, actLimit, u.Name)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (u Unit) Stop(ctx context.Context) error {
 	if _, err := command(ctx, limit, "systemctl", "--quiet", "--no-pager", "stop", "--", u.Name); err != nil {
 		return fmt.Errorf("%s was told to stop: %w", u.Name, err)
 	}
-	if p, err = show(ctx, u.Name); err != nil {
+	if p, err = show(ctx, actLimit, u.Name); err != nil {
 		return err
 	}
 	if p.up() {

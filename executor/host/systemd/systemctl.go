@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// askLimit is how long systemd may take to answer a question, actLimit to reload, to
-// enable or to mask.
+// askLimit is how long systemd may take to answer a question that only looks,
+// actLimit to reload, to enable or to mask, and to answer where something is changed.
 const (
 	askLimit = 5 * time.Second
 	actLimit = 30 * time.Second
@@ -45,7 +45,7 @@ func run(ctx context.Context, limit time.Duration, argv []string) (string, error
 	cmd.Dir, cmd.WaitDelay = "/", time.Second
 	cmd.Stdout, cmd.Stderr = &out, &words
 	err := cmd.Run()
-	what := strings.Join(argv, " ")
+	what := shown(argv)
 	switch {
 	case err == nil:
 		return out.String(), nil
@@ -57,6 +57,17 @@ func run(ctx context.Context, limit time.Duration, argv []string) (string, error
 		return out.String(), fmt.Errorf("%s: %s", what, strings.Join(strings.Fields(words.String()), " "))
 	}
 	return out.String(), fmt.Errorf("%s: %w", what, err)
+}
+
+// shown is a command line without its lists of names.
+func shown(argv []string) string {
+	var out []string
+	for _, a := range argv {
+		if !strings.HasPrefix(a, "--property=") && !strings.HasPrefix(a, "--output-fields=") && a != "--no-pager" && a != "--quiet" && a != "--" {
+			out = append(out, a)
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 func searchPath() string {
@@ -79,11 +90,11 @@ type properties map[string]string
 var asked = []string{
 	"Id", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ControlPID", "UnitFileState",
 	"FragmentPath", "User", "Group", "Environment", "EnvironmentFiles", "ExecStart", "WorkingDirectory", "InvocationID",
-	"ExecMainCode", "ExecMainStatus", "AssertResult",
+	"ExecMainStatus", "AssertResult", "AssertTimestampMonotonic",
 }
 
-func show(ctx context.Context, unit string) (properties, error) {
-	text, err := command(ctx, askLimit, "systemctl", "show", "--no-pager", "--property="+strings.Join(asked, ","), "--", unit)
+func show(ctx context.Context, limit time.Duration, unit string) (properties, error) {
+	text, err := command(ctx, limit, "systemctl", "show", "--no-pager", "--property="+strings.Join(asked, ","), "--", unit)
 	if err != nil {
 		return nil, err
 	}

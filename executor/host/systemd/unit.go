@@ -25,7 +25,7 @@ type Unit struct {
 // Status says how the member's unit stands. held is the process that has the
 // member's files open, 0 for none.
 func (u Unit) Status(ctx context.Context, held int) planner.Fact[planner.Service] {
-	p, err := show(ctx, u.Name)
+	p, err := show(ctx, askLimit, u.Name)
 	if errors.Is(err, errAbsent) {
 		return planner.Known(planner.Service{State: planner.ServiceNone, Unit: &planner.Unit{Name: u.Name, Load: "not-found", Problem: err.Error()}})
 	}
@@ -300,7 +300,7 @@ func (u Unit) nearest(ctx context.Context) string {
 		if len(f) == 0 || strings.Contains(f[0], "@.") || f[0] == u.Name {
 			continue
 		}
-		p, err := show(ctx, f[0])
+		p, err := show(ctx, askLimit, f[0])
 		if err != nil || p["LoadState"] != "loaded" {
 			continue
 		}

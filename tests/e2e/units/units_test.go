@@ -75,7 +75,7 @@ func TestAdopted(t *testing.T) {
 	b := bed.New(t, bed.Options{Hosts: 4, Etcds: []string{"3.6"}})
 	for i, style := range bed.Styles {
 		h := b.Hosts()[i]
-		in := bed.Install{Style: style, Hosts: []string{h.Name}, Settings: map[string]string{"snapshot-count": "4321"}}
+		in := bed.Install{Style: style, Hosts: []string{h.Name}, Settings: map[string]string{"auto-compaction-retention": "17h"}}
 		if style != bed.Packaged {
 			in.Minor = "3.6"
 		}
@@ -103,7 +103,7 @@ func TestAdopted(t *testing.T) {
 		// The binary may be left to the unit.
 		write(h, "  etcd {\n    config = { quota-backend-bytes = 3000000000 }\n  }\n", m)
 		r = requorum(t, h, "plan").Want(t, 0)
-		for _, want := range []string{"/etc/systemd/system/etcd.service.d/zz-requorum.conf (new)", "+    --quota-backend-bytes=3000000000", "+    --snapshot-count=4321", "Needs: --accept=downtime"} {
+		for _, want := range []string{"/etc/systemd/system/etcd.service.d/zz-requorum.conf (new)", "+    --quota-backend-bytes=3000000000", "+    --auto-compaction-retention=17h", "Needs: --accept=downtime"} {
 			if !strings.Contains(r.Stdout, want) {
 				t.Errorf("%s: %q is not in %s", style, want, r)
 			}
@@ -111,7 +111,7 @@ func TestAdopted(t *testing.T) {
 		requorum(t, h, "apply --auto-approve --accept=downtime").Want(t, 0)
 		c.AwaitServing()
 		line := h.MustRun("tr '\\0' '\\n' </proc/$(systemctl show --value -p MainPID etcd)/cmdline; systemctl show --value -p User etcd; systemctl is-enabled etcd")
-		for _, want := range []string{c.Binary() + "\n", "--quota-backend-bytes=3000000000\n", "--snapshot-count=4321\n", "\netcd\n", "\nenabled\n"} {
+		for _, want := range []string{c.Binary() + "\n", "--quota-backend-bytes=3000000000\n", "--auto-compaction-retention=17h\n", "\netcd\n", "\nenabled\n"} {
 			if !strings.Contains(line, want) {
 				t.Errorf("%s: %q is not in %s", style, want, line)
 			}
