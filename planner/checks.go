@@ -508,6 +508,10 @@ func (b *builder) checkStartable(ms []*member) *Refusal {
 		}
 		if s := m.seen.Service; s.Known() && s.Value.State == ServiceFailed {
 			// Whether the reason still holds its supervisor finds out before it starts.
+			if m.at.Unit != "" {
+				b.note(NoteRestarts, m.spec.Pos, "%s failed last time: %s (log: %s)", m.at.Unit, s.Value.LastError, s.Value.Log)
+				continue
+			}
 			b.note(NoteRestarts, m.spec.Pos, "%s's supervisor gave up last time: %s (log: %s)", m.spec.Name, s.Value.LastError, s.Value.Log)
 		}
 	}

@@ -168,6 +168,8 @@ func (u Unit) undone(ctx context.Context, b bar, p properties, lately bool) stri
 	name := orElse(p["Id"], u.Name)
 	what, only := "", false
 	switch _, there := readOwn(fencePath(name)); {
+	case p.up() && p.number("MainPID") == 0:
+		what = "somebody tries to start " + name + " again"
 	case p.up():
 		what = fmt.Sprintf("%s was started again (process %s)", name, p["MainPID"])
 	case !there:

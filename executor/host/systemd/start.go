@@ -130,7 +130,7 @@ func (u Unit) await(ctx context.Context, name, asserted string) error {
 		case p["ActiveState"] == "active" && pid != "0":
 			return nil
 		case p["SubState"] == "auto-restart", p["ActiveState"] == "failed",
-			p["AssertResult"] == "no" && p["AssertTimestampMonotonic"] != asserted && !p.up():
+			assertFailed(p) && p["AssertTimestampMonotonic"] != asserted && !p.up():
 			return u.failed(ctx, name, nil)
 		case pid == "0" || pid == "":
 			since = time.Time{}
@@ -150,6 +150,12 @@ func (u Unit) await(ctx context.Context, name, asserted string) error {
 	}
 }
 
+// assertFailed reports whether one of the unit's assertions did not hold when they
+// were last looked at: of a unit that was just loaded they never were.
+func assertFailed(p properties) bool {
+	return p["AssertResult"] == "no" && p.number("AssertTimestampMonotonic") != 0
+}
+
 // failed is a start that failed, with what the journal has to say.
 func (u Unit) failed(ctx context.Context, name string, cause error) error {
 	p, err := show(ctx, actLimit, name)
@@ -158,7 +164,7 @@ func (u Unit) failed(ctx context.Context, name string, cause error) error {
 	}
 	s := readJournal(ctx, name, p["InvocationID"])
 	why := orElse(explain(p, s.words()), p["SubState"])
-	if p["AssertResult"] == "no" && !p.up() {
+	if assertFailed(p) && !p.up() {
 		why = "one of its assertions does not hold (systemctl status " + name + ")"
 	}
 	if cause != nil {

@@ -199,6 +199,9 @@ func explain(p properties, words string) string {
 		how = "it ended too often, and systemd gave up (systemctl reset-failed)"
 	case "signal", "core-dump":
 		how = "it was ended by signal " + p["ExecMainStatus"]
+		if p["ExecMainStatus"] == "0" { // before etcd itself was started
+			how = "it was ended by a signal while it started"
+		}
 	case "exit-code":
 		switch p["ExecMainStatus"] {
 		case "200":
