@@ -22,6 +22,8 @@ type bar struct {
 	Unit   string `json:"unit"`
 	When   string `json:"when"` // RFC 3339, UTC
 	Masked bool   `json:"masked,omitempty"`
+	// Stopped is true once nothing of it runs any more.
+	Stopped bool `json:"stopped,omitempty"`
 	// Lifting is true from when requorum takes it back on.
 	Lifting     bool     `json:"lifting,omitempty"`
 	Fragment    string   `json:"fragment,omitempty"`
@@ -73,31 +75,26 @@ func (u Unit) writeBar(b bar) error {
 	return host.WriteFile(u.barPath(), append(text, '\n'))
 }
 
-// Bar stops the unit and keeps it from being started until Start.
+// Bar stops the unit and keeps it from being started until Start. It is kept from
+// being started first: somebody may start it as fast as it is stopped.
 func (u Unit) Bar(ctx context.Context) error {
-	if err := u.Stop(ctx); err != nil {
-		return err
-	}
 	p, err := show(ctx, actLimit, u.Name)
 	if err != nil {
 		return err
 	}
 	name := orElse(p["Id"], u.Name)
 	if p["LoadState"] == "not-found" {
-		return nil // there is nothing that could be started
+		return u.Stop(ctx) // there is nothing that could be started
 	}
 	b, err := u.readBar()
 	switch {
-	case err == nil && b.Unit == u.Name && !b.Lifting:
+	case err == nil && b.Unit == u.Name && !b.Lifting: // done before, or in part
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case p["LoadState"] == "masked" && (err != nil || b.Unit != u.Name):
 		return fmt.Errorf("%s is masked, and not by requorum: systemctl unmask %s, if it may be started, then plan again", u.Name, u.Name)
 	case p["LoadState"] == "masked":
 		b.Lifting = false
-		if err := u.writeBar(b); err != nil {
-			return err
-		}
 	default:
 		s := u.Status(ctx, 0)
 		b = bar{Unit: u.Name, When: time.Now().UTC().Format(time.RFC3339), Fragment: p["FragmentPath"], User: p["User"], Group: p["Group"]}
@@ -105,9 +102,10 @@ func (u Unit) Bar(ctx context.Context) error {
 		if s.Known() {
 			b.Program, b.Args, b.Environment = s.Value.Unit.Program, s.Value.Args, s.Value.Unit.Environment
 		}
-		if err := u.writeBar(b); err != nil {
-			return err
-		}
+	}
+	b.Stopped = false
+	if err := u.writeBar(b); err != nil {
+		return err
 	}
 	if err := put(fencePath(name), fenceText, 0o644, os.Geteuid(), os.Getegid()); err != nil {
 		return err
@@ -125,7 +123,14 @@ func (u Unit) Bar(ctx context.Context) error {
 			return fmt.Errorf("%s is not masked: %w", name, err)
 		}
 	}
-	return systemctl(ctx, "daemon-reload")
+	if err := systemctl(ctx, "daemon-reload"); err != nil {
+		return err
+	}
+	if err := u.Stop(ctx); err != nil {
+		return err
+	}
+	b.Stopped = true
+	return u.writeBar(b)
 }
 
 // lift takes the bar back, the record last: a crash in between is no doing of
@@ -162,7 +167,7 @@ func (u Unit) lift(ctx context.Context, name string) error {
 // itself lets nothing start as long as the drop-in is there: with lately it counts, for
 // it was just masked, and else only where somebody is there to do it again.
 func (u Unit) undone(ctx context.Context, b bar, p properties, lately bool) string {
-	if b.Lifting {
+	if b.Lifting || !b.Stopped {
 		return ""
 	}
 	name := orElse(p["Id"], u.Name)
