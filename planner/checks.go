@@ -20,10 +20,10 @@ func (b *builder) checkSupported() *Refusal {
 				"The host has an address and no way in: this version does not plan for members that a person has to touch.",
 				"Add ssh {} to the host, with the user to log in as; host keys and logins are those of your own ssh.",
 				"Or run requorum on the host itself, with the members there as local ones.")
-		case h.Service.Kind != spec.ServiceProcess:
+		case h.Service.Kind == spec.ServiceCommand:
 			return refusal(CodeServiceUnsupported, h.Service.Pos, fmt.Sprintf("member %s is to run under %s", m.Name, h.Service.Kind),
-				"This version runs members under its own supervisor only.",
-				`Leave the service block out, or write service "process" {}.`)
+				"This version runs members under systemd or its own supervisor only.",
+				`Write service "systemd" { unit = … }, or leave the service block out.`)
 		}
 	}
 	for _, f := range []struct {
@@ -518,6 +518,10 @@ func (b *builder) checkStartable(ms []*member) *Refusal {
 		}
 		if s := m.seen.Service; s.Known() && s.Value.State == ServiceFailed {
 			// Whether the reason still holds its supervisor finds out before it starts.
+			if m.at.Unit != "" {
+				b.note(NoteRestarts, m.spec.Pos, "%s failed last time: %s (log: %s)", m.at.Unit, s.Value.LastError, s.Value.Log)
+				continue
+			}
 			b.note(NoteRestarts, m.spec.Pos, "%s's supervisor gave up last time: %s (log: %s)", m.spec.Name, s.Value.LastError, s.Value.Log)
 		}
 	}

@@ -328,6 +328,37 @@ type Service struct {
 	// Signs are what the end of its log tells of trouble, each once, the last one of
 	// its kind.
 	Signs []LogSign `json:"signs,omitempty"`
+	// Unit is the systemd unit that keeps the member; nil for another kind of service.
+	Unit *Unit `json:"unit,omitempty"`
+}
+
+// Unit is a member's systemd unit as its host has it.
+type Unit struct {
+	Name string `json:"name"`
+	Load string `json:"load"` // systemd's word: loaded, not-found, masked, error, …
+	// Problem says why it can't be loaded, or used; "" where it can.
+	Problem string `json:"problem,omitempty"`
+	// Enabled is systemd's word for whether it comes back after a boot: enabled,
+	// disabled, static, …
+	Enabled string `json:"enabled,omitempty"`
+	// Barred is true where requorum keeps it from being started, until it starts it
+	// itself; Undone is what of that somebody else has taken back.
+	Barred bool   `json:"barred,omitempty"`
+	Undone string `json:"undone,omitempty"`
+	// Fragment is the unit's own file, "" for none; Ours is whether requorum has
+	// written what it runs.
+	Fragment string `json:"fragment,omitempty"`
+	Ours     bool   `json:"ours,omitempty"`
+	// Program is what it runs, before the flags; nil where that can't be told.
+	Program []string `json:"program,omitempty"`
+	// Environment are its variables that mean something to the Go runtime.
+	Environment []string `json:"environment,omitempty"`
+	// Files are those that requorum writes, as they are now, by path.
+	Files map[string]string `json:"files,omitempty"`
+	// Own is how the etcd inside requorum is run there.
+	Own []string `json:"own,omitempty"`
+	// Nearest is, where there is no unit of that name, one that runs an etcd.
+	Nearest string `json:"nearest,omitempty"`
 }
 
 // LogSign is a line of etcd's log that means something.

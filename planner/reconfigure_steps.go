@@ -105,7 +105,7 @@ func (b *builder) stopRemoved(s *seat) {
 			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p}}}, Title: "stop",
 			Reason: Reason{Fact: "it was removed; its data stays in " + p.DataDir, Pos: b.cluster.Pos},
 			Undo:   "not needed", Wait: "its process has ended", TimeoutSeconds: 60,
-			Equivalent: []string{"systemctl stop etcd  # on " + p.Name},
+			Equivalent: []string{"systemctl disable --now etcd  # on " + p.Name},
 		}, b.seated())
 	}
 }

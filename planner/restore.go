@@ -194,7 +194,7 @@ func (b *builder) trialStep(token string, m *member, revision int64, keys int) {
 		size = s.Size
 	}
 	b.step(Step{
-		Action: Trial{Place: m.place(), Token: token, Binary: b.cluster.Etcd.Binary, Revision: revision, Keys: keys},
+		Action: Trial{Place: m.place(), Token: token, Binary: b.binaryOf(m), Revision: revision, Keys: keys},
 		Title:  "trial start",
 		Reason: Reason{Fact: fmt.Sprintf("etcd %s has to start from it, alone and on loopback, before it goes in place", m.seen.Binary.Value.Version), Pos: b.cluster.Etcd.Pos},
 		Undo:   "yes: a throwaway copy",
@@ -229,7 +229,7 @@ func (b *builder) startNew(token, id string, ms []*member, healthy int) {
 	a := Start{Voters: b.cluster.Voters()}
 	for _, m := range ms {
 		a.Members = append(a.Members, StartMember{
-			Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
+			Place: m.place(), Binary: b.binaryOf(m), Cluster: b.cluster.Name,
 			Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
 			ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
 			ClientURL: m.spec.ClientURLs[0],

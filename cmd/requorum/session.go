@@ -147,7 +147,7 @@ func (s *session) close() { _ = s.host.Close() }
 func (s *session) places() []planner.Place {
 	var out []planner.Place
 	for _, m := range s.cluster.Members {
-		out = append(out, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		out = append(out, planner.PlaceOf(s.cluster, m))
 	}
 	return out
 }

@@ -50,7 +50,9 @@ func Pinned(dir string) bool {
 	if self.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return true
 	}
-	if unix.Stat(filepath.Dir(dir), &parent) == nil && self.Dev != parent.Dev {
+	// On an overlay a plain file, as a fence is one, has another device than its folder.
+	isDir := self.Mode&unix.S_IFMT == unix.S_IFDIR
+	if isDir && unix.Stat(filepath.Dir(dir), &parent) == nil && self.Dev != parent.Dev {
 		return true
 	}
 	var sx unix.Statx_t // mount roots: Linux 5.8 and later, else the device decides

@@ -87,7 +87,7 @@ func torn(obs *planner.Observation, facts map[string]host.Facts) bool {
 func (o *Observer) places() []planner.Place {
 	var out []planner.Place
 	for _, m := range o.Cluster.Members {
-		out = append(out, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		out = append(out, planner.PlaceOf(o.Cluster, m))
 	}
 	return out
 }
@@ -146,6 +146,9 @@ func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.
 	for _, m := range o.Cluster.Members {
 		seen, f := obs.Members[m.Name], facts[m.Name]
 		seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem, seen.Base = f.Data, f.Service, f.FreeBytes, f.FileSystem, f.Base
+		if o.Cluster.Etcd.Binary == "" && f.Binary.State != "" {
+			seen.Binary = f.Binary
+		}
 		if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
 			if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {
 				seen.Service.Value.UpSeconds = int(time.Since(since).Seconds())

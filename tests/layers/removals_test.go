@@ -51,6 +51,11 @@ var removals = map[string]string{
 	"executor/host/process/log.go rotate os.Truncate":      "the log, after it was copied",
 	"executor/host/process/log.go rotate os.OpenFile":      "the copy of the log",
 
+	"executor/host/systemd/files.go put os.Remove":      "the temporary file of a unit's file",
+	"executor/host/systemd/files.go put os.Rename":      "a unit's file by its next version, which the plan has shown",
+	"executor/host/systemd/files.go dropFile os.Remove": "a drop-in of requorum's, and its folder where that is empty",
+	"executor/host/systemd/bar.go lift os.Remove":       "the record of a bar that is taken back",
+
 	"executor/snapshot/source/local.go removeLocal os.Remove": "one snapshot file that somebody named, or that is too many by --keep",
 	"executor/snapshot/source/part.go openPart os.OpenFile":   "a half file of a fetch or save before",
 	"executor/snapshot/source/part.go dropPart os.Remove":     "the same",
