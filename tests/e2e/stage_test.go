@@ -49,6 +49,7 @@ func set(t *testing.T, hosts, members int) *stage {
 // install sets a cluster up on the first hosts.
 func (s *stage) install(members int) {
 	s.t.Helper()
+	s.b.RemovePackage()
 	in := bed.Install{Style: bed.Flags, Minor: minor}
 	for _, h := range s.b.Hosts()[:members] {
 		in.Hosts = append(in.Hosts, h.Name)

@@ -232,7 +232,7 @@ func (b *Bed) showLogs() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
-		r, err := h.run(ctx, "", "journalctl --no-pager --quiet --lines=25 --priority=notice; systemctl --no-pager --plain list-units 'etcd*'")
+		r, err := h.run(ctx, "", "journalctl --no-pager --quiet --lines=200 --priority=notice | grep -vE 'sudo\\[|health check|pam_env|kex_exchange|fd limit' | tail -n 20; systemctl --no-pager --plain --no-legend list-units --all 'etcd*'")
 		cancel()
 		if err != nil {
 			b.t.Logf("%s does not tell its journal: %v", h.Name, err)

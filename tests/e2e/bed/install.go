@@ -162,6 +162,18 @@ func (c *Cluster) AwaitServing() {
 	}
 }
 
+// RemovePackage takes Debian's etcd from the hosts that are on, with its unit: they are
+// machines on which nobody has ever installed it.
+func (b *Bed) RemovePackage() {
+	b.t.Helper()
+	ctx, cancel := b.limit()
+	defer cancel()
+	b.must(each(b.hosts, func(h *Host) error {
+		_, err := h.run(ctx, "", "rm -f /lib/systemd/system/etcd.service /lib/systemd/system/etcd2.service /etc/init.d/etcd /etc/rc?.d/???etcd /etc/default/etcd /usr/bin/etcd && systemctl daemon-reload && sync")
+		return err
+	}))
+}
+
 // Hosts are its members' hosts.
 func (c *Cluster) Hosts() []*Host {
 	var out []*Host
