@@ -63,24 +63,28 @@ func adoptPackaged(s *stage) {
 
 // restoreAll: all data directories are gone, a snapshot is there.
 func restoreAll(s *stage) {
+	s.quiet() // what is written after the snapshot is lost
 	snapshot := harness.Snapshot(s.t, s.c.Endpoints()[0], s.b.Path("home", "backup.db"))
-	s.w.Stop() // what is written from here on is lost, as said
-	s.b.PowerOff()
-	for _, h := range s.b.Hosts() {
-		h.ReplaceDisk()
-	}
-	s.b.PowerOn()
+	s.burn("m1", "m2", "m3")
 	s.file.Cluster = "  snapshot { source = \"" + filepath.Base(snapshot) + "\" }\n"
 	s.settle()
 }
 
-// recoverSurvivor: two of three disks are gone, under writers.
-func recoverSurvivor(s *stage) {
-	s.w.Stop()
+// burn takes the power from all hosts and boots them again, some of them as new
+// machines, on which nothing was ever installed.
+func (s *stage) burn(names ...string) {
 	s.b.PowerOff()
-	s.b.Host("m2").ReplaceDisk()
-	s.b.Host("m3").ReplaceDisk()
+	for _, n := range names {
+		s.b.Host(n).Reinstall()
+	}
 	s.b.PowerOn()
+	s.b.RemovePackage()
+}
+
+// recoverSurvivor: two of three disks are gone.
+func recoverSurvivor(s *stage) {
+	s.quiet() // what m1's disk does not have nobody can bring back
+	s.burn("m2", "m3")
 	s.settle()
 }
 
@@ -117,7 +121,9 @@ func hostLost(s *stage) {
 	m3 := s.b.Host("m3")
 	m3.PowerOff()
 	m3.Reinstall()
+	s.w.Await(s.t, 500)
 	m3.PowerOn()
+	s.b.RemovePackage()
 	s.settle()
 }
 
@@ -218,8 +224,11 @@ func diskFull(s *stage) {
 	s.adopt()
 	m3 := s.b.Host("m3")
 	m3.FillDisk(0)
-	for m3.Run("systemctl is-active --quiet "+bed.Unit).Exit == 0 {
-		s.w.Await(s.t, 500)
+	for i := 0; m3.Run("systemctl is-active --quiet "+bed.Unit).Exit == 0; i++ {
+		if i == 100 {
+			s.t.Fatal("etcd goes on without a place to write to")
+		}
+		s.w.Await(s.t, 200)
 	}
 	m3.FreeDisk()
 	s.settle()
@@ -270,13 +279,11 @@ done >/dev/null 2>&1`
 // managerFightsBack: two disks are gone, and on each host something starts the old
 // unit again and again while the third is recovered.
 func managerFightsBack(s *stage) {
-	s.w.Stop()
-	s.b.PowerOff()
-	s.b.Host("m2").ReplaceDisk()
-	s.b.Host("m3").ReplaceDisk()
-	s.b.PowerOn()
+	s.quiet()
+	s.burn("m2", "m3")
 	for _, h := range s.b.Hosts() {
-		h.MustRun("systemd-run --quiet --unit=manager sh -c " + `'` + manager + `'`)
+		h.WriteFile("/usr/local/sbin/manager", manager, 0o755)
+		h.MustRun("systemd-run --quiet --unit=manager sh /usr/local/sbin/manager")
 	}
 	s.settle()
 	for _, h := range s.b.Hosts() {

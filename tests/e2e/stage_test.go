@@ -31,6 +31,7 @@ type stage struct {
 
 	began   time.Time
 	checked bool // finish was called for all that there is
+	stopped bool // the writers were, by quiet
 	row     table.Row
 }
 
@@ -68,6 +69,7 @@ func (s *stage) again(members int) {
 	if err := os.RemoveAll(s.b.State()); err != nil {
 		s.t.Fatal(err)
 	}
+	s.stopped = false
 	s.install(members)
 	s.begin()
 }
@@ -224,23 +226,40 @@ func lastOf(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// quiet stops the writers, and waits until m1 has all that was acknowledged.
+func (s *stage) quiet() {
+	s.t.Helper()
+	s.w.Stop()
+	s.stopped = true
+	harness.AwaitServing(s.t, s.c.Endpoints()[0])
+}
+
 // finish checks what the members hold and fills in the row.
 func (s *stage) finish() table.Row {
 	s.t.Helper()
 	s.row.Took += time.Since(s.began)
 	s.c.AwaitServing()
-	s.w.Await(s.t, 50)
-	s.w.Stop()
-	for _, ep := range s.c.Endpoints() {
-		missing, err := s.w.Missing(context.Background(), ep)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.row.Lost = max(s.row.Lost, len(missing))
+	writers := []*harness.Writers{s.w}
+	if s.stopped { // it has to take writes again
+		writers = append(writers, harness.StartWriters(s.t, 4, s.c.Endpoints()))
 	}
-	s.row.Acked += s.w.Acked()
-	s.row.Failed += len(s.w.Failed())
-	s.row.Gap = max(s.row.Gap, s.w.Gap())
+	last := writers[len(writers)-1]
+	last.Await(s.t, 50)
+	last.Stop()
+	for _, w := range writers {
+		lost := 0 // on the member that lacks the most
+		for _, ep := range s.c.Endpoints() {
+			missing, err := w.Missing(context.Background(), ep)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			lost = max(lost, len(missing))
+		}
+		s.row.Lost += lost
+		s.row.Acked += w.Acked()
+		s.row.Failed += len(w.Failed())
+		s.row.Gap = max(s.row.Gap, w.Gap())
+	}
 	for _, file := range s.runs() {
 		events, _ := records(file)
 		for _, e := range events {
@@ -249,6 +268,6 @@ func (s *stage) finish() table.Row {
 			}
 		}
 	}
-	s.w.Check(s.t, s.base, s.c.Endpoints())
+	harness.CheckAll(s.t, s.base, s.c.Endpoints(), writers...)
 	return s.row
 }
