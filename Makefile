@@ -1,5 +1,6 @@
 # requorum: every target works on a fresh Debian with Go, git, make and root.
-# Nothing is fetched but Go modules, pinned in go.mod, go.sum and .ci/tools.
+# Nothing is fetched but Go modules, pinned in go.mod, go.sum and .ci/tools, and by
+# the tests Debian's packages, which apt checks.
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -7,13 +8,19 @@ BIN     := $(CURDIR)/bin/requorum
 TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
 export CGO_ENABLED ?= 0
 
-.PHONY: build test demo bench damage modelcheck mutants loss matrix lint fmt clean
+.PHONY: build test e2e bed demo bench damage modelcheck mutants loss matrix lint fmt clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/requorum
 
 test: build ## all tests, on real etcd
 	REQUORUM_BIN=$(BIN) $(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m ./...
+
+e2e: build ## real hosts (systemd, ssh, disks, networks) under writers, with faults; its table goes to docs/e2e.md
+	REQUORUM_E2E=full REQUORUM_BIN=$(BIN) $(GO) test -count=1 -timeout 90m -v ./tests/e2e/...
+
+bed: ## three such hosts, and a shell on their controller; BED="-hosts 5 -cluster packaged" for others
+	$(GO) run ./tests/e2e/bedshell $(BED)
 
 demo: build ## a cluster is lost and restored before your eyes
 	$(GO) run ./tests/demo -requorum $(BIN)

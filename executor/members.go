@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/spec"
 )
 
 // inSync is how many log entries a learner may be behind the leader, seen twice in
@@ -207,9 +209,43 @@ func (r *Runner) remove(ctx context.Context, a planner.Remove) error {
 // save writes a running member's snapshot, to a path that has the plan's time in it:
 // a second try is another plan and another file.
 func (r *Runner) save(ctx context.Context, a planner.Save, progress host.Progress) error {
+	if h, ok := r.Cluster.Host(a.Host); ok && h.Access == spec.AccessSSH {
+		return r.saveThere(ctx, a, progress)
+	}
 	if _, err := host.MkdirAll(filepath.Dir(a.Path)); err != nil {
 		return err
 	}
+	return r.saveTo(ctx, a, progress)
+}
+
+// saveThere saves here first: requorum's own certificates are here. The copy goes to
+// the member's machine, where all that is kept of it lies.
+func (r *Runner) saveThere(ctx context.Context, a planner.Save, progress host.Progress) (err error) {
+	several, ok := r.Host.(host.Several)
+	m, known := r.Cluster.Member(a.Name)
+	if !ok || !known {
+		return fmt.Errorf("%s is not on this machine", a.Name)
+	}
+	dir, err := os.MkdirTemp("", "requorum-save-")
+	if err != nil {
+		return err
+	}
+	// The folder that was made above, with the copy that is on the member's machine by then.
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	here, path := a, a.Path
+	here.Path = filepath.Join(dir, filepath.Base(path))
+	if err := r.saveTo(ctx, here, progress); err != nil {
+		return err
+	}
+	place := planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir}
+	at, err := several.Deliver(ctx, here.Path, host.Incoming{Places: []planner.Place{place}, Key: filepath.Base(path), Keep: true}, progress)
+	if err == nil && at != path {
+		err = fmt.Errorf("the snapshot lies at %s, and should be at %s", at, path)
+	}
+	return err
+}
+
+func (r *Runner) saveTo(ctx context.Context, a planner.Save, progress host.Progress) error {
 	saved, err := etcd.SaveSnapshot(ctx, a.ClientURL, r.Client, a.Path, func(done, total int64) {
 		if progress != nil {
 			progress("snapshot", done, total)

@@ -1,5 +1,7 @@
 package planner
 
+import "github.com/requorum/requorum/spec"
+
 // Action is what one step does. The set is sealed: every type in it is in
 // Actions, and tests walk that list through the JSON form, the renderers and
 // the executor, so that an action cannot be half added.
@@ -20,6 +22,18 @@ type Place struct {
 	Host    string `json:"host,omitempty"` // "" for this machine
 	DataDir string `json:"data_dir"`
 	WALDir  string `json:"wal_dir,omitempty"`
+	// Unit is the systemd unit that keeps the member running; "" for requorum's own
+	// supervisor.
+	Unit string `json:"unit,omitempty"`
+}
+
+// PlaceOf is where the file has a member.
+func PlaceOf(c *spec.Cluster, m spec.Member) Place {
+	p := Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir}
+	if h, _ := c.Host(m.Host); h.Service.Kind == spec.ServiceSystemd {
+		p.Unit = h.Service.Unit
+	}
+	return p
 }
 
 // Claim records the identity that members are about to get beside their data
@@ -40,8 +54,11 @@ type ClaimMember struct {
 // their data directories. Nothing at the data directories' own paths changes.
 // The token is recorded (as Claim does) before the first byte is staged.
 type Restore struct {
-	Snapshot string `json:"snapshot"`         // path on this machine
-	SHA256   string `json:"sha256,omitempty"` // of the bbolt bytes, as the plan saw it
+	Snapshot string `json:"snapshot"` // path on SnapshotHost
+	// SnapshotHost is where the snapshot lies, as in Place: it goes from there to the
+	// members' hosts.
+	SnapshotHost string `json:"snapshot_host,omitempty"`
+	SHA256       string `json:"sha256,omitempty"` // of the bbolt bytes, as the plan saw it
 	// Recovered is true where the snapshot is what a Recover before it makes: its
 	// sha256 and revision are then read from the record that Recover leaves, and
 	// entered into the members' provenance.
@@ -118,6 +135,20 @@ type StartMember struct {
 	// Carried are those of Args that are not the file's but came along when the
 	// member was adopted.
 	Carried []string `json:"carried,omitempty"`
+	// Program is what a systemd unit runs, before the flags; Files are those of the
+	// unit that have to be otherwise first.
+	Program []string     `json:"program,omitempty"`
+	Files   []FileChange `json:"files,omitempty"`
+}
+
+// FileChange is a file of a member's service as it has to be. One that is there
+// keeps its owner and mode.
+type FileChange struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+	// Was is the sha256, in hex, of what the plan saw there; "" for no file. One that
+	// is another by then is not written over.
+	Was string `json:"was,omitempty"`
 }
 
 // Adopt gives a running member a supervisor, without touching it: one whose

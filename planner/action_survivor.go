@@ -9,6 +9,7 @@ type Save struct {
 	ClusterID string `json:"cluster_id"` // who has to answer there
 	MemberID  string `json:"member_id"`
 	ClientURL string `json:"client_url"`
+	Host      string `json:"host,omitempty"` // where Path is, as in Place
 	Path      string `json:"path"`
 }
 

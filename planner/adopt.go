@@ -8,7 +8,7 @@ import (
 
 // carried are the flags, as --name=value and sorted, that a member goes on having
 // although the file does not name them: those that it ran with when it was, or is
-// about to be, adopted (a lost quota is NOSPACE at once).
+// about to be, adopted (a lost quota is NOSPACE at once), or that its unit has.
 func (b *builder) carried(m *member) []string {
 	if !m.seen.Service.Known() {
 		return nil
@@ -17,6 +17,13 @@ func (b *builder) carried(m *member) []string {
 	for _, flag := range m.seen.Service.Value.Carried {
 		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
 		settings[name] = value
+	}
+	if u := m.unit(); u != nil && !u.Ours {
+		settings = map[string]string{}
+		for _, flag := range m.seen.Service.Value.Args {
+			name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+			settings[name] = value
+		}
 	}
 	if f := m.foreign(); f != nil {
 		settings = f.Settings
@@ -79,6 +86,9 @@ func (m *member) forceNew() bool {
 // adoptable reports whether the member runs without anybody who would start it
 // again, and may be given a supervisor as it is.
 func (m *member) adoptable() bool {
+	if m.at.Unit != "" {
+		return false // systemd does that
+	}
 	if f := m.foreign(); f != nil {
 		return f.Problem == "" && f.Keeper == "" && !m.forceNew()
 	}
@@ -96,7 +106,10 @@ func (b *builder) restartWhy(m *member) []string {
 		why = append(why, diff)
 	}
 	s := m.seen.Service
-	if runs, want := s.Value.Binary, ownBinary(b.cluster.Etcd.Binary); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && runs != want {
+	if f := m.foreign(); f != nil && m.unit() != nil {
+		why = append(why, fmt.Sprintf("%s runs as process %d, outside %s, which is to keep it", m.spec.Name, f.PID, m.at.Unit))
+	}
+	if runs, want := s.Value.Binary, ownBinary(b.binaryOf(m)); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && runs != want {
 		why = append(why, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))
 	}
 	return why

@@ -15,14 +15,15 @@ func (b *builder) checkSupported() *Refusal {
 	for _, m := range c.Members {
 		h, _ := c.Host(m.Host)
 		switch {
-		case h.Access != spec.AccessLocal:
-			return refusal(CodeHostUnsupported, h.Pos, fmt.Sprintf("member %s is on host %s, which is not this machine", m.Name, h.Name),
-				"This version plans for members on this machine only.",
-				"Run requorum on the host itself, with the members there as local ones.")
-		case h.Service.Kind != spec.ServiceProcess:
+		case h.Access == spec.AccessManual:
+			return refusal(CodeHostUnsupported, h.Pos, fmt.Sprintf("member %s is on host %s, which requorum has no access to", m.Name, h.Name),
+				"The host has an address and no way in: this version does not plan for members that a person has to touch.",
+				"Add ssh {} to the host, with the user to log in as; host keys and logins are those of your own ssh.",
+				"Or run requorum on the host itself, with the members there as local ones.")
+		case h.Service.Kind == spec.ServiceCommand:
 			return refusal(CodeServiceUnsupported, h.Service.Pos, fmt.Sprintf("member %s is to run under %s", m.Name, h.Service.Kind),
-				"This version runs members under its own supervisor only.",
-				`Leave the service block out, or write service "process" {}.`)
+				"This version runs members under systemd or its own supervisor only.",
+				`Write service "systemd" { unit = … }, or leave the service block out.`)
 		}
 	}
 	for _, f := range []struct {
@@ -271,8 +272,7 @@ func (b *builder) checkData() *Refusal {
 		switch {
 		case !d.Known():
 			return refusal(CodeDataUnknown, m.spec.Pos, m.spec.Name+"'s data directory can't be read",
-				fmt.Sprintf("%s: %s. It may hold acknowledged writes.", m.spec.DataDir, d.Why),
-				"Give requorum access to it (run as root, or as the user etcd runs as), then plan again.")
+				fmt.Sprintf("%s: %s. It may hold acknowledged writes.", m.spec.DataDir, d.Why), m.accessRemedy())
 		case d.Value.State == DirNotDir:
 			return refusal(CodeNotADirectory, m.spec.Pos, m.spec.Name+"'s data_dir is not a directory",
 				m.spec.DataDir+" is something else.", "Correct data_dir in the file, or move what lies there away.")
@@ -283,6 +283,14 @@ func (b *builder) checkData() *Refusal {
 		return b.refuseNoSurvivor()
 	}
 	return nil
+}
+
+// accessRemedy is what makes an unknown directory a known one.
+func (m *member) accessRemedy() string {
+	if m.seen.Host != "" {
+		return "See to it that ssh reaches the host and that its disk can be read there, then plan again."
+	}
+	return "Give requorum access to it (run as root, or as the user etcd runs as), then plan again."
 }
 
 // checkBehindFences: what a fence keeps and can't be read may be the last of a cluster,
@@ -456,7 +464,7 @@ const (
 // with a tenth to spare: a member whose disk fills at its first start has written
 // something, and can't simply be begun again.
 func (b *builder) checkRoom(ms []*member) *Refusal {
-	need := map[string]int64{}
+	need, arrives := map[string]int64{}, map[string]bool{}
 	for _, m := range ms {
 		at := m.fileSystem()
 		if need[at] == 0 {
@@ -465,6 +473,10 @@ func (b *builder) checkRoom(ms []*member) *Refusal {
 		need[at] += walSize
 		if s := b.obs.Snapshot; s != nil {
 			need[at] += s.Size
+			if m.seen.Host != "" && !arrives[at] { // a copy of it comes there first
+				arrives[at] = true
+				need[at] += s.Size
+			}
 		}
 	}
 	for _, m := range ms {
@@ -479,11 +491,9 @@ func (b *builder) checkRoom(ms []*member) *Refusal {
 	return nil
 }
 
+// fileSystem tells file systems apart, those of other machines too.
 func (m *member) fileSystem() string {
-	if m.seen.FileSystem == "" {
-		return m.spec.DataDir
-	}
-	return m.seen.FileSystem
+	return m.seen.Host + " " + orWord(m.seen.FileSystem, m.spec.DataDir)
 }
 
 func (b *builder) checkBinary(m *member) *Refusal {
@@ -519,6 +529,10 @@ func (b *builder) checkStartable(ms []*member) *Refusal {
 		}
 		if s := m.seen.Service; s.Known() && s.Value.State == ServiceFailed {
 			// Whether the reason still holds its supervisor finds out before it starts.
+			if m.at.Unit != "" {
+				b.note(NoteRestarts, m.spec.Pos, "%s failed last time: %s (log: %s)", m.at.Unit, s.Value.LastError, s.Value.Log)
+				continue
+			}
 			b.note(NoteRestarts, m.spec.Pos, "%s's supervisor gave up last time: %s (log: %s)", m.spec.Name, s.Value.LastError, s.Value.Log)
 		}
 	}

@@ -28,6 +28,7 @@ const (
 // member is one member of the file together with what was seen of it.
 type member struct {
 	spec spec.Member
+	at   Place
 	seen MemberObservation
 	cond condition
 }
@@ -52,7 +53,7 @@ func (m *member) provenance() *Provenance {
 func classify(c *spec.Cluster, obs *Observation) []*member {
 	out := make([]*member, 0, len(c.Members))
 	for _, m := range c.Members {
-		v := &member{spec: m, seen: obs.Members[m.Name]}
+		v := &member{spec: m, at: PlaceOf(c, m), seen: obs.Members[m.Name]}
 		v.addFileEvidence(c)
 		v.cond = v.condition()
 		out = append(out, v)
@@ -181,9 +182,7 @@ func names(ms []*member) string {
 	return strings.Join(out, ", ")
 }
 
-func (m *member) place() Place {
-	return Place{Name: m.spec.Name, Host: m.spec.Host, DataDir: m.spec.DataDir, WALDir: m.spec.WALDir}
-}
+func (m *member) place() Place { return m.at }
 
 // otherLine describes a member that the file does not have.
 func (b *builder) otherLine(o OtherMember) MemberLine {

@@ -28,7 +28,12 @@ func (b *builder) doubts() []Doubt {
 }
 
 func (b *builder) memberDoubts(m *member) []Doubt {
-	name, e := m.spec.Name, m.seen.Client
+	name := m.spec.Name
+	if why := m.hostUnseen(); why != "" {
+		out := []Doubt{{Member: name, Fact: "how its host stands: its data, what runs it, its etcd and the room there", State: FactUnknown, Why: why, Settle: m.accessRemedy()}}
+		out[0].Settle = strings.TrimSuffix(strings.ToLower(out[0].Settle[:1])+out[0].Settle[1:], ".")
+		return append(out, b.answerDoubts(m)...)
+	}
 	var out []Doubt
 	access := fmt.Sprintf("give requorum access to %s: run it as root, or as the one whose directory it is", m.spec.DataDir)
 	if f := m.seen.Data; !f.Known() {
@@ -43,6 +48,23 @@ func (b *builder) memberDoubts(m *member) []Doubt {
 	if f := m.seen.FreeBytes; !f.Known() && f.Why != "" {
 		out = append(out, doubt(name, "how much room its disk has", f, access))
 	}
+	return append(out, b.answerDoubts(m)...)
+}
+
+// hostUnseen is why nothing at all is known of the member's host, where that is
+// another machine; "" where something is.
+func (m *member) hostUnseen() string {
+	o := m.seen
+	if o.Host == "" || o.Data.Known() || o.Data.Why != o.Service.Why || o.Data.Why != o.Binary.Why {
+		return ""
+	}
+	return o.Data.Why
+}
+
+// answerDoubts are those about what the member's own addresses say.
+func (b *builder) answerDoubts(m *member) []Doubt {
+	name, e := m.spec.Name, m.seen.Client
+	var out []Doubt
 	switch {
 	case e.Reach == ReachServing && !e.Learner:
 		again := "plan again in a few seconds: an election may be going on"

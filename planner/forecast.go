@@ -157,9 +157,10 @@ func sumOf(s string) uint32 {
 }
 
 // forget takes a process that has ended out of those that run on the machine.
-func (f *forecast) forget(pid int) {
-	if pid != 0 && slices.ContainsFunc(f.obs.Etcds, func(e Foreign) bool { return e.PID == pid }) {
-		f.obs.Etcds = slices.DeleteFunc(slices.Clone(f.obs.Etcds), func(e Foreign) bool { return e.PID == pid })
+func (f *forecast) forget(host string, pid int) {
+	ended := func(e Foreign) bool { return e.PID == pid && e.Host == host }
+	if pid != 0 && slices.ContainsFunc(f.obs.Etcds, ended) {
+		f.obs.Etcds = slices.DeleteFunc(slices.Clone(f.obs.Etcds), ended)
 	}
 }
 

@@ -215,7 +215,7 @@ func (h held) stop(a Stop) string {
 	for _, m := range a.Members {
 		o := h.at(m.Name)
 		if o == nil { // a member that the file has no more
-			if slices.ContainsFunc(h.obs.Etcds, func(x Foreign) bool { return x.on(m.DataDir) }) {
+			if slices.ContainsFunc(h.obs.Etcds, func(x Foreign) bool { return x.on(m.DataDir) && x.Host == m.Host }) {
 				return m.Name + " runs"
 			}
 			if i := slices.IndexFunc(h.obs.Others, func(x OtherMember) bool { return x.Name == m.Name }); i >= 0 {

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/requorum/requorum/spec"
@@ -28,6 +29,8 @@ func (b *builder) noteLive(adopted ...*member) {
 			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum, and can't be adopted: %s", m.spec.Name, s.Value.Foreign.Problem)
 		case !s.Known():
 			b.note(NoteNotSupervised, m.spec.Pos, "it is not known whether anything starts %s again after a crash: %s", m.spec.Name, s.Why)
+		case m.unit() != nil && s.Value.State == ServiceRunning && !bootStarts(m.unit().Enabled):
+			b.note(NoteNoBootStart, m.spec.Pos, "%s is %s: %s does not come back after a reboot; systemctl enable %s", m.at.Unit, orWord(m.unit().Enabled, "not enabled"), m.spec.Name, m.at.Unit)
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
 			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum: nothing here starts it again after a crash", m.spec.Name)
 		case s.Known() && s.Value.Restarts > 0:
@@ -55,6 +58,9 @@ func (b *builder) noteVoters() {
 // noteReboot says what S21 asks for.
 func (b *builder) noteReboot() {
 	b.noteVoters()
+	if !slices.ContainsFunc(b.members, func(m *member) bool { return m.at.Unit == "" }) {
+		return
+	}
 	b.note(NoteNoBootStart, spec.Position{}, "requorum's supervisor does not start members after a reboot of this machine: run `requorum apply` then")
 }
 

@@ -15,13 +15,13 @@ type Observation struct {
 	// Others are the members of the cluster's own list (of the newest disk's, where
 	// none serves) that neither an address nor a directory of the file leads to.
 	Others []OtherMember `json:"others,omitempty"`
-	// Etcds are those that run on this machine, whoever started them and in whatever
-	// network, as far as they can be looked into.
+	// Etcds are those that run on the machines of the file that could be asked, whoever
+	// started them and in whatever network, as far as they can be looked into.
 	Etcds []Foreign `json:"etcds,omitempty"`
 	// JournalMembers are the members of the file that was last applied to these
 	// data directories from here; nil where the journal does not say.
 	JournalMembers []string `json:"journal_members,omitempty"`
-	// JournalPlaces is where they were, on this machine.
+	// JournalPlaces is where they were, on the machines that the file has.
 	JournalPlaces []Place `json:"journal_places,omitempty"`
 	// JournalClusterID is the last cluster ID that this machine's journal has
 	// for these data directories, in hex; "" where it has none.
@@ -38,6 +38,9 @@ type OtherMember struct {
 
 // MemberObservation is what was seen of one member of the file.
 type MemberObservation struct {
+	// Host is the machine that its facts are of: the name of a host that is reached by
+	// ssh, "" for this one.
+	Host    string        `json:"host,omitempty"`
 	Client  Endpoint      `json:"client"`
 	Peer    PeerEndpoint  `json:"peer"`
 	Data    Fact[DataDir] `json:"data"`
@@ -331,6 +334,37 @@ type Service struct {
 	// Signs are what the end of its log tells of trouble, each once, the last one of
 	// its kind.
 	Signs []LogSign `json:"signs,omitempty"`
+	// Unit is the systemd unit that keeps the member; nil for another kind of service.
+	Unit *Unit `json:"unit,omitempty"`
+}
+
+// Unit is a member's systemd unit as its host has it.
+type Unit struct {
+	Name string `json:"name"`
+	Load string `json:"load"` // systemd's word: loaded, not-found, masked, error, …
+	// Problem says why it can't be loaded, or used; "" where it can.
+	Problem string `json:"problem,omitempty"`
+	// Enabled is systemd's word for whether it comes back after a boot: enabled,
+	// disabled, static, …
+	Enabled string `json:"enabled,omitempty"`
+	// Barred is true where requorum keeps it from being started, until it starts it
+	// itself; Undone is what of that somebody else has taken back.
+	Barred bool   `json:"barred,omitempty"`
+	Undone string `json:"undone,omitempty"`
+	// Fragment is the unit's own file, "" for none; Ours is whether requorum has
+	// written what it runs.
+	Fragment string `json:"fragment,omitempty"`
+	Ours     bool   `json:"ours,omitempty"`
+	// Program is what it runs, before the flags; nil where that can't be told.
+	Program []string `json:"program,omitempty"`
+	// Environment are its variables that mean something to the Go runtime.
+	Environment []string `json:"environment,omitempty"`
+	// Files are those that requorum writes, as they are now, by path.
+	Files map[string]string `json:"files,omitempty"`
+	// Own is how the etcd inside requorum is run there.
+	Own []string `json:"own,omitempty"`
+	// Nearest is, where there is no unit of that name, one that runs an etcd.
+	Nearest string `json:"nearest,omitempty"`
 }
 
 // LogSign is a line of etcd's log that means something.
@@ -355,7 +389,8 @@ const (
 // Foreign is an etcd that somebody else started on a member's data directory.
 type Foreign struct {
 	PID   int      `json:"pid"`
-	Start uint64   `json:"start"` // since boot, in clock ticks: tells it from another of that pid
+	Start uint64   `json:"start"`          // since boot, in clock ticks: tells it from another of that pid
+	Host  string   `json:"host,omitempty"` // that it runs on, as in Place; among Observation.Etcds only
 	Exe   string   `json:"exe"`
 	Args  []string `json:"args"` // without the program
 	// Settings are its flags by name, wherever they come from (command line,

@@ -144,6 +144,18 @@ type Step struct {
 	TimeoutSeconds int    `json:"timeout_seconds"`
 	// Equivalent is what one would type by hand.
 	Equivalent []string `json:"equivalent"`
+	// Files are those of services that the step writes, line by line.
+	Files []FileDiff `json:"file_changes,omitempty"`
+}
+
+// FileDiff is how a file of a member's service changes. Lines begin with "+", "-"
+// or, where they stay, a space.
+type FileDiff struct {
+	Member string   `json:"member"`
+	Host   string   `json:"host,omitempty"`
+	Path   string   `json:"path"`
+	New    bool     `json:"new,omitempty"`
+	Lines  []string `json:"lines"`
 }
 
 // LossKind says how much of what was acknowledged may be gone.

@@ -22,7 +22,7 @@ func New(in Input) *Plan {
 
 func (b *builder) decide() *Plan {
 	for _, check := range []func() *Refusal{
-		b.checkSupported, b.checkIdentity, b.checkData, b.checkSettings, b.checkDisagreement,
+		b.checkSupported, b.checkIdentity, b.checkUnits, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
 			return b.refuse(r).findRefused()
@@ -57,6 +57,9 @@ func (b *builder) withoutUser(p *Plan) *Plan {
 
 // prevented refuses a plan that needs a consent which the policy never grants.
 func (b *builder) prevented(p *Plan) *Plan {
+	if b.unitRefusal != nil && p.Refusal == nil {
+		return b.refuse(b.unitRefusal)
+	}
 	for i, n := range p.Needs {
 		p.Needs[i].Given = b.in.Accept[n.Consent]
 	}
@@ -89,6 +92,8 @@ type builder struct {
 	quorum  Quorum         // as the last step leaves it
 	begun   *Provenance    // of a restore that is finished
 	seats   []*seat        // of a cluster with quorum, as the last step leaves them
+	// unitRefusal says why a step's unit can't be had to run what it should.
+	unitRefusal *Refusal
 }
 
 func newBuilder(in Input) *builder {
@@ -284,6 +289,7 @@ func (b *builder) note(code Code, pos spec.Position, text string, args ...any) {
 
 // step appends s, with the quorum that it finds and leaves.
 func (b *builder) step(s Step, after Quorum) {
+	b.useUnits(&s)
 	s.ID = len(b.plan.Steps) + 1
 	s.Kind = s.Action.Kind()
 	s.Target = s.Action.Targets()

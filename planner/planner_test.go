@@ -523,8 +523,8 @@ func TestIdentityRefusals(t *testing.T) {
 			in.Cluster.Hosts = []spec.Host{{Name: "h", Access: spec.AccessSSH}}
 			in.Cluster.Members[0].Host = "h"
 		}, CodeHostUnsupported},
-		{"systemd", three, func(in *Input) {
-			in.Cluster.Hosts = []spec.Host{{Name: "h", Access: spec.AccessLocal, Service: spec.Service{Kind: spec.ServiceSystemd}}}
+		{"commands", three, func(in *Input) {
+			in.Cluster.Hosts = []spec.Host{{Name: "h", Access: spec.AccessLocal, Service: spec.Service{Kind: spec.ServiceCommand}}}
 			in.Cluster.Members[0].Host = "h"
 		}, CodeServiceUnsupported},
 		{"other settings, and no answer", []kind{stuck, stuck, stuck}, func(in *Input) { in.Cluster.Etcd.Config = map[string]string{"quota-backend-bytes": "1"} }, CodeRouteReconfigure},

@@ -19,6 +19,9 @@ func (f *forecast) claim(a Claim) error {
 		case d.State == DirNotDir, !d.vacant() && d.holds() != own:
 			return fmt.Errorf("%s is not claimed: data lies there (cluster %q, member %q)", m.Name, d.ClusterID, d.MemberID)
 		}
+		if d.vacant() {
+			o.Service.Value.Unit = o.Service.Value.Unit.barred()
+		}
 		if err := d.record(m.Name, m.Provenance); err != nil {
 			return err
 		}
@@ -65,9 +68,12 @@ func (f *forecast) restore(a Restore) error {
 		}
 	}
 	for _, m := range a.Members {
-		_, d, err := f.place(m.Name)
+		o, d, err := f.place(m.Name)
 		if err != nil {
 			return err
+		}
+		if d.vacant() && !o.runs() && !o.tries() {
+			o.Service.Value.Unit = o.Service.Value.Unit.barred()
 		}
 		p := m.Provenance
 		switch {
@@ -134,6 +140,7 @@ func (f *forecast) install(a Install) error {
 		case d.State == DirPresent && d.holds() != (Identity{ClusterID: p.ClusterID, MemberID: p.MemberID}) && (d.holds() != m.Over || m.Over == Identity{}):
 			return fmt.Errorf("%s holds data that the plan did not see there (cluster %q, member %q)", m.Name, d.ClusterID, d.MemberID)
 		}
+		o.Service.Value.Unit = o.Service.Value.Unit.barred()
 		*d = f.stagedDir(d, p)
 		f.unhash(m.Name)
 	}
@@ -189,6 +196,7 @@ func (f *forecast) setAside(a SetAside) error {
 	case f.cid != "" && there.ClusterID == f.cid && entryOf(f.list, there.MemberID) != nil:
 		return fmt.Errorf("%s: not moved aside: member %s is still listed", a.Name, there.MemberID)
 	}
+	o.Service.Value.Unit = o.Service.Value.Unit.barred()
 	switch d.State {
 	case DirPresent:
 		d.putFence()
@@ -235,6 +243,7 @@ func (f *forecast) fence(a Fence) error {
 		if o.runs() || o.tries() {
 			f.ended(o, ServiceStopped, "")
 		}
+		o.Service.Value.Unit = o.Service.Value.Unit.barred()
 		if d := &o.Data.Value; d.State == DirPresent {
 			d.putFence()
 			f.unhash(m.Name)

@@ -126,9 +126,9 @@ func (f *forecast) ended(o *MemberObservation, state ServiceState, words string)
 	closed := o.Service.Known() && o.Service.Value.State == ServiceRunning && Closed(o.Service.Value.Args)
 	if o.Service.Known() {
 		s := &o.Service.Value
-		f.forget(s.PID)
+		f.forget(o.Host, s.PID)
 		if s.Foreign != nil {
-			f.forget(s.Foreign.PID)
+			f.forget(o.Host, s.Foreign.PID)
 		}
 		s.PID, s.SupervisorPID, s.UpSeconds, s.Foreign = 0, 0, 0, nil
 		if s.State != ServiceNone && s.State != ServiceFailed {
@@ -139,7 +139,7 @@ func (f *forecast) ended(o *MemberObservation, state ServiceState, words string)
 		return
 	}
 	d := &o.Data.Value
-	f.forget(d.HeldBy)
+	f.forget(o.Host, d.HeldBy)
 	d.HeldBy = 0
 	if d.State != DirPresent {
 		return

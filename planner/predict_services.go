@@ -52,6 +52,8 @@ func (f *forecast) launch(m *StartMember) error {
 		return fmt.Errorf("%s is not started: it is fenced", m.Name)
 	case d.State == DirNotDir:
 		return fmt.Errorf("%s is not started: its data_dir is no directory", m.Name)
+	case o.Service.Value.Unit != nil && o.Service.Value.Unit.Undone != "":
+		return fmt.Errorf("%s is not started: %s", m.Name, o.Service.Value.Unit.Undone)
 	case len(o.PortsTaken) > 0:
 		return fmt.Errorf("%s is not started: its address is in use (%s)", m.Name, strings.Join(o.PortsTaken, ", "))
 	case !o.Binary.Known():
@@ -79,9 +81,13 @@ func (f *forecast) launch(m *StartMember) error {
 	if o.Base != "" {
 		log = o.Base + "/etcd.log"
 	}
+	unit := o.Service.Value.Unit
+	if unit != nil {
+		log = "journalctl --unit=" + unit.Name
+	}
 	o.Service = Known(Service{
 		State: ServiceRunning, PID: pid, SupervisorPID: pid + 1, UpSeconds: 1, Binary: orWord(m.Binary, "requorum"),
-		Args: m.Args, Cluster: m.Cluster, Carried: m.Carried, Log: log,
+		Args: m.Args, Cluster: m.Cluster, Carried: m.Carried, Log: log, Unit: unit.started(m),
 	})
 	if Closed(m.Args) { // its clients find nobody, whatever becomes of it
 		o.Client = Endpoint{URL: o.Client.URL, Reach: ReachRefused, Linearizable: Unknown[bool](string(ReachRefused)), Members: Unknown[[]ListedMember](string(ReachRefused))}
@@ -175,8 +181,8 @@ func (f *forecast) stopOther(m StopMember) {
 		}
 	}
 	for i := range f.obs.Etcds {
-		if x := &f.obs.Etcds[i]; x.on(m.DataDir) {
-			f.forget(x.PID)
+		if x := &f.obs.Etcds[i]; x.on(m.DataDir) && x.Host == m.Host {
+			f.forget(x.Host, x.PID)
 			return
 		}
 	}

@@ -213,7 +213,7 @@ func (b *builder) checkSameMinor(m *member) *Refusal {
 		have, want := s.seen.Client.Version, m.seen.Binary.Value.Version
 		if minor(have) != minor(want) {
 			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, fmt.Sprintf("%s would be started with another etcd than the cluster runs", m.spec.Name),
-				fmt.Sprintf("%s runs etcd %s; %s is etcd %s.", s.spec.Name, orWord(have, "(version not known)"), binaryName(b.cluster.Etcd.Binary), want),
+				fmt.Sprintf("%s runs etcd %s; %s is etcd %s.", s.spec.Name, orWord(have, "(version not known)"), binaryName(b.binaryOf(m)), want),
 				"Name a binary of the version that runs: etcd { binary = … }.")
 		}
 	}

@@ -105,7 +105,7 @@ func (b *builder) stopRemoved(s *seat) {
 			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p}}}, Title: "stop",
 			Reason: Reason{Fact: "it was removed; its data stays in " + p.DataDir, Pos: b.cluster.Pos},
 			Undo:   "not needed", Wait: "its process has ended", TimeoutSeconds: 60,
-			Equivalent: []string{"systemctl stop etcd  # on " + p.Name},
+			Equivalent: []string{"systemctl disable --now etcd  # on " + p.Name},
 		}, b.seated())
 	}
 }
@@ -198,7 +198,7 @@ func (b *builder) saveStep(m *member, why Reason) {
 	url := m.seen.Client.URL
 	path := m.seen.Base + "/saved/" + fileTime(b.in.Now) + ".db"
 	b.step(Step{
-		Action: Save{Name: m.spec.Name, ClusterID: m.seen.Client.ClusterID, MemberID: m.seen.Client.MemberID, ClientURL: url, Path: path},
+		Action: Save{Name: m.spec.Name, ClusterID: m.seen.Client.ClusterID, MemberID: m.seen.Client.MemberID, ClientURL: url, Host: m.spec.Host, Path: path},
 		Title:  "save snapshot", Reason: Reason{Fact: why.Fact + "; to " + path, Pos: why.Pos}, Undo: "nothing to undo: one more file",
 		Wait:           "written, synced, its sha256 checked",
 		TimeoutSeconds: copySeconds(m.seen.Client.DBSize, 1),

@@ -149,13 +149,13 @@ func (o OtherMember) replacedAt(clusterID string) bool {
 	return (client || !alive(c.Reach)) && (peer || !alive(p.Reach))
 }
 
-// runsUnseen is an etcd on this machine that runs by that name and with one of
+// runsUnseen is an etcd on a machine of the file that runs by that name and with one of
 // these peer URLs, and that is at no place of the file: in a network of its own,
 // perhaps; nil for none.
 func (b *builder) runsUnseen(name string, urls []string) *Foreign {
 	for i, f := range b.obs.Etcds {
 		known := slices.ContainsFunc(b.members, func(m *member) bool {
-			return m.seen.Service.Value.PID == f.PID || m.data().HeldBy == f.PID || m.foreign() != nil && m.foreign().PID == f.PID
+			return m.seen.Host == f.Host && (m.seen.Service.Value.PID == f.PID || m.data().HeldBy == f.PID || m.foreign() != nil && m.foreign().PID == f.PID)
 		})
 		own := strings.Split(f.Settings["initial-advertise-peer-urls"], ",")
 		if !known && name != "" && f.Settings["name"] == name && listensAt(own, urls) {
@@ -166,14 +166,16 @@ func (b *builder) runsUnseen(name string, urls []string) *Foreign {
 }
 
 // checkJournalRuns refuses to begin a cluster beside members of the one that was here:
-// the journal knows them and they run on this machine, though the file has them no more.
+// the journal knows them and they run on a machine of the file, though the file has them no more.
 func (b *builder) checkJournalRuns() *Refusal {
 	for _, p := range b.obs.JournalPlaces {
-		if slices.ContainsFunc(b.members, func(m *member) bool { return m.spec.DataDir == p.DataDir }) {
+		if slices.ContainsFunc(b.members, func(m *member) bool {
+			return m.spec.DataDir == p.DataDir && m.seen.Host == p.Host
+		}) {
 			continue
 		}
 		for _, f := range b.obs.Etcds {
-			if f.Settings["data-dir"] == p.DataDir {
+			if f.Settings["data-dir"] == p.DataDir && f.Host == p.Host {
 				return refusal(CodeHostAlive, b.cluster.Pos, p.Name+" of the cluster that was here still runs",
 					fmt.Sprintf("Process %d runs on %s, which the file that was last applied here had as %s; this file does not have it. A new cluster beside it would split the data.", f.PID, p.DataDir, p.Name),
 					"If its cluster is the one you want back: name it in the file again, and plan.",
@@ -186,7 +188,7 @@ func (b *builder) checkJournalRuns() *Refusal {
 
 func (b *builder) refuseUnseen(name string, f *Foreign) *Refusal {
 	return refusal(CodeHostAlive, b.cluster.Pos, name+" is alive, and not where it could be stopped",
-		fmt.Sprintf("Process %d on this machine runs as %s, with its peer URL, on %s; its address leads nowhere from here.", f.PID, name, orWord(f.Settings["data-dir"], "another directory")),
+		fmt.Sprintf("Process %d on %s runs as %s, with its peer URL, on %s; its address leads nowhere from here.", f.PID, orWord(f.Host, "this machine"), name, orWord(f.Settings["data-dir"], "another directory")),
 		"If it and others still serve, the cluster is not lost: bring the network back, or run requorum where they can be reached.",
 		"If it is to go: stop it and keep its disk, then plan again.")
 }
@@ -235,7 +237,7 @@ func (b *builder) checkRecoverBinary(chosen survivor) *Refusal {
 	}
 	if want := minor(chosen.m.seen.Binary.Value.Version); have > 0 && have != want {
 		return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, "the survivor has to be opened by an etcd of its own minor version",
-			fmt.Sprintf("%s was written by etcd 3.%d; %s is etcd %s, and what it makes of it might not be readable by the members.", d.Path, have, binaryName(b.cluster.Etcd.Binary), chosen.m.seen.Binary.Value.Version),
+			fmt.Sprintf("%s was written by etcd 3.%d; %s is etcd %s, and what it makes of it might not be readable by the members.", d.Path, have, binaryName(b.binaryOf(chosen.m)), chosen.m.seen.Binary.Value.Version),
 			fmt.Sprintf("Name an etcd 3.%d in etcd { binary = … }; upgrade afterwards.", have))
 	}
 	return nil
@@ -252,6 +254,9 @@ func (b *builder) checkRecoverRoom(chosen survivor) *Refusal {
 	need := map[string]int64{chosen.m.fileSystem(): 2*size + binarySize}
 	for _, m := range initial(b.members) {
 		need[m.fileSystem()] += size
+		if m.seen.Host != chosen.m.seen.Host { // a copy of the snapshot comes there first
+			need[m.fileSystem()] += size
+		}
 	}
 	for _, m := range b.members {
 		n := need[m.fileSystem()] + need[m.fileSystem()]/10

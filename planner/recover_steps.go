@@ -81,7 +81,7 @@ func (b *builder) fenceSteps() {
 		d := m.data()
 		ms = append(ms, m)
 		a.Members = append(a.Members, FenceMember{Place: m.place(), Over: Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}})
-		by = append(by, fmt.Sprintf("systemctl mask --now etcd; mv %s ELSEWHERE; touch %s  # on %s", m.spec.DataDir, m.spec.DataDir, m.spec.Name))
+		by = append(by, fmt.Sprintf("systemctl mask --now %s; mv %s ELSEWHERE; touch %s  # on %s", orWord(m.at.Unit, "etcd"), m.spec.DataDir, m.spec.DataDir, m.spec.Name))
 	}
 	if len(ms) == 0 {
 		return
@@ -98,7 +98,7 @@ func (b *builder) recoverStep(chosen survivor, upto uint64, out string, inPlace 
 	m, d := chosen.m, chosen.d
 	b.step(Step{
 		Action: Recover{
-			Place: m.place(), Binary: b.cluster.Etcd.Binary, ClusterID: d.ClusterID, MemberID: d.MemberID,
+			Place: m.place(), Binary: b.binaryOf(m), ClusterID: d.ClusterID, MemberID: d.MemberID,
 			LastTerm: d.LastTerm, LastIndex: d.LastIndex, Upto: upto, Out: out, InPlace: inPlace,
 		},
 		Title:  "copy, recover",
@@ -114,7 +114,7 @@ func (b *builder) recoverStep(chosen survivor, upto uint64, out string, inPlace 
 }
 
 func (b *builder) stageRecovered(token, out string, bump int64, chosen survivor, ms []*member) {
-	a := Restore{Snapshot: out, Recovered: true, RevisionBump: bump, ForgetVersion: forgetVersion(ms), Members: b.claimsFor(token, ms, Provenance{Kind: ProvenanceRecover, Source: out, RevisionBump: bump})}
+	a := Restore{Snapshot: out, SnapshotHost: chosen.m.spec.Host, Recovered: true, RevisionBump: bump, ForgetVersion: forgetVersion(ms), Members: b.claimsFor(token, ms, Provenance{Kind: ProvenanceRecover, Source: sourceOn(chosen.m, out), RevisionBump: bump})}
 	var by []string
 	for _, m := range ms {
 		by = append(by, fmt.Sprintf("etcdutl snapshot restore RECOVERED --name=%s --data-dir=%s --initial-cluster=%s --initial-cluster-token=%s --initial-advertise-peer-urls=%s --bump-revision=%d --mark-compacted",
@@ -130,7 +130,7 @@ func (b *builder) stageRecovered(token, out string, bump int64, chosen survivor,
 
 func (b *builder) trialRecovered(token string, m *member, chosen survivor, bump int64) {
 	b.step(Step{
-		Action: Trial{Place: m.place(), Token: token, Binary: b.cluster.Etcd.Binary, Revision: chosen.d.Revision + bump, Keys: -1},
+		Action: Trial{Place: m.place(), Token: token, Binary: b.binaryOf(m), Revision: chosen.d.Revision + bump, Keys: -1},
 		Title:  "trial start",
 		Reason: Reason{Fact: fmt.Sprintf("etcd %s has to start from it, alone and on loopback, before it goes in place", m.seen.Binary.Value.Version), Pos: b.cluster.Etcd.Pos},
 		Undo:   "yes: a throwaway copy", Wait: "it serves what was recovered", TimeoutSeconds: copySeconds(chosen.d.DBSize, 1) + 60,

@@ -61,12 +61,16 @@ const (
 	// Carried out by later versions: the file is understood, the plan is refused.
 	CodeRouteReconfigure   Code = "route-reconfigure"
 	CodeHostUnsupported    Code = "host-unsupported"    // ssh and manual hosts
-	CodeServiceUnsupported Code = "service-unsupported" // systemd and command
+	CodeServiceUnsupported Code = "service-unsupported" // command
 	CodeFeatureUnsupported Code = "feature-unsupported"
 
 	// Changes.
 	CodeLearnerSlot   Code = "learner-slot"   // etcd takes no further learner
 	CodeForeignKeeper Code = "foreign-keeper" // somebody else keeps the process running
+
+	// Services.
+	CodeUnitUnusable  Code = "unit-unusable"  // the systemd unit is another's, masked, or can't be told
+	CodeUnitContested Code = "unit-contested" // somebody starts or unmasks it again
 
 	// Not calm enough to be changed, or not by this version.
 	CodeFlapping       Code = "leader-flapping"

@@ -212,7 +212,7 @@ func (b *builder) trialStep(token string, m *member, revision int64, keys int) {
 		size = s.Size
 	}
 	b.step(Step{
-		Action: Trial{Place: m.place(), Token: token, Binary: b.cluster.Etcd.Binary, Revision: revision, Keys: keys},
+		Action: Trial{Place: m.place(), Token: token, Binary: b.binaryOf(m), Revision: revision, Keys: keys},
 		Title:  "trial start",
 		Reason: Reason{Fact: fmt.Sprintf("etcd %s has to start from it, alone and on loopback, before it goes in place", m.seen.Binary.Value.Version), Pos: b.cluster.Etcd.Pos},
 		Undo:   "yes: a throwaway copy",
@@ -254,7 +254,7 @@ func (b *builder) newIdentity(token string, part []*member, revision int64, keys
 		clusterID: id, voters: b.cluster.Voters(), members: part, revision: revision, keys: keys, why: "everything is in place",
 		start: func(m *member) StartMember {
 			return StartMember{
-				Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
+				Place: m.place(), Binary: b.binaryOf(m), Cluster: b.cluster.Name,
 				Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
 				ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
 				ClientURL: m.spec.ClientURLs[0],

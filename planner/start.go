@@ -371,7 +371,7 @@ func (b *builder) startMember(m *member) StartMember {
 	}
 	carried := b.carried(m)
 	return StartMember{
-		Place: m.place(), Binary: b.cluster.Etcd.Binary, Cluster: b.cluster.Name,
+		Place: m.place(), Binary: b.binaryOf(m), Cluster: b.cluster.Name,
 		Args: append(etcdArgs(b.cluster, m.spec, token, "existing"), carried...), Carried: carried,
 		ClusterID: b.plan.ClusterID, MemberID: m.id(), ClientURL: m.spec.ClientURLs[0],
 	}

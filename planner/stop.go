@@ -109,6 +109,10 @@ func leaderApart(ms []*member) (followers, leader []*member) {
 func stopCommands(ms []*member) []string {
 	out := make([]string, len(ms))
 	for i, m := range ms {
+		if m.at.Unit != "" {
+			out[i] = fmt.Sprintf("systemctl stop %s  # for %s", m.at.Unit, m.spec.Name)
+			continue
+		}
 		out[i] = fmt.Sprintf("kill %d  # %s's supervisor, which stops etcd", m.seen.Service.Value.SupervisorPID, m.spec.Name)
 	}
 	return out

@@ -303,8 +303,12 @@ func (b *builder) finishRecover(token string) *Plan {
 		b.note(NoteRemaining, b.cluster.Pos, "the snapshot that the recovery made is gone with %s: the others go on with what they have of it; with a quorum, planning again will deal with the rest", p.Source)
 	}
 	from := survivor{m: b.members[0], d: DataDir{Revision: p.Revision}}
+	if m := b.holderOf(p); m != nil {
+		from.m = m
+	}
 	if len(stage) > 0 {
-		b.stageRecovered(token, p.Source, p.RevisionBump, from, stage)
+		_, path := parseSource(p.Source)
+		b.stageRecovered(token, path, p.RevisionBump, from, stage)
 	}
 	if len(install) > 0 {
 		if movesAside(install) {
@@ -331,13 +335,44 @@ func (b *builder) finishRecover(token string) *Plan {
 // lostWith reports whether the snapshot that a recovery made is gone with the place
 // that it lay in: neither the fence nor a record of the recovery is there any more.
 func (b *builder) lostWith(p Provenance) bool {
+	m := b.holderOf(p)
+	if m == nil {
+		return false
+	}
+	d := m.data()
+	return m.vacant() && d.State != DirFenced && (d.Provenance == nil || d.Provenance.Token != p.Token)
+}
+
+// holderOf is the member beside whose directory the snapshot lies that a recovery
+// made; nil where the file has none there.
+func (b *builder) holderOf(p Provenance) *member {
+	host, path := parseSource(p.Source)
 	for _, m := range b.members {
-		if m.seen.Base != "" && strings.HasPrefix(p.Source, m.seen.Base+"/") {
-			d := m.data()
-			return m.vacant() && d.State != DirFenced && (d.Provenance == nil || d.Provenance.Token != p.Token)
+		if m.seen.Host == host && m.seen.Base != "" && strings.HasPrefix(path, m.seen.Base+"/") {
+			return m
 		}
 	}
-	return false
+	return nil
+}
+
+// sourceOn is a path on the member's machine as a provenance has it: with the host
+// before a colon, where that is another machine.
+func sourceOn(m *member, path string) string {
+	if m.seen.Host == "" {
+		return path
+	}
+	return m.seen.Host + ":" + path
+}
+
+// parseSource undoes sourceOn.
+func parseSource(source string) (host, path string) {
+	if strings.HasPrefix(source, "/") {
+		return "", source
+	}
+	if host, path, ok := strings.Cut(source, ":/"); ok {
+		return host, "/" + path
+	}
+	return "", source
 }
 
 func without(ms, but []*member) []*member {

@@ -14,7 +14,9 @@ import (
 
 	"github.com/requorum/requorum/executor"
 	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/hosts"
 	"github.com/requorum/requorum/executor/journal"
+	"github.com/requorum/requorum/executor/observe"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/planner/render"
 )
@@ -56,10 +58,12 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 			if err != nil {
 				return err
 			}
+			defer s.close()
 			return s.change(cmd, "apply", c, planner.New)
 		},
 	}
 	addVars(cmd, o)
+	addHosts(cmd, o)
 	c.flags(cmd)
 	c.acceptFlag(cmd)
 	return cmd
@@ -75,11 +79,13 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	s.accept = given
-	var lock host.Lock
-	if s.local() {
-		if lock, err = s.lock(ctx, verb); err != nil {
-			return err
-		}
+	lock, err := s.lock(ctx, verb)
+	var few *hosts.QuorumError
+	switch {
+	case errors.As(err, &few): // the plan says what stands in the way
+	case err != nil:
+		return err
+	default:
 		defer func() { err = errors.Join(err, lock.Release()) }()
 	}
 	in, err := s.observe(ctx)
@@ -95,6 +101,9 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 			s.remember(p)
 		}
 		return err
+	}
+	if few != nil {
+		return exitWith(exitRefused, fmt.Errorf("nothing was changed: %w", few))
 	}
 	if !c.autoApprove {
 		if err := s.ask(ctx, cmd, verb, p, plan); err != nil {
@@ -194,7 +203,7 @@ func (s *session) remember(p *planner.Plan) {
 	seen := journal.Seen{Time: time.Now().UTC().Format(time.RFC3339), Cluster: s.cluster.Name, ClusterID: id}
 	known := true
 	for _, m := range s.cluster.Members {
-		seen.DataDirs, seen.Members = append(seen.DataDirs, m.DataDir), append(seen.Members, m.Name)
+		seen.DataDirs, seen.Members = append(seen.DataDirs, observe.SeenDir(s.cluster, m)), append(seen.Members, m.Name)
 	}
 	for _, dir := range seen.DataDirs {
 		last, err := journal.LastSeen(s.stateDir, dir)

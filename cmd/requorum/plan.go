@@ -46,6 +46,7 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 		},
 	}
 	addVars(cmd, o)
+	addHosts(cmd, o)
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 where there are changes")
 	c.acceptFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the plan as JSON, and nothing else on stdout")

@@ -13,6 +13,8 @@ type options struct {
 	noColor  bool
 	vars     []string
 	varFiles []string
+	// noInstall forbids to put requorum on another machine.
+	noInstall bool
 }
 
 func newRoot() *cobra.Command {
@@ -56,6 +58,11 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 func addVars(cmd *cobra.Command, o *options) {
 	cmd.Flags().StringArrayVar(&o.vars, "var", nil, "set a variable, `NAME=VALUE` (repeatable)")
 	cmd.Flags().StringArrayVar(&o.varFiles, "var-file", nil, "read variables from `FILE` (repeatable)")
+}
+
+// addHosts adds the flags for verbs that look at other machines.
+func addHosts(cmd *cobra.Command, o *options) {
+	cmd.Flags().BoolVar(&o.noInstall, "no-install", false, "don't put requorum's agent on hosts that are reached by ssh: it has to be there")
 }
 
 // pathOf is the PATH argument, this folder where there is none.

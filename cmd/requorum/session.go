@@ -14,7 +14,7 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
-	"github.com/requorum/requorum/executor/host/local"
+	"github.com/requorum/requorum/executor/host/hosts"
 	"github.com/requorum/requorum/executor/journal"
 	"github.com/requorum/requorum/executor/observe"
 	"github.com/requorum/requorum/executor/snapshot/source"
@@ -26,12 +26,14 @@ import (
 const (
 	endpointLimit = 3 * time.Second
 	kvLimit       = 30 * time.Second
+	// hostLimit is how long a host may say nothing while it is connected to.
+	hostLimit = 10 * time.Second
 )
 
 // session is one verb's view of one cluster.
 type session struct {
 	cluster  *spec.Cluster
-	host     host.Host
+	host     *hosts.Hosts
 	observer *observe.Observer
 	stateDir string
 	// What a plan needs of the world, made once, so that planning again over
@@ -47,7 +49,12 @@ func open(cmd *cobra.Command, o *options, path string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cluster: cluster, host: local.New(local.Options{})}
+	s := &session{cluster: cluster, host: hosts.New(cluster, hosts.Options{
+		Version: version, NoInstall: o.noInstall, Limit: hostLimit,
+		Placed: func(host, path string) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "requorum: placed its agent on %s: %s\n", host, path)
+		},
+	})}
 	if s.stateDir, err = journal.Dir(); err != nil {
 		return nil, err
 	}
@@ -81,6 +88,7 @@ func look(cmd *cobra.Command, o *options, args []string) (planner.Input, error) 
 	if err != nil {
 		return planner.Input{}, err
 	}
+	defer s.close()
 	return s.observe(cmd.Context())
 }
 
@@ -123,10 +131,6 @@ func operator() string {
 // observe looks at everything the file names.
 func (s *session) observe(ctx context.Context) (planner.Input, error) {
 	in := planner.Input{Cluster: s.cluster, Token: s.token, Now: s.now, By: s.by, Accept: s.accept}
-	if !s.local() {
-		// Nothing can be looked at from here; the plan refuses by code.
-		return in, nil
-	}
 	obs, err := s.observer.Observe(ctx)
 	in.Observation = obs
 	if err != nil || planner.New(in).Route != planner.RouteRecover {
@@ -137,25 +141,19 @@ func (s *session) observe(ctx context.Context) (planner.Input, error) {
 	return in, s.observer.Prove(ctx, &in.Observation)
 }
 
-// local reports whether every member is on this machine.
-func (s *session) local() bool {
-	for _, m := range s.cluster.Members {
-		if h, _ := s.cluster.Host(m.Host); h.Access != spec.AccessLocal {
-			return false
-		}
-	}
-	return true
-}
+// close ends the connections to other machines.
+func (s *session) close() { _ = s.host.Close() }
 
 func (s *session) places() []planner.Place {
 	var out []planner.Place
 	for _, m := range s.cluster.Members {
-		out = append(out, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		out = append(out, planner.PlaceOf(s.cluster, m))
 	}
 	return out
 }
 
-// lock takes every member's lock, or exits with 5 naming who has one.
+// lock takes every member's lock that can be reached, of a majority of the voters at
+// least, or exits with 5 naming who has one.
 func (s *session) lock(ctx context.Context, operation string) (host.Lock, error) {
 	l, err := s.host.Lock(ctx, s.places(), host.Holder{
 		Who: s.by, PID: os.Getpid(), Operation: operation, Cluster: s.cluster.Name,

@@ -52,13 +52,16 @@ func (v *saver) origins(ctx context.Context) (from []origin, failed []notSaved, 
 	if !v.all && v.member == "" {
 		return from, silent, nil
 	}
-	if !v.session.local() {
-		return from, silent, nil // other hosts' disks can't be read from here
-	}
 	failed = []notSaved{}
 	var places []planner.Place
 	for _, p := range v.session.places() {
-		if slices.ContainsFunc(silent, func(f notSaved) bool { return f.Member == p.Name }) {
+		i := slices.IndexFunc(silent, func(f notSaved) bool { return f.Member == p.Name })
+		switch h, _ := v.session.cluster.Host(p.Host); {
+		case i < 0:
+		case h.Access != spec.AccessLocal:
+			failed = append(failed, silent[i]) // a disk on another host is not read from here
+			silent = slices.Delete(silent, i, i+1)
+		default:
 			places = append(places, p)
 		}
 	}

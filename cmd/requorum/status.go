@@ -40,6 +40,7 @@ Exit codes: 0 healthy and as the file says, 2 not, 1 unknown.`,
 		},
 	}
 	addVars(cmd, o)
+	addHosts(cmd, o)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "what was observed and what is planned, as JSON")
 	return cmd
 }

@@ -27,6 +27,7 @@ part-way by a failure, 8 interrupted at a safe point.`,
 			if err != nil {
 				return err
 			}
+			defer s.close()
 			for _, name := range only {
 				if _, ok := s.cluster.Member(name); !ok {
 					return fmt.Errorf("--member: the file has no member %q; it has %s", name, memberNames(s))
@@ -36,6 +37,7 @@ part-way by a failure, 8 interrupted at a safe point.`,
 		},
 	}
 	addVars(cmd, o)
+	addHosts(cmd, o)
 	c.flags(cmd)
 	cmd.Flags().StringArrayVar(&only, "member", nil, "only member `NAME` (repeatable)")
 	return cmd

@@ -84,8 +84,11 @@ type Progress func(what string, done, total int64)
 
 // Facts is what a host knows about one place.
 type Facts struct {
-	Data      planner.Fact[planner.DataDir]
-	Service   planner.Fact[planner.Service]
+	Data    planner.Fact[planner.DataDir]
+	Service planner.Fact[planner.Service]
+	// Binary is the etcd that the member's own service runs, where the file may leave
+	// that to it; else it is unknown.
+	Binary    planner.Fact[planner.Binary]
 	FreeBytes planner.Fact[int64]
 	// FileSystem tells file systems apart; "" if unknown.
 	FileSystem string

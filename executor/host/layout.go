@@ -50,7 +50,9 @@ func Pinned(dir string) bool {
 	if self.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return true
 	}
-	if unix.Stat(filepath.Dir(dir), &parent) == nil && self.Dev != parent.Dev {
+	// On an overlay a plain file, as a fence is one, has another device than its folder.
+	isDir := self.Mode&unix.S_IFMT == unix.S_IFDIR
+	if isDir && unix.Stat(filepath.Dir(dir), &parent) == nil && self.Dev != parent.Dev {
 		return true
 	}
 	var sx unix.Statx_t // mount roots: Linux 5.8 and later, else the device decides
@@ -130,6 +132,9 @@ func (l Layout) Saved() string { return filepath.Join(l.Base(), "saved") }
 // Recovered has what a recovery made of a survivor's copy: the snapshot, its
 // record, and, while it is at work, the copy itself.
 func (l Layout) Recovered() string { return filepath.Join(l.Base(), "recovered") }
+
+// Incoming has a snapshot that came from another machine, until it is restored.
+func (l Layout) Incoming() string { return filepath.Join(l.Base(), "incoming") }
 
 // Exists reports whether requorum has kept anything for this place.
 func (l Layout) Exists() bool {

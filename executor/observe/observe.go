@@ -7,7 +7,9 @@ package observe
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,7 +92,7 @@ func torn(obs *planner.Observation, facts map[string]host.Facts) bool {
 func (o *Observer) places() []planner.Place {
 	var out []planner.Place
 	for _, m := range o.Cluster.Members {
-		out = append(out, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		out = append(out, planner.PlaceOf(o.Cluster, m))
 	}
 	return out
 }
@@ -114,16 +116,36 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 			obs.Members[m.Name] = seen
 		})
 	}
-	var binary planner.Fact[planner.Binary]
+	machines, binaries := map[string]bool{}, map[string]planner.Fact[planner.Binary]{}
+	for _, m := range o.Cluster.Members {
+		machines[o.machine(m)] = true
+	}
+	for on := range machines {
+		wg.Go(func() {
+			b := host.On(o.Host, on).Binary(ctx, o.Cluster.Etcd.Binary)
+			mu.Lock()
+			defer mu.Unlock()
+			binaries[on] = b
+		})
+	}
 	wg.Go(func() { facts, err = o.Host.Observe(ctx, o.places()) })
-	wg.Go(func() { binary = o.Host.Binary(ctx, o.Cluster.Etcd.Binary) })
 	wg.Wait()
 	o.addSealed(ctx, obs)
-	for name, seen := range obs.Members {
-		seen.Binary = binary
-		obs.Members[name] = seen
+	for _, m := range o.Cluster.Members {
+		seen := obs.Members[m.Name]
+		seen.Host = o.machine(m)
+		seen.Binary = binaries[seen.Host]
+		obs.Members[m.Name] = seen
 	}
 	return facts, err
+}
+
+// machine is the machine of a member, as MemberObservation has it.
+func (o *Observer) machine(m spec.Member) string {
+	if h, ok := o.Cluster.Host(m.Host); ok && h.Access == spec.AccessLocal {
+		return ""
+	}
+	return m.Host
 }
 
 // addSealed adds what members tell everybody that want a user: after a restore of a
@@ -155,6 +177,9 @@ func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.
 	for _, m := range o.Cluster.Members {
 		seen, f := obs.Members[m.Name], facts[m.Name]
 		seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem, seen.Base = f.Data, f.Service, f.FreeBytes, f.FileSystem, f.Base
+		if o.Cluster.Etcd.Binary == "" && f.Binary.State != "" {
+			seen.Binary = f.Binary
+		}
 		if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
 			if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {
 				seen.Service.Value.UpSeconds = int(time.Since(since).Seconds())
@@ -191,7 +216,7 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 		return
 	}
 	for _, m := range o.Cluster.Members {
-		last, err := journal.LastSeen(o.StateDir, m.DataDir)
+		last, err := journal.LastSeen(o.StateDir, SeenDir(o.Cluster, m))
 		evidence := ""
 		switch {
 		case err != nil:
@@ -204,7 +229,7 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 				}
 				obs.JournalMembers = append(obs.JournalMembers, name)
 				if len(last.DataDirs) == len(last.Members) {
-					obs.JournalPlaces = append(obs.JournalPlaces, planner.Place{Name: name, DataDir: last.DataDirs[i]})
+					obs.JournalPlaces = append(obs.JournalPlaces, o.placeSeen(name, last.DataDirs[i])...)
 				}
 			}
 			evidence = fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time)
@@ -216,6 +241,30 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 			obs.Members[m.Name] = seen
 		}
 	}
+}
+
+// SeenDir is a member's data directory as the journal has it: of a directory on
+// another machine with that machine's address before a colon.
+func SeenDir(c *spec.Cluster, m spec.Member) string {
+	h, ok := c.Host(m.Host)
+	if !ok || h.Access == spec.AccessLocal {
+		return m.DataDir
+	}
+	return h.Address + ":" + m.DataDir
+}
+
+// placeSeen is the place that SeenDir wrote down; none where it was on a machine
+// that the file does not have any more.
+func (o *Observer) placeSeen(name, dir string) []planner.Place {
+	if filepath.IsAbs(dir) {
+		return []planner.Place{{Name: name, DataDir: dir}}
+	}
+	for _, h := range o.Cluster.Hosts {
+		if path, ok := strings.CutPrefix(dir, h.Address+":"); ok && h.Access == spec.AccessSSH && filepath.IsAbs(path) {
+			return []planner.Place{{Name: name, Host: h.Name, DataDir: path}}
+		}
+	}
+	return nil
 }
 
 // compare hashes the members' data where all of the file's voters serve.

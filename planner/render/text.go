@@ -79,6 +79,7 @@ func Text(p *planner.Plan, s Style) string {
 		return b.String()
 	}
 	b.WriteString(steps(p, s))
+	b.WriteString(files(p, s))
 	b.WriteString(worst(p, s))
 	b.WriteString(passed(p, s))
 	b.WriteString(loss(p, s))

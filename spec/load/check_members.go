@@ -10,6 +10,7 @@ import (
 func (l *loader) checkMembers(members []member, cluster block) {
 	l.checkVoters(members, cluster)
 	l.checkSharedURLs(members)
+	l.checkLoopback(members)
 	l.checkSharedListeners(members)
 	l.checkSharedDirs(members)
 	l.checkSharedUnits(members)
@@ -38,6 +39,31 @@ func (l *loader) checkVoters(members []member, cluster block) {
 		l.errorAt(at, "No voter", "All members are learners; a cluster needs a voter. Remove learner = true from one.")
 	case voters%2 == 0:
 		l.warnAt(at, "Even number of voters", "%s tolerate %s, no more than %s would, and there is one more that can fail. Take an odd number.", count(voters, "voter"), count((voters-1)/2, "failure"), count(voters-1, "voter"))
+	}
+}
+
+// checkLoopback holds that members which are not all on one machine have addresses
+// that lead to them from elsewhere. A host that is itself reached by a loopback
+// address may be a container, whose ports are this machine's.
+func (l *loader) checkLoopback(members []member) {
+	machines := map[string]bool{}
+	for _, m := range members {
+		machines[m.machine] = true
+	}
+	for _, m := range members {
+		if isLoopback(m.where.Address) || m.where.Access == "" {
+			continue
+		}
+		for _, e := range m.peers {
+			if isLoopback(e.host) && len(machines) > 1 {
+				l.errorAt(e.at, "Address of one machine only", "%s is on %s, and other members are elsewhere: there %s leads to their own machine. Write an address by which they reach it.", m.Name, hostLabel(m), e.url)
+			}
+		}
+		for _, e := range m.clients {
+			if isLoopback(e.host) && m.where.Access == spec.AccessSSH {
+				l.errorAt(e.at, "Address of one machine only", "%s is on %s: here, and for every client elsewhere, %s leads to another machine. Write an address by which it is reached from here.", m.Name, hostLabel(m), e.url)
+			}
+		}
 	}
 }
 

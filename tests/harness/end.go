@@ -46,7 +46,7 @@ func (e *Env) noStrays(ps []Proc) {
 // noLeftovers reports what a finished requorum must not leave on the disk.
 func (e *Env) noLeftovers() {
 	for d := range e.dataDirs {
-		for _, name := range []string{"trial", "staging", "lock"} {
+		for _, name := range []string{"trial", "staging", "lock", "incoming"} {
 			for _, base := range []string{d + ".requorum", filepath.Join(d, ".requorum")} {
 				if path := filepath.Join(base, name); exists(path) {
 					e.t.Errorf("left behind: %s", e.short(path))

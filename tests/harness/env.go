@@ -117,20 +117,26 @@ func (e *Env) Finish(cmd *exec.Cmd, stdin string) Result {
 
 func (e *Env) finish(n *Net, cmd *exec.Cmd, stdin string) Result {
 	e.t.Helper()
+	return Finish(e.t, cmd, stdin, func() error { return n.start(cmd) })
+}
+
+// Finish runs cmd, which start starts, to its end with stdin.
+func Finish(t testing.TB, cmd *exec.Cmd, stdin string, start func() error) Result {
+	t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Stdin = &out, &errs, strings.NewReader(stdin)
 	began := time.Now()
-	err := n.start(cmd)
+	err := start()
 	if err == nil {
 		err = cmd.Wait()
 	}
 	if cmd.ProcessState == nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
 	r := Result{cmd.Args[1:], cmd.ProcessState.ExitCode(), out.String(), errs.String(), time.Since(began)}
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
-		e.t.Fatalf("%v\n%s", err, r)
+		t.Fatalf("%v\n%s", err, r)
 	}
 	return r
 }
@@ -237,10 +243,16 @@ func (e *Env) Plan(path string, args ...string) Plan {
 // PlanIn is Plan in a network.
 func (e *Env) PlanIn(n *Net, path string, args ...string) Plan {
 	e.t.Helper()
-	r := e.RunIn(n, append([]string{"plan", "--json", "--detailed-exitcode", path}, args...)...)
+	return DecodePlan(e.t, e.RunIn(n, append([]string{"plan", "--json", "--detailed-exitcode", path}, args...)...))
+}
+
+// DecodePlan decodes what `plan --json --detailed-exitcode` gave. The exit code has
+// to fit what the plan says.
+func DecodePlan(t testing.TB, r Result) Plan {
+	t.Helper()
 	var p Plan
 	if err := json.Unmarshal([]byte(r.Stdout), &p); err != nil {
-		e.t.Fatalf("no JSON: %v\n%s", err, r)
+		t.Fatalf("no JSON: %v\n%s", err, r)
 	}
 	want := 0
 	switch {
@@ -249,7 +261,7 @@ func (e *Env) PlanIn(n *Net, path string, args ...string) Plan {
 	case len(p.Steps) > 0:
 		want = 2
 	}
-	r.Want(e.t, want)
+	r.Want(t, want)
 	return p
 }
 

@@ -143,7 +143,8 @@ func (e *Env) StopServer(s *Server) {
 
 // Dial gives a client of the endpoints, without a word on stderr.
 func Dial(endpoints ...string) (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	var here *Net
+	return here.Dial(endpoints...)
 }
 
 // Client gives a client for the test's time.
@@ -159,7 +160,8 @@ func Client(t testing.TB, endpoints ...string) *clientv3.Client {
 
 // SaveSnapshot saves a snapshot of the live member at endpoint to path.
 func SaveSnapshot(ctx context.Context, endpoint, path string) error {
-	cfg := clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
+	var here *Net
+	cfg := here.config([]string{endpoint})
 	_, err := snapshot.SaveWithVersion(ctx, zap.NewNop(), cfg, path)
 	return err
 }

@@ -12,6 +12,7 @@ type Member struct {
 	Name, Peer, Client string // the URLs
 	DataDir, WALDir    string // absolute; no WALDir for the one inside
 	Learner            bool
+	Host               string // of a host block in Head; "" for this machine
 }
 
 // Base is the folder where requorum keeps what belongs to the member.
@@ -27,6 +28,8 @@ type Cluster struct {
 	// Snapshot is the source; none where empty. SnapshotMore are further lines of
 	// its block, More further lines of the cluster block.
 	Snapshot, SnapshotMore, More string
+	// Head stands before the cluster block.
+	Head string
 }
 
 // Cluster describes n members, m1 and so on, on free ports, below DIR/cluster.
@@ -75,15 +78,18 @@ func (c *Cluster) Write() *Cluster {
 
 func (c *Cluster) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "cluster %q {\n", c.Name)
+	fmt.Fprintf(&b, "%scluster %q {\n", c.Head, c.Name)
 	if c.ID != "" {
 		fmt.Fprintf(&b, "  id = %q\n", c.ID)
 	}
 	b.WriteString(c.More)
 	for _, m := range c.Members {
-		fmt.Fprintf(&b, "  member %q {\n    peer_urls   = [%q]\n    client_urls = [%q]\n    data_dir    = %q\n", m.Name, m.Peer, m.Client, c.rel(m.DataDir))
+		fmt.Fprintf(&b, "  member %q {\n    peer_urls   = [%q]\n    client_urls = [%q]\n    data_dir    = %q\n", m.Name, m.Peer, m.Client, c.pathOf(m, m.DataDir))
+		if m.Host != "" {
+			fmt.Fprintf(&b, "    host        = %q\n", m.Host)
+		}
 		if m.WALDir != "" {
-			fmt.Fprintf(&b, "    wal_dir     = %q\n", c.rel(m.WALDir))
+			fmt.Fprintf(&b, "    wal_dir     = %q\n", c.pathOf(m, m.WALDir))
 		}
 		if m.Learner {
 			b.WriteString("    learner     = true\n")
@@ -95,6 +101,15 @@ func (c *Cluster) text() string {
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// pathOf is a path of the member's as its file has it: on another host an absolute
+// one.
+func (c *Cluster) pathOf(m Member, path string) string {
+	if m.Host != "" {
+		return path
+	}
+	return c.rel(path)
 }
 
 // rel gives paths as people write them: relative where that is short.

@@ -19,7 +19,11 @@ var binary string
 const parallel = 7
 
 // Main is TestMain's body: it builds requorum, runs the tests, and exits.
-func Main(m *testing.M) { os.Exit(run(m)) }
+func Main(m *testing.M) { MainAnd(m, func(code int) int { return code }) }
+
+// MainAnd is Main with something to be done after the tests; it is given their exit
+// code and gives the one to exit with.
+func MainAnd(m *testing.M, after func(code int) int) { os.Exit(after(run(m))) }
 
 func run(m *testing.M) int {
 	flag.Parse()

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -22,6 +26,8 @@ import (
 // last process in it are.
 type Net struct {
 	file *os.File
+	// within are the addresses that are reached through it, where no network is named.
+	within netip.Prefix
 }
 
 // Net makes a network with these IPv4 addresses beside 127.0.0.1. It needs root,
@@ -41,6 +47,57 @@ func (e *Env) Net(addresses ...string) *Net {
 	}
 	e.t.Cleanup(func() { n.file.Close() })
 	return n
+}
+
+// OpenNet is a network that somebody else made, by the path of its namespace. Until
+// Close, whatever of this package dials an address of prefix does so in there.
+func OpenNet(path, prefix string) (*Net, error) {
+	within, err := netip.ParsePrefix(prefix)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	n := &Net{file: file, within: within}
+	opened.Lock()
+	defer opened.Unlock()
+	opened.nets = append(opened.nets, n)
+	return n, nil
+}
+
+// Close lets go of a network of OpenNet.
+func (n *Net) Close() {
+	opened.Lock()
+	defer opened.Unlock()
+	opened.nets = slices.DeleteFunc(opened.nets, func(o *Net) bool { return o == n })
+	n.file.Close()
+}
+
+var opened struct {
+	sync.Mutex
+	nets []*Net
+}
+
+// netOf is the opened network that an endpoint is in; nil for this machine's.
+func netOf(endpoint string) *Net {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		return nil
+	}
+	opened.Lock()
+	defer opened.Unlock()
+	for _, n := range opened.nets {
+		if n.within.Contains(address) {
+			return n
+		}
+	}
+	return nil
 }
 
 func threadNet() string { return fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()) }
@@ -116,13 +173,24 @@ func (n *Net) Do(f func() error) error {
 
 // Dial gives a client of endpoints in the network.
 func (n *Net) Dial(endpoints ...string) (*clientv3.Client, error) {
-	if n == nil {
-		return Dial(endpoints...)
+	return clientv3.New(n.config(endpoints))
+}
+
+// config is a client's, without a word on stderr.
+func (n *Net) config(endpoints []string) clientv3.Config {
+	cfg := clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
+	if n == nil && len(endpoints) > 0 {
+		n = netOf(endpoints[0])
 	}
-	return clientv3.New(clientv3.Config{
-		Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithContextDialer(n.dial)},
-	})
+	if n != nil {
+		cfg.DialOptions = []grpc.DialOption{grpc.WithContextDialer(n.dial)}
+		if n.within.IsValid() {
+			// A host without power sends no reset: without this a connection to it
+			// stands for a quarter of an hour.
+			cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = 10*time.Second, 2*time.Second
+		}
+	}
+	return cfg
 }
 
 func (n *Net) dial(ctx context.Context, address string) (conn net.Conn, err error) {

@@ -86,6 +86,21 @@ func FindEtcd(ctx context.Context, minor string) (Release, error) {
 	return r, nil
 }
 
+// FindWhole is FindEtcd with a server that is a program of its own in every version,
+// also where Etcd has the one inside requorum.
+func FindWhole(ctx context.Context, minor string) (Release, error) {
+	r, err := FindEtcd(ctx, minor)
+	if err != nil || r.Etcd != "" {
+		return r, err
+	}
+	dir, err := fromModules(".", "etcd").cached(ctx, minor+"-server")
+	if err != nil {
+		return r, fmt.Errorf("etcd %s: %w", minor, err)
+	}
+	r.Etcd = filepath.Join(dir, "etcd")
+	return r, nil
+}
+
 // source is where the programs of one minor come from.
 type source struct {
 	pins     []string // files that say exactly what, relative to the module's root

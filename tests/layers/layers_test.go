@@ -91,8 +91,12 @@ func TestImportsWithinLayers(t *testing.T) {
 		"executor/survivor":           {"planner", "executor/etcd", "executor/snapshot", "executor/snapshot/boltfile", "executor/snapshot/throwaway"},
 		"executor/host":               {"planner", "spec"},
 		"executor/host/process":       {"planner", "spec", "executor/host", "executor/etcd"},
-		"executor/host/local":         {"planner", "spec", "executor/host", "executor/host/process", "executor/etcd", "executor/snapshot", "executor/survivor"},
+		"executor/host/systemd":       {"planner", "executor/host", "executor/host/process", "executor/etcd"},
+		"executor/host/local":         {"planner", "spec", "executor/host", "executor/host/process", "executor/host/systemd", "executor/etcd", "executor/snapshot", "executor/survivor"},
 		"executor/host/hosttest":      {"planner", "spec", "executor/host"},
+		"executor/host/agent":         {"planner", "executor/host"},
+		"executor/host/ssh":           {"planner", "spec", "executor/host", "executor/host/agent"},
+		"executor/host/hosts":         {"planner", "spec", "executor/host", "executor/host/local", "executor/host/agent", "executor/host/ssh"},
 		"executor/observe":            {"planner", "spec", "executor/etcd", "executor/host", "executor/journal", "executor/snapshot", "executor/snapshot/source"},
 		"executor":                    {"planner", "spec", "executor/etcd", "executor/host", "executor/journal"},
 	}
@@ -119,7 +123,7 @@ var pure = []string{
 	module + "/spec", module + "/planner", "crypto/sha1", "crypto/sha256", "encoding/binary", "encoding/hex",
 	"encoding/json", "fmt", "math", "slices", "sort", "strconv", "strings", "time", "unicode/utf8",
 	"github.com/mitchellh/go-wordwrap",
-	"cmp",
+	"cmp", "maps",
 }
 
 func TestPlannerIsPure(t *testing.T) {

@@ -31,6 +31,10 @@ var removals = map[string]string{
 	"executor/host/local/fence.go dropFences os.Rename":         "a fence's mark gets another name",
 	"executor/host/local/lock.go write Truncate":                "the lock's file, before its holder is written",
 	"executor/host/local/lock.go release os.Remove":             "the lock's file",
+	"executor/host/local/remove.go removeIncoming os.Remove":    "a snapshot that came from another machine, or a part of it",
+	"executor/host/local/files.go Take os.Rename":               "such a snapshot becomes a part again, to be compared",
+	"executor/host/local/files.go restart Truncate":             "a part of one that did not arrive as it was sent",
+	"executor/members.go saveThere os.RemoveAll":                "the folder that a snapshot was saved in before it was sent to its member's machine",
 	"executor/host/local/remove.go removeOwn os.RemoveAll":      "staging and throwaway copies, by path (see there)",
 	"executor/host/local/remove.go removeUntouched os.Remove":   "the marker `ran` of an etcd that wrote nothing",
 	"executor/host/local/remove.go removeFenceFile unix.Unlink": "a fence's plain file",
@@ -46,6 +50,11 @@ var removals = map[string]string{
 	"executor/host/process/log.go rotate os.Rename":        "an old log's number",
 	"executor/host/process/log.go rotate os.Truncate":      "the log, after it was copied",
 	"executor/host/process/log.go rotate os.OpenFile":      "the copy of the log",
+
+	"executor/host/systemd/files.go put os.Remove":      "the temporary file of a unit's file",
+	"executor/host/systemd/files.go put os.Rename":      "a unit's file by its next version, which the plan has shown",
+	"executor/host/systemd/files.go dropFile os.Remove": "a drop-in of requorum's, and its folder where that is empty",
+	"executor/host/systemd/bar.go lift os.Remove":       "the record of a bar that is taken back",
 
 	"executor/snapshot/source/local.go removeLocal os.Remove": "one snapshot file that somebody named, or that is too many by --keep",
 	"executor/snapshot/source/part.go openPart os.OpenFile":   "a half file of a fetch or save before",

@@ -283,6 +283,9 @@ func (c *canon) service(n int, m *spec.Member, f *planner.Fact[planner.Service])
 	for _, x := range s.Signs {
 		c.add(n, text(45, x.Kind))
 	}
+	if u := s.Unit; u != nil {
+		c.add(n, text(bits(46, u.Barred, u.Ours, u.Fragment != "", len(u.Program) == 1, len(u.Files) > 0), u.Load+u.Enabled+u.Undone))
+	}
 	for _, a := range s.Args {
 		c.setting(n, m, a)
 	}

@@ -127,10 +127,20 @@ func circumstances() []circumstance {
 			c.Hosts = []spec.Host{{Name: "far", Access: spec.AccessSSH, Service: spec.Service{Kind: spec.ServiceProcess}}}
 			c.Members[0].Host = "far"
 		})},
-		{name: "under systemd", only: 1, edit: file(func(c *spec.Cluster) {
-			c.Hosts = []spec.Host{{Name: "here", Access: spec.AccessLocal, Service: spec.Service{Kind: spec.ServiceSystemd}}}
+		{name: "under commands", only: 1, edit: file(func(c *spec.Cluster) {
+			c.Hosts = []spec.Host{{Name: "here", Access: spec.AccessLocal, Service: spec.Service{Kind: spec.ServiceCommand}}}
 			c.Members[0].Host = "here"
 		})},
+		{name: "under a packaged unit", only: 3, edit: underSystemd(func(*planner.Unit) {})},
+		{name: "under units of requorum's", only: 2, edit: underSystemd(func(u *planner.Unit) {
+			path := planner.UnitPath(u.Name)
+			u.Fragment, u.Ours, u.Files = path, true, map[string]string{path: "# Written by requorum\n"}
+		})},
+		{name: "without a unit yet", only: 2, edit: underSystemd(func(u *planner.Unit) {
+			u.Load, u.Fragment, u.Program, u.Enabled = "not-found", "", nil, ""
+		})},
+		{name: "under a unit that is masked", only: 1, edit: underSystemd(func(u *planner.Unit) { u.Load = "masked" })},
+		{name: "under a unit that somebody unmasks", only: 2, edit: underSystemd(func(u *planner.Unit) { u.Barred, u.Undone = true, "etcd.service was unmasked" })},
 		{name: "tls", only: 1, edit: file(func(c *spec.Cluster) { c.TLS = &spec.TLS{} })},
 		{name: "auth", only: 1, edit: file(func(c *spec.Cluster) { c.Auth = &spec.Auth{} })},
 	}

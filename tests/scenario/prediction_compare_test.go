@@ -101,7 +101,7 @@ func (s *told) carryOut(in planner.Input, p *planner.Plan, n int) {
 	ctx := harness.Context(s.t)
 	var places []planner.Place
 	for _, m := range in.Cluster.Members {
-		places = append(places, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		places = append(places, planner.PlaceOf(in.Cluster, m))
 	}
 	lock, err := s.host.Lock(ctx, places, host.Holder{Who: "prediction", PID: os.Getpid(), Operation: "apply", Cluster: in.Cluster.Name})
 	if err != nil {

@@ -18,36 +18,52 @@ import (
 // machine whose paths are this one's; it may be called several times, each being
 // another operator's.
 func Run(t *testing.T, newHost func(t *testing.T) host.Host) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, func(*testing.T) host.Host)
-	}{
-		{"ObserveChangesNothing", observeChangesNothing},
-		{"ObserveTellsUnknownFromAbsent", observeUnknown},
-		{"Binary", binary},
-		{"Lock", locks},
-		{"LockLeavesNothing", lockLeavesNothing},
-		{"StaleLockFile", staleLockFile},
-		{"ClaimIsRepeatable", claimRepeats},
-		{"ClaimSparesData", claimSparesData},
-		{"BootstrapRestoreStartStop", wholeLine},
-		{"WALDirectoryOfItsOwn", ownWAL},
-		{"RestoreStartsOver", restoreStartsOver},
-		{"NothingStaged", nothingStaged},
-		{"CancelledRequests", cancelled},
-		{"AbandonedBootstraps", abandonedBootstraps},
-		{"AnotherCluster", anotherCluster},
-		{"AdoptsForeign", adoptsForeign},
-		{"KeptForeign", keptForeign},
-		{"FencedAgainstALoop", fencedAgainstLoop},
-		{"SetAsideAgainstALoop", asideAgainstLoop},
-		{"FencedAndReplaced", together(fencedAndReplaced)},
-		{"Replaced", together(replaced)},
-		{"Recovered", together(recovered)},
-		{"RecoveredInPlace", together(recoveredInPlace)},
-	} {
+	for _, c := range suite {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newHost) })
 	}
+}
+
+// RunKept is Run for a driver whose members are kept by a service manager of the
+// machine's: nothing is adopted there, and no supervisor of requorum's can die.
+func RunKept(t *testing.T, newHost func(t *testing.T) host.Host) {
+	for _, c := range suite {
+		if c.supervised {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { c.test(t, newHost) })
+	}
+}
+
+type test struct {
+	name       string
+	test       func(*testing.T, func(*testing.T) host.Host)
+	supervised bool // it is about requorum's own supervisor
+}
+
+var suite = []test{
+	{name: "ObserveChangesNothing", test: observeChangesNothing},
+	{name: "ObserveTellsUnknownFromAbsent", test: observeUnknown},
+	{name: "Binary", test: binary},
+	{name: "Lock", test: locks},
+	{name: "LockLeavesNothing", test: lockLeavesNothing},
+	{name: "StaleLockFile", test: staleLockFile},
+	{name: "ClaimIsRepeatable", test: claimRepeats},
+	{name: "ClaimSparesData", test: claimSparesData},
+	{name: "BootstrapRestoreStartStop", test: wholeLine},
+	{name: "WALDirectoryOfItsOwn", test: ownWAL},
+	{name: "RestoreStartsOver", test: restoreStartsOver},
+	{name: "NothingStaged", test: nothingStaged},
+	{name: "CancelledRequests", test: cancelled},
+	{name: "AbandonedBootstraps", test: abandonedBootstraps, supervised: true},
+	{name: "AnotherCluster", test: anotherCluster},
+	{name: "AdoptsForeign", test: adoptsForeign, supervised: true},
+	{name: "KeptForeign", test: keptForeign, supervised: true},
+	{name: "FencedAgainstALoop", test: fencedAgainstLoop},
+	{name: "SetAsideAgainstALoop", test: asideAgainstLoop},
+	{name: "FencedAndReplaced", test: together(fencedAndReplaced)},
+	{name: "Replaced", test: together(replaced)},
+	{name: "Recovered", test: together(recovered)},
+	{name: "RecoveredInPlace", test: together(recoveredInPlace)},
 }
 
 // together runs a long test beside others of its kind.

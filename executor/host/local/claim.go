@@ -32,11 +32,17 @@ func (d *Driver) Claim(ctx context.Context, a planner.Claim) error {
 		}
 		// One that a killed apply has just spawned would begin under the identity
 		// that this claim replaces.
-		if pid := process.Supervisor(l); pid != 0 {
-			return fmt.Errorf("%s: not claimed: a supervisor (pid %d) is at work on %s: plan again", m.Name, pid, l.DataDir)
+		if err := d.keeper(m.Place, l).idle(ctx); err != nil {
+			return fmt.Errorf("%s: not claimed: %w: plan again", m.Name, err)
 		}
 		if err := claimable(l, &m.Provenance); err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
+		}
+		// Nobody else begins something there with what its service said before.
+		if vacant(l) {
+			if err := d.keeper(m.Place, l).bar(ctx); err != nil {
+				return fmt.Errorf("%s: not claimed: %w", m.Name, err)
+			}
 		}
 		if err := record(l, m.Provenance); err != nil {
 			return fmt.Errorf("%s: record the data's origin: %w", m.Name, err)

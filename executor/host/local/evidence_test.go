@@ -139,7 +139,7 @@ func TestEvidence(t *testing.T) {
 			l := host.LayoutOf(filepath.Join(dir, "disk 1 [a]*", "m1"), "")
 			must(t, os.MkdirAll(filepath.Dir(l.DataDir), 0o700))
 			c.make(t, l, d.etc)
-			f := d.observe(planner.Place{Name: "m1", DataDir: l.DataDir})
+			f := d.observe(t.Context(), planner.Place{Name: "m1", DataDir: l.DataDir})
 			if !f.Data.Known() {
 				t.Fatal(f.Data.Why)
 			}

@@ -99,7 +99,7 @@ func (d *Driver) Fence(ctx context.Context, a planner.Fence) error {
 		}
 	}
 	return staggered(len(a.Members), func(i int) error {
-		if err := fence(ctx, a.Members[i]); err != nil {
+		if err := d.fence(ctx, a.Members[i]); err != nil {
 			return fmt.Errorf("%s: %w", a.Members[i].Name, err)
 		}
 		return nil
@@ -135,14 +135,15 @@ func isOver(dataDir, walDir string, over planner.Identity) error {
 // fence stops the member, exchanges its data with a plain file, and then looks
 // again: whoever starts the old command over and over may have been faster than
 // the exchange, and then runs on what was moved.
-func fence(ctx context.Context, m planner.FenceMember) error {
+func (d *Driver) fence(ctx context.Context, m planner.FenceMember) error {
 	l, err := layout(m.Place)
 	if err != nil {
 		return err
 	}
 	limit, cancel := context.WithTimeout(ctx, fencePatience)
 	defer cancel()
-	if err := process.Stop(ctx, l); err != nil {
+	k := d.keeper(m.Place, l)
+	if err := k.bar(ctx); err != nil {
 		return err
 	}
 	dropFences(l)
@@ -164,7 +165,10 @@ func fence(ctx context.Context, m planner.FenceMember) error {
 	if _, ok := fenced(l); !ok {
 		return fmt.Errorf("the fence at %s was taken away while it was put there", l.FencePath())
 	}
-	return isOver(s.dataDir(), s.walDir(l), m.Over)
+	if err := isOver(s.dataDir(), s.walDir(l), m.Over); err != nil {
+		return err
+	}
+	return k.watch(ctx)
 }
 
 // putFence makes the exchange, and is done when it is durable.

@@ -76,7 +76,7 @@ func TestFenceCrashes(t *testing.T) {
 			eachCrash(t, 1, func(t *testing.T, crash func(func()) bool) {
 				d := New(Options{})
 				p, l := onePlace(t, ownWAL)
-				crash(func() { must(t, fence(context.Background(), fenceOf(p).Members[0])) })
+				crash(func() { must(t, fence(fenceOf(p).Members[0])) })
 				wantOneOld(t, l)
 				if undo {
 					must(t, d.Unfence(t.Context(), unfenceOf(p)))
@@ -106,7 +106,7 @@ func wantOneOld(t *testing.T, l host.Layout) {
 
 func wantFence(t *testing.T, d *Driver, p planner.Place, l host.Layout) {
 	t.Helper()
-	v := d.observe(p).Data.Value
+	v := d.observe(t.Context(), p).Data.Value
 	if v.State != planner.DirFenced || v.Fenced == nil || v.Fenced.ClusterID != "aaaa" || len(v.Evidence) != 1 {
 		t.Errorf("%+v", v)
 	}
@@ -144,7 +144,7 @@ func TestInstallOverFenceCrashes(t *testing.T) {
 			if n := found(t, filepath.Dir(p.DataDir), "bbbb"); n != 1 {
 				t.Errorf("the new data is there %d times", n)
 			}
-			if v := d.observe(p).Data.Value; (v.State == planner.DirFenced) != (v.Staged == token) || v.ProvenanceAgrees != (v.State == planner.DirPresent) {
+			if v := d.observe(t.Context(), p).Data.Value; (v.State == planner.DirFenced) != (v.Staged == token) || v.ProvenanceAgrees != (v.State == planner.DirPresent) {
 				t.Errorf("%+v", v)
 			}
 			must(t, install(m, token))
@@ -200,7 +200,7 @@ func TestSetAsideCrashes(t *testing.T) {
 				must(t, d.Unfence(t.Context(), unfenceOf(p)))
 				must(t, d.Unfence(t.Context(), unfenceOf(p)))
 				wantOld(t, p)
-				if v := d.observe(p).Data.Value; v.ClusterID != "aaaa" || len(slots(l.Aside())) != 0 {
+				if v := d.observe(t.Context(), p).Data.Value; v.ClusterID != "aaaa" || len(slots(l.Aside())) != 0 {
 					t.Errorf("unfenced: %+v", v)
 				}
 			})
@@ -223,7 +223,7 @@ func TestSetAsideUnreadable(t *testing.T) {
 	for range 2 {
 		must(t, d.SetAside(t.Context(), planner.SetAside{Place: p, Problem: "wal directory lost"}))
 	}
-	if v := d.observe(p).Data; v.Value.State != planner.DirFenced || v.Value.Fenced.Problem == "" || !vacant(l) {
+	if v := d.observe(t.Context(), p).Data; v.Value.State != planner.DirFenced || v.Value.Fenced.Problem == "" || !vacant(l) {
 		t.Errorf("%+v", v)
 	}
 	if err := d.SetAside(t.Context(), planner.SetAside{Place: p, Over: oldIdentity}); err == nil {
@@ -255,7 +255,7 @@ func TestSetAsideLogAlone(t *testing.T) {
 			if empty {
 				want = planner.DirEmpty
 			}
-			if v := d.observe(p).Data.Value; v.State != want || v.ClusterID != "" || !vacant(l) {
+			if v := d.observe(t.Context(), p).Data.Value; v.State != want || v.ClusterID != "" || !vacant(l) {
 				t.Errorf("%+v", v)
 			}
 			if n := len(slots(l.AsideWAL())); n != 1 {
@@ -309,14 +309,14 @@ func TestForceNewIsNotTheOldData(t *testing.T) {
 		now := old
 		now.Kind, now.Token = planner.ProvenanceForceNew, "token-two"
 		must(t, record(l, now))
-		if v := d.observe(p).Data.Value; v.ProvenanceAgrees || recovered(l, &now) {
+		if v := d.observe(t.Context(), p).Data.Value; v.ProvenanceAgrees || recovered(l, &now) {
 			t.Errorf("%+v", v)
 		}
 		if err := install(planner.InstallMember{Place: p}, now.Token); err == nil || !strings.Contains(err.Error(), "nothing is staged") {
 			t.Errorf("installed nothing: %v", err)
 		}
 		must(t, d.Unfence(t.Context(), unfenceOf(p)))
-		if v := d.observe(p).Data.Value; !v.ProvenanceAgrees || v.Provenance.Token != old.Token || !v.EverRan {
+		if v := d.observe(t.Context(), p).Data.Value; !v.ProvenanceAgrees || v.Provenance.Token != old.Token || !v.EverRan {
 			t.Errorf("%+v", v)
 		}
 	}
@@ -328,7 +328,7 @@ func TestPlainFileIsNoFence(t *testing.T) {
 	must(t, os.Rename(p.DataDir, p.DataDir+".x"))
 	put(t, p.DataDir, "precious")
 	d := New(Options{})
-	if v := d.observe(p).Data.Value; v.State != planner.DirNotDir {
+	if v := d.observe(t.Context(), p).Data.Value; v.State != planner.DirNotDir {
 		t.Errorf("%+v", v)
 	}
 	if d.Unfence(t.Context(), unfenceOf(p)) == nil || d.Fence(t.Context(), fenceOf(p)) == nil {
@@ -347,7 +347,7 @@ func fenceInside(t *testing.T, p planner.Place, l host.Layout) {
 	for range 2 {
 		must(t, d.Fence(t.Context(), planner.Fence{Members: members}))
 	}
-	if v := d.observe(p).Data.Value; v.State != planner.DirFenced || v.Fenced.ClusterID != over.ClusterID {
+	if v := d.observe(t.Context(), p).Data.Value; v.State != planner.DirFenced || v.Fenced.ClusterID != over.ClusterID {
 		t.Errorf("%+v", v)
 	}
 	if fi, err := os.Lstat(l.MemberDir()); err != nil || !fi.Mode().IsRegular() {
@@ -356,13 +356,13 @@ func fenceInside(t *testing.T, p planner.Place, l host.Layout) {
 	for range 2 {
 		must(t, d.Unfence(t.Context(), planner.Unfence{Members: members}))
 	}
-	if v := d.observe(p).Data.Value; v.State != planner.DirPresent || v.ClusterID != over.ClusterID {
+	if v := d.observe(t.Context(), p).Data.Value; v.State != planner.DirPresent || v.ClusterID != over.ClusterID {
 		t.Errorf("%+v", v)
 	}
 	for range 2 {
 		must(t, d.SetAside(t.Context(), planner.SetAside{Place: p, Over: over}))
 	}
-	if v := d.observe(p).Data.Value; v.State != planner.DirFenced || v.Fenced.ClusterID != over.ClusterID || !vacant(l) {
+	if v := d.observe(t.Context(), p).Data.Value; v.State != planner.DirFenced || v.Fenced.ClusterID != over.ClusterID || !vacant(l) {
 		t.Errorf("%+v", v)
 	}
 	must(t, d.Unfence(t.Context(), planner.Unfence{Members: members}))

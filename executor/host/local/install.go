@@ -12,7 +12,6 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
-	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
 )
 
@@ -22,14 +21,14 @@ func (d *Driver) Install(ctx context.Context, a planner.Install) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%s: not installed: %w", p.Name, err)
 		}
-		if err := install(p, a.Token); err != nil {
+		if err := d.install(ctx, p, a.Token); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	return nil
 }
 
-func install(m planner.InstallMember, token string) error {
+func (d *Driver) install(ctx context.Context, m planner.InstallMember, token string) error {
 	l, err := layout(m.Place)
 	if err != nil {
 		return err
@@ -47,7 +46,16 @@ func install(m planner.InstallMember, token string) error {
 		}
 		return fmt.Errorf("nothing is staged under token %s", token)
 	}
+	switch s := d.keeper(m.Place, l).status(ctx, 0); {
+	case !s.Known():
+		return fmt.Errorf("whether its service runs is not known: %s", s.Why)
+	case s.Value.State == planner.ServiceRunning || s.Value.State == planner.ServiceBackoff:
+		return fmt.Errorf("its service is %s (pid %d, supervisor %d): stop it first", s.Value.State, s.Value.PID, s.Value.SupervisorPID)
+	}
 	if err := free(l, prov, m.Over); err != nil {
+		return err
+	}
+	if err := d.keeper(m.Place, l).bar(ctx); err != nil {
 		return err
 	}
 	if err := settle(l); err != nil {
@@ -64,12 +72,8 @@ func install(m planner.InstallMember, token string) error {
 	return tidy(l)
 }
 
-// free refuses a place where etcd runs, or is about to, or that holds other data
-// than the plan saw there: over, or what an interrupted Install left (S5).
+// free refuses a place where etcd runs, or that holds other data than the plan saw there: over, or what an interrupted Install left (S5).
 func free(l host.Layout, prov *planner.Provenance, over planner.Identity) error {
-	if s := process.Status(l); s.State == planner.ServiceRunning || s.State == planner.ServiceBackoff {
-		return fmt.Errorf("its service is %s (pid %d, supervisor %d): stop it first", s.State, s.PID, s.SupervisorPID)
-	}
 	behind, isFenced := fenced(l)
 	data := etcd.ReadDataDir(l.DataDir, l.WALDir)
 	if isFenced {

@@ -139,7 +139,7 @@ func checkCrashed(t *testing.T, name string, p planner.Place, l host.Layout) {
 	if _, err := os.Stat(l.MemberDir()); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	d := New(Options{}).observe(p).Data.Value
+	d := New(Options{}).observe(t.Context(), p).Data.Value
 	if installed, _ := os.ReadFile(filepath.Join(l.MemberDir(), "from")); string(installed) == "bbbb" {
 		if !d.ProvenanceAgrees || d.Staged != "" {
 			t.Fatalf("%s: installed, and seen as %+v", name, d)

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -10,7 +11,14 @@ import (
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/hosttest"
 	"github.com/requorum/requorum/executor/host/process"
+	"github.com/requorum/requorum/planner"
 )
+
+func install(m planner.InstallMember, token string) error {
+	return New(Options{}).install(context.Background(), m, token)
+}
+
+func fence(m planner.FenceMember) error { return New(Options{}).fence(context.Background(), m) }
 
 // The test binary is also requorum.
 func TestMain(m *testing.M) {

@@ -46,7 +46,7 @@ func installInside(t *testing.T, at string) {
 		t.Fatalf("layout %+v", l)
 	}
 	d := New(Options{})
-	if f := d.observe(p).Data; !f.Known() || f.Value.State != planner.DirEmpty {
+	if f := d.observe(t.Context(), p).Data; !f.Known() || f.Value.State != planner.DirEmpty {
 		t.Fatalf("empty: %+v", f)
 	}
 	for _, old := range []bool{false, true} {
@@ -57,7 +57,7 @@ func installInside(t *testing.T, at string) {
 		makeMember(t, l.StagingData(), "", newCluster, 2)
 		must(t, os.WriteFile(l.StagingDone(), []byte(token+"\n"), 0o600))
 		must(t, writeProvenance(l, planner.Provenance{Token: token, ClusterID: "bbbb", MemberID: "2"}))
-		if s := d.observe(p).Data.Value.Staged; s != token {
+		if s := d.observe(t.Context(), p).Data.Value.Staged; s != token {
 			t.Fatalf("staged: %q", s)
 		}
 		must(t, install(overOld(p), token))
@@ -75,7 +75,7 @@ func checkInstalledInside(t *testing.T, p planner.Place, l host.Layout, old bool
 	if kept := len(keptData(l)); (kept == 1) != old {
 		t.Errorf("%d directories are kept", kept)
 	}
-	if v := New(Options{}).observe(p).Data.Value; !v.ProvenanceAgrees || v.Staged != "" {
+	if v := New(Options{}).observe(t.Context(), p).Data.Value; !v.ProvenanceAgrees || v.Staged != "" {
 		t.Errorf("%+v", v)
 	}
 }

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,7 +26,7 @@ func (d *Driver) Observe(ctx context.Context, places []planner.Place) (map[strin
 	out := map[string]host.Facts{}
 	for _, p := range places {
 		out[p.Name] = unknownFacts("not read in time: does the file system of " + p.DataDir + " hang?")
-		go func() { answers <- answer{p.Name, d.observe(p)} }()
+		go func() { answers <- answer{p.Name, d.observe(ctx, p)} }()
 	}
 	for range places {
 		select {
@@ -51,7 +50,7 @@ func unknownFacts(why string) host.Facts {
 	}
 }
 
-func (d *Driver) observe(p planner.Place) host.Facts {
+func (d *Driver) observe(ctx context.Context, p planner.Place) host.Facts {
 	l, err := layout(p)
 	if err != nil {
 		return unknownFacts(err.Error())
@@ -62,7 +61,8 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 		f.Service = planner.Unknown[planner.Service](err.Error())
 		return f
 	}
-	f.Service = service(l)
+	f.Service = d.keeper(p, l).status(ctx, f.Data.Value.HeldBy)
+	f.Binary = d.unitBinary(ctx, f.Service)
 	if f.Data.Known() {
 		if err := d.addRecords(l, &f.Data.Value); err != nil {
 			f.Data = planner.Unknown[planner.DataDir](err.Error())
@@ -106,19 +106,13 @@ func readPlace(l host.Layout) planner.Fact[planner.DataDir] {
 	})
 }
 
-// service is unknown, not absent, where its records can't be read: somebody else
-// runs it.
-func service(l host.Layout) planner.Fact[planner.Service] {
-	for _, path := range []string{l.Service(), l.SupervisorState()} {
-		f, err := os.Open(path)
-		if errors.Is(err, os.ErrPermission) {
-			return planner.Unknown[planner.Service](err.Error())
-		}
-		if err == nil {
-			f.Close()
-		}
+// unitBinary is the etcd that a member's unit has of its own, for a file that names
+// none; unknown where there is no such unit.
+func (d *Driver) unitBinary(ctx context.Context, s planner.Fact[planner.Service]) planner.Fact[planner.Binary] {
+	if u := s.Value.Unit; s.Known() && u != nil && len(u.Program) == 1 {
+		return d.Binary(ctx, u.Program[0])
 	}
-	return planner.Known(process.Status(l))
+	return planner.Fact[planner.Binary]{}
 }
 
 // addRecords adds what requorum has written down about the place.

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,3 +120,20 @@ func removeEmpty(dirs []string) {
 }
 
 func baseOf(lockPath string) string { return filepath.Dir(lockPath) }
+
+// removeIncoming removes the copy of a snapshot that came from another machine, or
+// a part of it: a plain file in the folder that holds nothing else.
+func removeIncoming(l host.Layout, path string) error {
+	if filepath.Dir(path) != l.Incoming() {
+		return fmt.Errorf("not removed: %s is not in %s", path, l.Incoming())
+	}
+	fi, err := os.Lstat(path)
+	if notExist(err) {
+		return nil
+	}
+	if err != nil || !fi.Mode().IsRegular() {
+		return errors.Join(err, fmt.Errorf("not removed: %s is no plain file", path))
+	}
+	// requorum's own copy, in a folder of its own: never the member's data.
+	return os.Remove(path)
+}

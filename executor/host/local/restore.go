@@ -39,6 +39,15 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 	if err != nil || len(todo) == 0 {
 		return err
 	}
+	for _, m := range a.Members { // until what is staged is in place, nothing else begins there
+		if l, err := layout(m.Place); err == nil && vacant(l) {
+			if k := d.keeper(m.Place, l); k.idle(ctx) == nil {
+				if err := k.bar(ctx); err != nil {
+					return fmt.Errorf("%s: %w", m.Name, err)
+				}
+			}
+		}
+	}
 	for _, m := range todo {
 		if err := clearStaging(m.at, m.prov.Token); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)

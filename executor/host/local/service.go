@@ -41,8 +41,7 @@ func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error
 				return fmt.Errorf("%s: %w", m.Name, err)
 			}
 		}
-		_, err = process.Start(ctx, d.self, cfg, l)
-		return err
+		return d.keeper(m.Place, l).start(ctx, m, cfg)
 	})
 }
 
@@ -81,13 +80,9 @@ func (d *Driver) Adopt(ctx context.Context, members []planner.AdoptMember) error
 	return each(len(members), func(i int) error {
 		m := members[i]
 		l, err := layout(m.Place)
-		switch {
-		case err != nil:
-		case m.PID == 0:
-			err = process.Adopt(ctx, d.self, l)
-		default:
+		if err == nil {
 			cfg, _ := config(m.StartMember, l)
-			err = process.AdoptForeign(ctx, d.self, cfg, m.PID, m.Start, l)
+			err = d.keeper(m.Place, l).adopt(ctx, m, cfg)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
@@ -115,7 +110,7 @@ func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.Sto
 		}
 	}
 	one := func(m planner.StopMember) error {
-		if err := stop(ctx, m); err != nil {
+		if err := d.stop(ctx, m); err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
 		return nil
@@ -165,13 +160,22 @@ func staggered(n int, do func(i int) error) error {
 	})
 }
 
-// stop ends requorum's own service first: an adopted process is its child.
-func stop(ctx context.Context, m planner.StopMember) error {
+// stop ends the member's own service first: an adopted process is its child.
+func (d *Driver) stop(ctx context.Context, m planner.StopMember) error {
 	l, err := layout(m.Place)
 	if err != nil {
 		return err
 	}
-	if err := process.Stop(ctx, l); err != nil || m.PID == 0 {
+	k := d.keeperOnRecord(m.Place, l)
+	if err := k.stop(ctx); err != nil {
+		return err
+	}
+	if u, ok := k.(systemdUnit); ok && m.Unit == "" { // the file has the member no longer
+		if err := u.Disable(ctx); err != nil {
+			return err
+		}
+	}
+	if m.PID == 0 {
 		return err
 	}
 	return process.StopForeign(ctx, m.PID, m.Start, l)

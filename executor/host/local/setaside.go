@@ -24,7 +24,7 @@ func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) error {
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = aside(l, a)
+		err = d.aside(ctx, l, a)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: not moved aside: %w", a.Name, err)
@@ -32,12 +32,13 @@ func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) error {
 	return nil
 }
 
-func aside(l host.Layout, a planner.SetAside) error {
+func (d *Driver) aside(ctx context.Context, l host.Layout, a planner.SetAside) error {
 	if l.WALDir != "" && host.Pinned(l.WALDir) {
 		return fmt.Errorf("the WAL directory %s is a mount point or a link, so it can't be moved; use a folder in it as wal_dir", l.WALDir)
 	}
-	if pid := process.Supervisor(l); pid != 0 {
-		return fmt.Errorf("a supervisor (pid %d) is at work on %s: stop it first", pid, l.DataDir)
+	k := d.keeper(a.Place, l)
+	if err := k.idle(ctx); err != nil {
+		return err
 	}
 	s, isFenced := fenced(l)
 	dataDir, walDir := l.DataDir, l.WALDir
@@ -47,6 +48,9 @@ func aside(l host.Layout, a planner.SetAside) error {
 		return nil
 	}
 	if err := movable(dataDir, walDir, a); err != nil {
+		return err
+	}
+	if err := k.bar(ctx); err != nil {
 		return err
 	}
 	dropFences(l)

@@ -33,25 +33,13 @@ type fileKey struct {
 // used; a sibling member's copy on the same file system is hard-linked. The
 // user's own file is only read.
 func privateCopy(l host.Layout, src, label string) (string, error) {
-	in, err := os.Open(src)
+	copies.Lock()
+	defer copies.Unlock()
+	in, fi, name, err := program(src, label)
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
-	fi, err := in.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !fi.Mode().IsRegular() || fi.Mode()&0o111 == 0 {
-		return "", fmt.Errorf("%s is not an executable file", src)
-	}
-	copies.Lock()
-	defer copies.Unlock()
-	sum, err := sumOf(in, fi)
-	if err != nil {
-		return "", err
-	}
-	name := label + "-" + sum[:16]
 	dst := filepath.Join(l.Bin(), name)
 	if isOurs(dst, fi.Size()) {
 		return dst, nil
@@ -66,6 +54,54 @@ func privateCopy(l host.Layout, src, label string) (string, error) {
 	}
 	copies.made[name] = append(copies.made[name], dst)
 	return dst, nil
+}
+
+// program opens an executable and names its copy. The caller holds copies.
+func program(src, label string) (in *os.File, fi os.FileInfo, name string, err error) {
+	if in, err = os.Open(src); err != nil {
+		return nil, nil, "", err
+	}
+	if fi, err = in.Stat(); err == nil && (!fi.Mode().IsRegular() || fi.Mode()&0o111 == 0) {
+		err = fmt.Errorf("%s is not an executable file", src)
+	}
+	sum := ""
+	if err == nil {
+		sum, err = sumOf(in, fi)
+	}
+	if err != nil {
+		in.Close()
+		return nil, nil, "", err
+	}
+	return in, fi, label + "-" + sum[:16], nil
+}
+
+// CopyPath is where Copy puts its copy. self is the path of requorum; "" is this
+// program.
+func CopyPath(dir, self, label string) (string, error) {
+	copies.Lock()
+	defer copies.Unlock()
+	in, _, name, err := program(orElse(self, ownBinary), label)
+	if err != nil {
+		return "", err
+	}
+	in.Close()
+	return filepath.Join(dir, name), nil
+}
+
+// Copy is privateCopy into a folder that is there, for everybody to run.
+func Copy(dir, self, label string) (string, error) {
+	copies.Lock()
+	defer copies.Unlock()
+	in, fi, name, err := program(orElse(self, ownBinary), label)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	dst := filepath.Join(dir, name)
+	if isOurs(dst, fi.Size()) {
+		return dst, nil
+	}
+	return dst, copyBinary(in, dst)
 }
 
 func sumOf(in *os.File, fi os.FileInfo) (string, error) {

@@ -27,7 +27,7 @@ func (s *supervisor) mayStart() error {
 			return err
 		}
 	}
-	if _, err := os.Stat(c.Private); err != nil {
+	if _, err := os.Stat(c.Private); err != nil && c.Unit == "" {
 		return refuse("requorum's private copy of etcd can't be used: %v", err)
 	}
 	ran, err := ReadRan(s.layout)
@@ -109,6 +109,11 @@ func (s *supervisor) sealAndMark() error {
 	opened, err := openFence(s.layout)
 	if err != nil {
 		return err
+	}
+	if s.own != nil { // before the seal, which a change of the owner would break
+		if err := s.own(); err != nil {
+			return err
+		}
 	}
 	seal, err := sealEmpty(s.cfg.DataDir)
 	if err != nil {

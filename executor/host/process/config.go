@@ -39,6 +39,9 @@ type Config struct {
 	// StopSeconds is how long etcd may take to end after SIGTERM before it is
 	// killed; 0 is 30.
 	StopSeconds int `json:"stop_seconds,omitempty"`
+	// Unit is the systemd unit that keeps the member, in the place of a supervisor of
+	// requorum's; "" for the latter.
+	Unit string `json:"unit,omitempty"`
 	// LogBytes is the size at which the log is rotated; 0 is 20 MB.
 	LogBytes int64 `json:"log_bytes,omitempty"`
 }
@@ -75,6 +78,8 @@ func (c Config) equal(o Config) bool {
 
 func (c Config) check(l host.Layout) error {
 	switch {
+	case c.Unit != "":
+		return fmt.Errorf("%s is kept by the systemd unit %s, not by a supervisor of requorum's", c.Name, c.Unit)
 	case !filepath.IsAbs(c.DataDir) || c.DataDir != l.DataDir || c.WALDir != l.WALDir:
 		return fmt.Errorf("service of %s: its directories (%s, %s) are not those of %s", c.Name, c.DataDir, c.WALDir, l.Base())
 	case !hasDataDir(c.Args, c.DataDir):

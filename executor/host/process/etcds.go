@@ -16,7 +16,11 @@ func Etcds() []planner.Foreign {
 		if !isEtcd(cmdline(pid)) {
 			continue
 		}
-		if f := Foreign(pid); f != nil && f.Settings != nil {
+		f := Foreign(pid)
+		if f != nil && f.Settings == nil { // of another user's, too
+			f.Settings, _ = Settings(pid)
+		}
+		if f != nil && f.Settings != nil {
 			out = append(out, *f)
 		}
 	}

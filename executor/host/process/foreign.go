@@ -42,7 +42,7 @@ func exeOf(pid int) string {
 
 func procPath(pid int, name string) string { return fmt.Sprintf("/proc/%d/%s", pid, name) }
 
-// settingsOf finds out with what an etcd runs.
+// settingsOf is Settings of a process that requorum may start anew.
 func settingsOf(pid int) (map[string]string, error) {
 	uid, err := uidOf(pid)
 	if err != nil {
@@ -52,6 +52,12 @@ func settingsOf(pid int) (map[string]string, error) {
 		// Started again by us it would run, and write its files, as somebody else.
 		return nil, fmt.Errorf("process %d runs as user %d, and requorum as user %d", pid, uid, me)
 	}
+	return Settings(pid)
+}
+
+// Settings finds out with what an etcd runs: its flags by name, wherever they come
+// from, and etcd's defaults for those that requorum owns.
+func Settings(pid int) (map[string]string, error) {
 	env, err := os.ReadFile(procPath(pid, "environ"))
 	if err != nil {
 		return nil, fmt.Errorf("the settings of process %d can't be told: %w", pid, err)

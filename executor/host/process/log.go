@@ -86,6 +86,10 @@ func lastWords(path string) string {
 	return words
 }
 
+// Words are etcd's last error, fatal or panic line in a piece of its log, and,
+// failing these, what else there is: its last warning, or a line that is no log line.
+func Words(log []byte) (loud, faint string) { return parseWords(log) }
+
 // dyingWords is lastWords of an etcd that has ended: failing these, its last
 // warning, for that is how it reports bad flags, or a line that is no log line.
 func dyingWords(path string) string {

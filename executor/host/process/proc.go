@@ -117,6 +117,15 @@ func cmdline(pid int) []string {
 	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
 }
 
+// UpSeconds is how long a process has been there; 0 where it is gone.
+func UpSeconds(pid int) int {
+	id, ended, err := lookup(pid)
+	if err != nil || ended {
+		return 0
+	}
+	return id.up()
+}
+
 // Ending reports whether a process is about to be gone, or is: its command line is
 // empty then. It holds its files until the last of its threads has ended.
 func Ending(pid int) bool {

@@ -58,6 +58,15 @@ func (o origin) settings() (map[string]string, error) {
 	return o.withDefaults(out), nil
 }
 
+// SettingsFrom are the settings of an etcd that would be started with these
+// arguments (without the program) and variables in the folder cwd.
+func SettingsFrom(args, env []string, cwd string) (map[string]string, error) {
+	return origin{args: args, env: env, cwd: cwd, root: "/"}.settings()
+}
+
+// AsArgs writes settings as --name=value, sorted.
+func AsArgs(settings map[string]string) []string { return asArgs(settings) }
+
 // etcdFlags are those of etcd 3.7.
 func etcdFlags() *flag.FlagSet {
 	fs := flag.NewFlagSet("etcd", flag.ContinueOnError)

@@ -66,6 +66,10 @@ func signs(path string, now time.Time) []planner.LogSign {
 	return parseSigns(b, now)
 }
 
+// Signs are what a piece of a log tells of trouble at the time now; of an etcd that
+// has ended, with the zero time, its last words count as new.
+func Signs(log []byte, now time.Time) []planner.LogSign { return parseSigns(log, now) }
+
 func parseSigns(b []byte, now time.Time) []planner.LogSign {
 	last := make([]line, len(signKinds))
 	newest := ""

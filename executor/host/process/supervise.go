@@ -35,6 +35,7 @@ type supervisor struct {
 	stop     chan os.Signal
 	crashes  int // in a row, for the pause
 	identity func(dataDir, walDir string) (clusterID, memberID string, err error)
+	own      func() error // gives an empty directory to whom it is for; nil for nobody else
 }
 
 // Supervise runs etcd for the member whose files lie in base (Layout.Base),

@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+func marshal(v any) ([]byte, error) { return json.Marshal(v) }
+
+// lock is one that an agent holds for this side. Remote.mu guards all but r.
+type lock struct {
+	r      *Remote
+	args   lockArgs
+	client *Client // whose number it is
+	number uint64
+	lost   error
+}
+
+// Lock implements host.Host.
+func (r *Remote) Lock(ctx context.Context, places []planner.Place, holder host.Holder) (host.Lock, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c, err := r.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &lock{r: r, args: lockArgs{places, holder}, client: c}
+	if l.number, err = take(ctx, c, l.args); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.locks = append(r.locks, l)
+	r.mu.Unlock()
+	return l, nil
+}
+
+func take(ctx context.Context, c *Client, in lockArgs) (uint64, error) {
+	var out lockNumber
+	err := c.call(ctx, "Lock", nil, in, &out, nil)
+	var locked *host.LockedError
+	if errors.As(err, &locked) {
+		return 0, locked
+	}
+	return out.Lock, err
+}
+
+// relock takes all locks again on a new connection. The agent of the old one may
+// still be finishing what it was at, and has them until then.
+func (r *Remote) relock(ctx context.Context, c *Client) {
+	r.mu.Lock()
+	locks := slices.Clone(r.locks)
+	r.mu.Unlock()
+	for _, l := range locks {
+		number, err := l.again(ctx, c)
+		r.mu.Lock()
+		if l.lost == nil && err != nil {
+			l.lost = fmt.Errorf("%s: after the connection was lost, the lock could not be taken again: %w", r.o.Name, err)
+		}
+		l.client, l.number = c, number
+		r.mu.Unlock()
+	}
+}
+
+func (l *lock) again(ctx context.Context, c *Client) (uint64, error) {
+	for end := time.Now().Add(lockPatience); ; {
+		number, err := take(ctx, c, l.args)
+		var locked *host.LockedError
+		if !errors.As(err, &locked) || locked.Holder != l.args.Holder || time.Now().After(end) {
+			return number, err
+		}
+		time.Sleep(againWait)
+	}
+}
+
+// numbers are the locks that acts on this connection stand under.
+func (r *Remote) numbers(c *Client) ([]uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []uint64
+	for _, l := range r.locks {
+		switch {
+		case l.lost != nil:
+			return nil, l.lost
+		case l.client != c:
+			return nil, fmt.Errorf("%s: the lock is of a connection that was lost", r.o.Name)
+		}
+		out = append(out, l.number)
+	}
+	return out, nil
+}
+
+// Held implements host.Lock: it asks the machine, and connects again where that
+// takes it.
+func (l *lock) Held() error {
+	ctx, cancel := context.WithTimeout(context.Background(), againLimit+lockPatience)
+	defer cancel()
+	return l.r.repeat(ctx, true, func(c *Client, _ []uint64) error {
+		l.r.mu.Lock()
+		number := l.number
+		l.r.mu.Unlock()
+		return c.call(ctx, "Held", nil, lockNumber{number}, nil, nil)
+	})
+}
+
+// Release implements host.Lock. Where the connection is lost the agent has given it
+// up, or will.
+func (l *lock) Release() error {
+	r := l.r
+	r.mu.Lock()
+	r.locks = slices.DeleteFunc(r.locks, func(o *lock) bool { return o == l })
+	c, number, lost := l.client, l.number, l.lost
+	r.mu.Unlock()
+	if lost != nil || !c.Alive() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), againLimit)
+	defer cancel()
+	err := c.call(ctx, "Release", nil, lockNumber{number}, nil, nil)
+	if errors.Is(err, errLost) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,111 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
+)
+
+// QuorumError says that too few machines could be locked (S23).
+type QuorumError struct {
+	Voters, Locked int
+	Missing        error
+}
+
+// Error implements error.
+func (e *QuorumError) Error() string {
+	return fmt.Sprintf("the locks of only %d of %d voters could be taken, and a majority is needed, so that nobody else is at work on the others meanwhile: %s",
+		e.Locked, e.Voters, strings.ReplaceAll(e.Missing.Error(), "\n", "; "))
+}
+
+// Unwrap gives what was in the way.
+func (e *QuorumError) Unwrap() error { return e.Missing }
+
+// locks are those of several machines.
+type locks struct{ held map[string]host.Lock }
+
+// Lock implements host.Host: the locks of all machines that can be reached, of a
+// majority of the file's voters at least, or none.
+func (h *Hosts) Lock(ctx context.Context, places []planner.Place, holder host.Holder) (host.Lock, error) {
+	parts := part(h, places, func(p planner.Place) planner.Place { return p })
+	names := slices.Sorted(maps.Keys(parts))
+	all, missing := &locks{held: map[string]host.Lock{}}, map[string]error{}
+	var mu sync.Mutex
+	_ = h.each(names, func(name string) error {
+		k, err := h.on(name).Lock(ctx, parts[name], holder)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			missing[name] = h.named(name, err)
+		} else {
+			all.held[name] = k
+		}
+		return nil
+	})
+	for _, why := range h.shared(places) {
+		return nil, errors.Join(errors.New(why), all.Release())
+	}
+	if err := h.enough(parts, missing); err != nil {
+		return nil, errors.Join(err, all.Release())
+	}
+	return all, nil
+}
+
+// enough says why what was locked does not do.
+func (h *Hosts) enough(parts map[string][]planner.Place, missing map[string]error) error {
+	var why []error
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		var locked *host.LockedError
+		if errors.As(missing[name], &locked) || name == "" {
+			return missing[name]
+		}
+		why = append(why, missing[name])
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	voters, locked := 0, 0
+	for name, places := range parts {
+		for _, p := range places {
+			if m, ok := h.cluster.Member(p.Name); !ok || m.Learner {
+				continue
+			}
+			voters++
+			if missing[name] == nil {
+				locked++
+			}
+		}
+	}
+	if locked >= voters/2+1 {
+		return nil
+	}
+	return &QuorumError{Voters: voters, Locked: locked, Missing: errors.Join(why...)}
+}
+
+// Held implements host.Lock: all of them have to be.
+func (l *locks) Held() error {
+	return l.all(host.Lock.Held)
+}
+
+// Release implements host.Lock.
+func (l *locks) Release() error {
+	return l.all(host.Lock.Release)
+}
+
+func (l *locks) all(do func(host.Lock) error) error {
+	names := slices.Sorted(maps.Keys(l.held))
+	errs := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { errs[i] = do(l.held[name]) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,121 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/process"
+	"github.com/requorum/requorum/executor/host/systemd"
+	"github.com/requorum/requorum/planner"
+)
+
+// keeper is what keeps one member running: requorum's own supervisor, or a systemd
+// unit. All that is done to data directories is the same under each.
+type keeper interface {
+	// status only reads. held is the process that has the member's files open.
+	status(ctx context.Context, held int) planner.Fact[planner.Service]
+	// idle returns an error where something is at work that may start the member.
+	idle(ctx context.Context) error
+	// start is host.Host's Start for a member that has no fence, or may open it.
+	start(ctx context.Context, m planner.StartMember, cfg process.Config) error
+	// adopt takes over what runs without it.
+	adopt(ctx context.Context, m planner.AdoptMember, cfg process.Config) error
+	// stop returns when the service's process has ended.
+	stop(ctx context.Context) error
+	// bar stops it, and keeps everybody from starting it until start. The fence that
+	// stands then at the data's place is not its own.
+	bar(ctx context.Context) error
+	// watch returns an error where somebody takes that back.
+	watch(ctx context.Context) error
+}
+
+// keeper gives the service of the place's kind.
+func (d *Driver) keeper(p planner.Place, l host.Layout) keeper {
+	if p.Unit != "" {
+		return systemdUnit{systemd.Unit{Name: p.Unit, Layout: l, Self: d.self}}
+	}
+	return supervisor{l, d.self}
+}
+
+// keeperOnRecord is keeper for a place of which only the directory is known, as where
+// the file has the member no longer.
+func (d *Driver) keeperOnRecord(p planner.Place, l host.Layout) keeper {
+	if cfg, err := process.ReadConfig(l); err == nil && p.Unit == "" {
+		p.Unit = cfg.Unit
+	}
+	return d.keeper(p, l)
+}
+
+// supervisor is requorum's own.
+type supervisor struct {
+	layout host.Layout
+	self   string
+}
+
+// status is unknown, not absent, where its records can't be read: somebody else
+// runs it.
+func (s supervisor) status(context.Context, int) planner.Fact[planner.Service] {
+	for _, path := range []string{s.layout.Service(), s.layout.SupervisorState()} {
+		f, err := os.Open(path)
+		if errors.Is(err, os.ErrPermission) {
+			return planner.Unknown[planner.Service](err.Error())
+		}
+		if err == nil {
+			f.Close()
+		}
+	}
+	return planner.Known(process.Status(s.layout))
+}
+
+func (s supervisor) idle(context.Context) error {
+	if pid := process.Supervisor(s.layout); pid != 0 {
+		return fmt.Errorf("a supervisor (pid %d) is at work on %s", pid, s.layout.DataDir)
+	}
+	return nil
+}
+
+func (s supervisor) start(ctx context.Context, _ planner.StartMember, cfg process.Config) error {
+	_, err := process.Start(ctx, s.self, cfg, s.layout)
+	return err
+}
+
+func (s supervisor) adopt(ctx context.Context, m planner.AdoptMember, cfg process.Config) error {
+	if m.PID == 0 {
+		return process.Adopt(ctx, s.self, s.layout)
+	}
+	return process.AdoptForeign(ctx, s.self, cfg, m.PID, m.Start, s.layout)
+}
+
+func (s supervisor) stop(ctx context.Context) error { return process.Stop(ctx, s.layout) }
+
+// bar: no supervisor of requorum's starts anything on a fence.
+func (s supervisor) bar(ctx context.Context) error { return s.stop(ctx) }
+
+func (s supervisor) watch(context.Context) error { return nil }
+
+// systemdUnit is the user's, or one of requorum's own.
+type systemdUnit struct{ systemd.Unit }
+
+func (u systemdUnit) status(ctx context.Context, held int) planner.Fact[planner.Service] {
+	return u.Status(ctx, held)
+}
+
+func (u systemdUnit) idle(ctx context.Context) error { return u.Idle(ctx) }
+
+func (u systemdUnit) start(ctx context.Context, m planner.StartMember, cfg process.Config) error {
+	if err := u.Start(ctx, m, cfg); err != nil {
+		return fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return nil
+}
+
+func (u systemdUnit) adopt(context.Context, planner.AdoptMember, process.Config) error {
+	return fmt.Errorf("a process can't be given to %s, which starts its own: plan again", u.Name)
+}
+
+func (u systemdUnit) stop(ctx context.Context) error  { return u.Stop(ctx) }
+func (u systemdUnit) bar(ctx context.Context) error   { return u.Bar(ctx) }
+func (u systemdUnit) watch(ctx context.Context) error { return u.Watch(ctx) }

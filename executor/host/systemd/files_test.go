@@ -1,0 +1,123 @@
+package systemd
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/requorum/requorum/planner"
+)
+
+func inFolder(t *testing.T) string {
+	t.Helper()
+	dir, before := t.TempDir(), unitDirs
+	unitDirs = []string{dir}
+	t.Cleanup(func() { unitDirs = before })
+	return dir
+}
+
+func sum(s string) string {
+	b := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(b[:])
+}
+
+func TestWriteFileKeepsOwnerAndMode(t *testing.T) {
+	dir := inFolder(t)
+	path := filepath.Join(dir, "etcd.service.d", "zz-requorum.conf")
+	f := planner.FileChange{Path: path, Text: "# Written by requorum\none\n"}
+	if err := writeFile(f); err != nil {
+		t.Fatal(err)
+	}
+	fi, _ := os.Stat(path)
+	folder, _ := os.Stat(filepath.Dir(path))
+	if fi.Mode().Perm() != 0o644 || folder.Mode().Perm() != 0o755 {
+		t.Errorf("%s in %s", fi.Mode(), folder.Mode())
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	uid, gid := os.Geteuid(), os.Getegid()
+	if uid == 0 {
+		uid, gid = 12, 34
+		if err := os.Chown(path, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, _ := os.Stat(path)
+	if err := writeFile(f); err != nil { // as it is: not touched
+		t.Fatal(err)
+	}
+	if after, _ := os.Stat(path); !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
+		t.Error("a file that is as it should be was written")
+	}
+	if err := writeFile(planner.FileChange{Path: path, Text: "# Written by requorum\ntwo\n", Was: sum(f.Text)}); err != nil {
+		t.Fatal(err)
+	}
+	fi, _ = os.Stat(path)
+	st := fi.Sys().(*syscall.Stat_t)
+	if fi.Mode().Perm() != 0o640 || int(st.Uid) != uid || int(st.Gid) != gid {
+		t.Errorf("%s of %d:%d", fi.Mode(), st.Uid, st.Gid)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*", ".*")); len(left) > 0 {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+func TestWriteFileSparesWhatThePlanDidNotSee(t *testing.T) {
+	dir := inFolder(t)
+	path := filepath.Join(dir, "etcd.service")
+	if err := os.WriteFile(path, []byte("by hand\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "masked.service")
+	if err := os.Symlink("/dev/null", link); err != nil {
+		t.Fatal(err)
+	}
+	for what, f := range map[string]planner.FileChange{
+		"another file than the plan saw": {Path: path, Text: "x"},
+		"plan again":                     {Path: path, Text: "x", Was: sum("of before")},
+		"gone since the plan":            {Path: filepath.Join(dir, "none"), Text: "x", Was: sum("y")},
+		"no plain file":                  {Path: link, Text: "x"},
+		"no place for a unit's file":     {Path: "/tmp/x.service", Text: "x"},
+	} {
+		if err := writeFile(f); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if b, _ := os.ReadFile(path); string(b) != "by hand\n" {
+		t.Errorf("%q", b)
+	}
+	if err := dropFile(path); err == nil {
+		t.Error("somebody else's file is removed")
+	}
+	if err := dropFile(filepath.Join(dir, "none")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nothing hangs where systemd does, and a host without it is told from one.
+func TestCommandWithoutSystemd(t *testing.T) {
+	if running() {
+		t.Skip("systemd runs here")
+	}
+	s := Unit{Name: "etcd.service"}.Status(t.Context(), 0)
+	if !s.Known() || s.Value.State != planner.ServiceNone || s.Value.Unit == nil || !strings.Contains(s.Value.Unit.Problem, "does not run on this host") {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestRunGivesUp(t *testing.T) {
+	began := time.Now()
+	_, err := run(t.Context(), 200*time.Millisecond, []string{"sleep", "30"})
+	if err == nil || !strings.Contains(err.Error(), "did not end within 200ms: does systemd hang?") || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+	if _, err := run(t.Context(), time.Second, []string{"sh", "-c", "echo no such unit >&2; exit 4"}); err == nil || !strings.HasSuffix(err.Error(), ": no such unit") {
+		t.Error(err)
+	}
+}

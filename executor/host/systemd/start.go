@@ -1,0 +1,330 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/process"
+	"github.com/requorum/requorum/planner"
+)
+
+const (
+	// comeUp is how long systemd may take to have a process after it was told to.
+	comeUp = 20 * time.Second
+	// settle is how long that process has to stay before the start is believed: bad
+	// flags and taken ports end etcd sooner.
+	settle = 700 * time.Millisecond
+	// firstLog is how long an etcd without data may take to begin its log: a member
+	// that joins asks the others first.
+	firstLog = 15 * time.Second
+	look     = 100 * time.Millisecond
+)
+
+// Start has the unit run what m says, starts it, and has it started at each boot. It
+// returns when systemd has a process, before that serves. A unit that runs is left
+// alone: what is new takes effect when it is next started.
+func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Config) error {
+	p, err := show(ctx, actLimit, u.Name)
+	if err != nil {
+		return err
+	}
+	if p["LoadState"] == "masked" {
+		if b, err := u.readBar(); err != nil || b.Unit != u.Name {
+			return fmt.Errorf("%s is masked, and not by requorum: systemctl unmask %s, if it may be started, then plan again", u.Name, u.Name)
+		}
+	}
+	if len(m.Program) == 0 {
+		return fmt.Errorf("%s: the plan does not say what is to be run: plan again", u.Name)
+	}
+	if err := u.install(m.Program); err != nil {
+		return err
+	}
+	cfg.Unit = u.Name
+	if err := process.Record(cfg, u.Layout); err != nil {
+		return err
+	}
+	for _, f := range m.Files {
+		if err := writeFile(f); err != nil {
+			return err
+		}
+	}
+	if err := systemctl(ctx, "daemon-reload"); err != nil {
+		return err
+	}
+	if p, err = show(ctx, actLimit, u.Name); err != nil {
+		return err
+	}
+	name := orElse(p["Id"], u.Name)
+	if p["LoadState"] != "loaded" && p["LoadState"] != "masked" {
+		return fmt.Errorf("systemd can't load %s: %s %s", u.Name, p["LoadState"], p["LoadError"])
+	}
+	if !p.up() {
+		if err := u.begin(ctx, m, cfg, p, name); err != nil {
+			return err
+		}
+	}
+	if err := systemctl(ctx, "enable", name); err != nil {
+		return fmt.Errorf("%s runs, and is not started at the next boot: %w", name, err)
+	}
+	return nil
+}
+
+// begin starts a unit that does not run.
+func (u Unit) begin(ctx context.Context, m planner.StartMember, cfg process.Config, p properties, name string) error {
+	o, err := u.owner(p)
+	if err != nil {
+		return err
+	}
+	if err := process.MayStart(cfg, func() error { return o.give(u.Layout, true) }, u.Layout); err != nil {
+		return err
+	}
+	if err := o.give(u.Layout, false); err != nil {
+		return err
+	}
+	if err := u.prepareFirst(m, name); err != nil {
+		return err
+	}
+	if err := u.lift(ctx, name); err != nil {
+		return err
+	}
+	if err := systemctl(ctx, "daemon-reload"); err != nil {
+		return err
+	}
+	if err := systemctl(ctx, "reset-failed", name); err != nil && !strings.Contains(err.Error(), "not loaded") {
+		return err
+	}
+	before := p["AssertTimestampMonotonic"]
+	if _, err := command(ctx, actLimit, "systemctl", "--quiet", "--no-pager", "--no-block", "start", "--", name); err != nil {
+		return u.failed(ctx, name, err)
+	}
+	if err := u.await(ctx, name, before); err != nil {
+		return err
+	}
+	return u.dropFirst(ctx, m, name)
+}
+
+// await returns when a process of the unit has stayed for a moment. asserted is when
+// its assertions were last looked at before it was told to start.
+func (u Unit) await(ctx context.Context, name, asserted string) error {
+	var since time.Time
+	seen := ""
+	for end := time.Now().Add(comeUp); ; {
+		p, err := show(ctx, actLimit, name)
+		if err != nil {
+			return err
+		}
+		pid := p["MainPID"]
+		switch {
+		case p["ActiveState"] == "active" && pid != "0":
+			return nil
+		case p["SubState"] == "auto-restart", p["ActiveState"] == "failed",
+			assertFailed(p) && p["AssertTimestampMonotonic"] != asserted && !p.up():
+			return u.failed(ctx, name, nil)
+		case pid == "0" || pid == "":
+			since = time.Time{}
+		case seen != pid:
+			seen, since = pid, time.Now()
+		case !since.IsZero() && time.Since(since) > settle:
+			return nil
+		}
+		if time.Now().After(end) {
+			return u.failed(ctx, name, fmt.Errorf("systemd has no process of it after %s (%s)", comeUp, p["SubState"]))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s was told to start, and has not yet: %w", name, ctx.Err())
+		case <-time.After(look):
+		}
+	}
+}
+
+// assertFailed reports whether one of the unit's assertions did not hold when they
+// were last looked at: of a unit that was just loaded they never were.
+func assertFailed(p properties) bool {
+	return p["AssertResult"] == "no" && p.number("AssertTimestampMonotonic") != 0
+}
+
+// failed is a start that failed, with what the journal has to say.
+func (u Unit) failed(ctx context.Context, name string, cause error) error {
+	p, err := show(ctx, actLimit, name)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	s := readJournal(ctx, name, p["InvocationID"])
+	why := orElse(explain(p, s.words()), p["SubState"])
+	if assertFailed(p) && !p.up() {
+		why = "one of its assertions does not hold (systemctl status " + name + ")"
+	}
+	if cause != nil {
+		why = cause.Error() + "; " + why
+	}
+	return fmt.Errorf("%s does not start: %s (journalctl --unit=%s)", name, why, name)
+}
+
+// prepareFirst writes what only a first start needs: it may begin on an empty
+// directory. It lies below /run, so that it does not outlive a boot.
+func (u Unit) prepareFirst(m planner.StartMember, name string) error {
+	if !m.Bootstrap {
+		return dropFile(firstPath(name))
+	}
+	text := "# Written by requorum: for the first start of member " + m.Name + " only.\n[Unit]\nAssertPathIsDirectory=\n\n[Service]\nExecStart=\nExecStart=" +
+		planner.ExecStart(slices.Concat(m.Program, m.Args)) + "\n"
+	return put(firstPath(name), text, 0o644, os.Geteuid(), os.Getegid())
+}
+
+// dropFirst takes that away once there is a log: from then on the directory must be
+// there.
+func (u Unit) dropFirst(ctx context.Context, m planner.StartMember, name string) error {
+	if !m.Bootstrap {
+		return nil
+	}
+	for end := time.Now().Add(firstLog); ; {
+		if _, _, err := etcd.Identity(u.Layout.DataDir, u.Layout.WALDir); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			return nil // it is still asking the others; the next start takes it away
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(look):
+		}
+	}
+	if err := dropFile(firstPath(name)); err != nil {
+		return err
+	}
+	return systemctl(ctx, "daemon-reload")
+}
+
+// owner is whom a unit's process runs as.
+type owner struct {
+	name     string
+	uid, gid int
+}
+
+func (u Unit) owner(p properties) (owner, error) {
+	name, group := p["User"], p["Group"]
+	if b, err := u.readBar(); err == nil && p["LoadState"] == "masked" {
+		name, group = b.User, b.Group
+	}
+	o := owner{name: orElse(name, "root")}
+	if name == "" {
+		return o, nil
+	}
+	who, err := user.Lookup(name)
+	if err != nil {
+		if who, err = user.LookupId(name); err != nil {
+			return o, fmt.Errorf("the user %s, as whom %s runs, is not known on this host: %w", name, u.Name, err)
+		}
+	}
+	gid := who.Gid
+	if group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			if g, err = user.LookupGroupId(group); err != nil {
+				return o, fmt.Errorf("the group %s, as which %s runs, is not known on this host: %w", group, u.Name, err)
+			}
+		}
+		gid = g.Gid
+	}
+	o.uid, err = strconv.Atoi(who.Uid)
+	if err == nil {
+		o.gid, err = strconv.Atoi(gid)
+	}
+	return o, err
+}
+
+// give makes the member's directories the owner's, with all that is in them, but for
+// what requorum keeps there. With fresh, an absent data directory is made first.
+func (o owner) give(l host.Layout, fresh bool) error {
+	if fresh {
+		if err := o.makeDir(l.DataDir); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{l.DataDir, l.WALDir} {
+		if dir == "" {
+			continue
+		}
+		if err := o.giveTree(dir); err != nil {
+			return fmt.Errorf("%s is not given to %s: %w", dir, o.name, err)
+		}
+	}
+	return o.reaches(l.DataDir)
+}
+
+// makeDir makes a data directory, and what is missing above it so that the owner can
+// get there.
+func (o owner) makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := makeFolder(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	_, err := host.MkdirAll(dir)
+	return err
+}
+
+func (o owner) giveTree(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".requorum" || d.Name() == "lost+found"):
+			return fs.SkipDir
+		}
+		fi, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) == o.uid && int(st.Gid) == o.gid {
+			return nil
+		}
+		return os.Lchown(path, o.uid, o.gid)
+	})
+}
+
+// reaches refuses a directory that the owner can't get to.
+func (o owner) reaches(dir string) error {
+	if o.uid == 0 {
+		return nil
+	}
+	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
+		fi, err := os.Stat(up)
+		if err != nil {
+			return err
+		}
+		st, ok := fi.Sys().(*syscall.Stat_t)
+		if !ok {
+			return nil
+		}
+		may := fi.Mode().Perm()&0o001 != 0 || int(st.Uid) == o.uid && fi.Mode().Perm()&0o100 != 0 || int(st.Gid) == o.gid && fi.Mode().Perm()&0o010 != 0
+		if !may {
+			return fmt.Errorf("%s, as whom the unit runs, can't get to %s: %s is %s of user %d; chmod o+x %s", o.name, dir, up, fi.Mode().Perm(), st.Uid, up)
+		}
+		if up == "/" {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package planner
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// packaged is a unit as Debian's package has it, one for each member of c.
+func packaged(c *spec.Cluster, edit func(name string, u *Unit)) (*spec.Cluster, func(*Input)) {
+	for i := range c.Members {
+		m := &c.Members[i]
+		m.Host = "host-" + m.Name
+		c.Hosts = append(c.Hosts, spec.Host{Name: m.Host, Access: spec.AccessLocal, Service: spec.Service{
+			Kind: spec.ServiceSystemd, Unit: "etcd.service", Pos: spec.Position{File: "demo.hcl", Line: 40 + i},
+		}})
+	}
+	return c, func(in *Input) {
+		for name, o := range in.Observation.Members {
+			if !o.Service.Known() {
+				continue
+			}
+			u := &Unit{
+				Name: "etcd.service", Load: "loaded", Enabled: "enabled", Fragment: "/lib/systemd/system/etcd.service",
+				Program: []string{"/usr/bin/etcd"}, Own: []string{"/usr/local/lib/requorum/requorum-1", "etcd"},
+			}
+			if edit != nil {
+				edit(name, u)
+			}
+			s := &o.Service.Value
+			s.Unit = u
+			if s.State == ServiceRunning {
+				s.SupervisorPID, s.Binary = 1, "/usr/bin/etcd"
+			}
+			m, _ := c.Member(name)
+			s.Args = append(slices.DeleteFunc(etcdArgs(c, m, oldToken, "new"), func(a string) bool { return strings.HasPrefix(a, "--quota") }), "--snapshot-count=5000")
+			in.Observation.Members[name] = o
+		}
+	}
+}
+
+func underUnits(c *spec.Cluster, edit func(string, *Unit), ks ...kind) Input {
+	c, apply := packaged(c, edit)
+	in := input(c, ks...)
+	apply(&in)
+	return in
+}
+
+func planOf(t *testing.T, in Input) *Plan {
+	t.Helper()
+	p := New(in)
+	if p.Refusal != nil {
+		t.Fatalf("refused: %+v", p.Refusal)
+	}
+	return p
+}
+
+// A cluster that a package's units keep, as the file says: nothing is done, and what
+// only the units set stays theirs.
+func TestPackagedUnitsAreInSync(t *testing.T) {
+	p := planOf(t, underUnits(threeMembers(), nil, serving, serving, serving))
+	if p.Route != RouteInSync || p.Changes() {
+		t.Errorf("%s: %s, %d steps", p.Route, p.Headline, len(p.Steps))
+	}
+	for _, n := range p.Notices {
+		if n.Code == NoteNoBootStart || n.Code == NoteNotSupervised {
+			t.Errorf("%s: %s", n.Code, n.Text)
+		}
+	}
+	p = planOf(t, underUnits(threeMembers(), func(_ string, u *Unit) { u.Enabled = "disabled" }, serving, serving, serving))
+	if !slices.ContainsFunc(p.Notices, func(n Notice) bool { return n.Code == NoteNoBootStart }) {
+		t.Errorf("nothing says that the units are not enabled: %+v", p.Notices)
+	}
+}
+
+// A setting that the file has otherwise restarts the members, one after the other, each
+// with a drop-in that has the unit's other settings too.
+func TestDropInForAnotherSetting(t *testing.T) {
+	c := threeMembers()
+	c.Etcd.Config = map[string]string{"quota-backend-bytes": "8589934592"}
+	p := planOf(t, underUnits(c, func(_ string, u *Unit) { u.Environment = []string{"GOMAXPROCS=2"} }, serving, serving, serving))
+	starts := 0
+	for _, s := range p.Steps {
+		a, ok := s.Action.(Start)
+		if !ok {
+			continue
+		}
+		starts++
+		m := a.Members[0]
+		if len(a.Members) != 1 || len(m.Files) != 1 || len(s.Files) != 1 || !s.Files[0].New {
+			t.Fatalf("%+v", s)
+		}
+		text := m.Files[0].Text
+		for _, want := range []string{
+			"\nExecStart=\nExecStart=/usr/bin/etcd \\\n    --name=" + m.Name + " \\\n", "--quota-backend-bytes=8589934592", "--snapshot-count=5000",
+			"\nEnvironment=\nEnvironmentFile=\nEnvironment=GOMAXPROCS=2\n", "AssertPathIsDirectory=" + m.DataDir + "/member/wal\n", "--initial-cluster-state=existing\n",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in\n%s", want, text)
+			}
+		}
+		if strings.Contains(text, "--initial-cluster=") || strings.Contains(text, "--initial-cluster-token") {
+			t.Errorf("it would begin anew on an empty directory:\n%s", text)
+		}
+		if m.Files[0].Path != "/etc/systemd/system/etcd.service.d/zz-requorum.conf" || m.Files[0].Was != "" {
+			t.Errorf("%+v", m.Files[0])
+		}
+		for _, line := range s.Files[0].Lines {
+			if !strings.HasPrefix(line, "+") {
+				t.Errorf("of a new file: %q", line)
+			}
+		}
+	}
+	if starts != 3 || p.Route != RouteReconfigure {
+		t.Errorf("%s, %d starts", p.Route, starts)
+	}
+}
+
+// A unit that is down, and as the file wants it, is only started.
+func TestUnitThatIsDownIsOnlyStarted(t *testing.T) {
+	p := planOf(t, underUnits(threeMembers(), nil, serving, serving, down))
+	for _, s := range p.Steps {
+		if a, ok := s.Action.(Start); ok && (len(a.Members[0].Files) > 0 || !slices.Equal(a.Members[0].Program, []string{"/usr/bin/etcd"})) {
+			t.Errorf("%+v", a)
+		}
+	}
+	if p.Route != RouteStart {
+		t.Errorf("%s", p.Route)
+	}
+}
+
+// Data of a new identity, or none yet: the unit must not begin on its own settings.
+func TestNewIdentityGetsItsFile(t *testing.T) {
+	p := planOf(t, underUnits(withSnapshot(threeMembers()), nil, missing, missing, missing))
+	files := 0
+	for _, s := range p.Steps {
+		files += len(s.Files)
+	}
+	if p.Route != RouteRestore || files != 3 {
+		t.Errorf("%s, %d files", p.Route, files)
+	}
+
+	in := underUnits(threeMembers(), func(_ string, u *Unit) {
+		*u = Unit{Name: u.Name, Load: "not-found", Own: u.Own}
+	}, fresh, fresh, fresh)
+	for name, o := range in.Observation.Members {
+		o.Service.Value.Args = nil
+		in.Observation.Members[name] = o
+	}
+	p = planOf(t, in)
+	for _, s := range p.Steps {
+		a, ok := s.Action.(Start)
+		if !ok {
+			continue
+		}
+		for _, m := range a.Members {
+			if !m.Bootstrap || len(m.Files) != 1 || m.Files[0].Path != "/etc/systemd/system/etcd.service" || !slices.Equal(m.Program, []string{"/usr/local/lib/requorum/requorum-1", "etcd"}) {
+				t.Fatalf("%+v", m)
+			}
+			for _, want := range []string{"Type=notify\nExecStart=/usr/local/lib/requorum/requorum-1 \\\n    etcd \\\n", "WantedBy=multi-user.target", "TimeoutStartSec=infinity"} {
+				if !strings.Contains(m.Files[0].Text, want) {
+					t.Errorf("%q is not in\n%s", want, m.Files[0].Text)
+				}
+			}
+		}
+	}
+	if p.Route != RouteBootstrap {
+		t.Errorf("%s", p.Route)
+	}
+}
+
+func TestUnitsThatCantBeUsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   Input
+		want Code
+		says string
+	}{
+		"another name": {func() Input {
+			in := underUnits(threeMembers(), func(name string, u *Unit) {
+				if name == "m2" {
+					u.Load, u.Nearest = "not-found", "etcd-server.service"
+				}
+			}, serving, kept, serving)
+			return in
+		}(), CodeUnitUnusable, `Did you mean "etcd-server.service"?`},
+		"masked":    {underUnits(threeMembers(), func(_ string, u *Unit) { u.Load = "masked" }, serving, serving, down), CodeUnitUnusable, "systemctl unmask etcd.service"},
+		"contested": {underUnits(threeMembers(), func(_ string, u *Unit) { u.Barred, u.Undone = true, "etcd.service was unmasked" }, fenced, missing, missing), CodeUnitContested, "etcd.service was unmasked"},
+		"no systemd": {underUnits(threeMembers(), func(_ string, u *Unit) { u.Load, u.Problem = "not-found", "systemd does not run on this host" }, down, down, down),
+			CodeUnitUnusable, "systemd does not run"},
+		"a script": {func() Input {
+			c := threeMembers()
+			c.Etcd.Config = map[string]string{"quota-backend-bytes": "1"}
+			return underUnits(c, func(_ string, u *Unit) { u.Program = nil }, serving, serving, serving)
+		}(), CodeUnitUnusable, "can't be told"},
+		"hangs": {func() Input {
+			in := underUnits(threeMembers(), nil, serving, serving, down)
+			o := in.Observation.Members["m3"]
+			o.Service = Unknown[Service]("systemctl show did not end within 5s")
+			in.Observation.Members["m3"] = o
+			return in
+		}(), CodeUnitUnusable, "did not end within 5s"},
+	} {
+		p := New(c.in)
+		if p.Refusal == nil || p.Refusal.Code != c.want {
+			t.Errorf("%s: %s %+v", name, p.Headline, p.Refusal)
+			continue
+		}
+		if text := p.Refusal.Title + p.Refusal.Detail + strings.Join(p.Refusal.Remedy, " "); !strings.Contains(text, c.says) {
+			t.Errorf("%s: %q is not in %q", name, c.says, text)
+		}
+	}
+}
+
+// After a fence the unit is barred, after a start it is not.
+func TestUnitPrediction(t *testing.T) {
+	in := underUnits(withSnapshot(threeMembers()), nil, down, missing, missing)
+	in.Accept = map[Consent]bool{ConsentDataLoss: true}
+	p := planOf(t, in)
+	barred := false
+	for _, s := range p.Steps {
+		next, err := Predict(in.Observation, s.Action)
+		if err != nil {
+			t.Fatal(s.Title, err)
+		}
+		in.Observation = next
+		u := next.Members["m1"].Service.Value.Unit
+		switch s.Action.(type) {
+		case Fence:
+			barred = u.Barred
+		case Start:
+			if u.Barred || !u.Ours || u.Enabled != "enabled" {
+				t.Errorf("after %s: %+v", s.Title, u)
+			}
+		}
+	}
+	if !barred {
+		t.Error("the fence does not bar the unit")
+	}
+}
+
+func TestDiffLines(t *testing.T) {
+	got := diffLines("a\nb\nc\n", "a\nx\nc\nd\n")
+	if want := []string{" a", "-b", "+x", " c", "+d"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if got := diffLines("", "a\n"); !slices.Equal(got, []string{"+a"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestExecStart(t *testing.T) {
+	for want, argv := range map[string][]string{
+		"/usr/bin/etcd \\\n    --name=m1":        {"/usr/bin/etcd", "--name=m1"},
+		"/usr/bin/etcd \\\n    \"--name=a b\"":   {"/usr/bin/etcd", "--name=a b"},
+		"/usr/bin/etcd \\\n    --x=%%h$$HOME":    {"/usr/bin/etcd", "--x=%h$HOME"},
+		"/usr/bin/etcd \\\n    \"--x=\\\"\\\\\"": {"/usr/bin/etcd", `--x="\`},
+	} {
+		if got := ExecStart(argv); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}
