@@ -29,7 +29,6 @@ type fake struct {
 	mu       sync.Mutex
 	released int
 	taken    bytes.Buffer
-	limit    int // bytes that Take lets through before it breaks; 0 for all
 }
 
 func (f *fake) Claim(ctx context.Context, _ planner.Claim) error { return f.claim(ctx) }
