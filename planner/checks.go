@@ -272,7 +272,8 @@ func (b *builder) checkData() *Refusal {
 		switch {
 		case !d.Known():
 			return refusal(CodeDataUnknown, m.spec.Pos, m.spec.Name+"'s data directory can't be read",
-				fmt.Sprintf("%s: %s. It may hold acknowledged writes.", m.spec.DataDir, d.Why), m.accessRemedy())
+				fmt.Sprintf("%s: %s. It may hold acknowledged writes.", m.spec.DataDir, d.Why),
+				m.accessRemedy())
 		case d.Value.State == DirNotDir:
 			return refusal(CodeNotADirectory, m.spec.Pos, m.spec.Name+"'s data_dir is not a directory",
 				m.spec.DataDir+" is something else.", "Correct data_dir in the file, or move what lies there away.")

@@ -519,8 +519,8 @@ func TestIdentityRefusals(t *testing.T) {
 		{"another file's service", three, func(in *Input) {
 			edit(in, "m1", func(o *MemberObservation) { o.Service.Value.Cluster = "other" })
 		}, CodeForeignData},
-		{"ssh", three, func(in *Input) {
-			in.Cluster.Hosts = []spec.Host{{Name: "h", Access: spec.AccessSSH}}
+		{"a host without access", three, func(in *Input) {
+			in.Cluster.Hosts = []spec.Host{{Name: "h", Access: spec.AccessManual}}
 			in.Cluster.Members[0].Host = "h"
 		}, CodeHostUnsupported},
 		{"commands", three, func(in *Input) {

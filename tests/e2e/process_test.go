@@ -105,7 +105,7 @@ func TestSupervisedOverSSH(t *testing.T) {
 
 // What keeps a host from being reached is said, and why, each in its own way.
 func TestHostTroubles(t *testing.T) {
-	s := &supervised{t: t, b: bed.New(t, bed.Options{Hosts: 1}), user: "ops"}
+	s := &supervised{t: t, b: bed.New(t, bed.Options{Hosts: 2}), user: "ops"}
 	plan := func(user string) harness.Result {
 		t.Helper()
 		s.user = user

@@ -29,7 +29,6 @@ type fake struct {
 	mu       sync.Mutex
 	released int
 	taken    bytes.Buffer
-	limit    int // bytes that Take lets through before it breaks; 0 for all
 }
 
 func (f *fake) Claim(ctx context.Context, _ planner.Claim) error { return f.claim(ctx) }
@@ -100,10 +99,12 @@ func remoteOf(t *testing.T, f *fake) (*Remote, func() *wire) {
 // An act goes on when its connection ends, and its lock is held until then.
 func TestActNeverOutlivesItsLock(t *testing.T) {
 	began, finish := make(chan struct{}), make(chan struct{})
+	var cut error
 	f := &fake{claim: func(ctx context.Context) error {
 		close(began)
 		<-finish
-		return ctx.Err()
+		cut = ctx.Err()
+		return cut
 	}}
 	c, w := dial(t, f)
 	var n lockNumber
@@ -136,6 +137,9 @@ func TestActNeverOutlivesItsLock(t *testing.T) {
 	}
 	if f.releases() != 1 {
 		t.Error("the lock was not given up")
+	}
+	if cut != nil {
+		t.Errorf("the act was told to leave off: %v", cut)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,9 +30,6 @@ type Client struct {
 	hello Hello
 	conn  *grpc.ClientConn
 	pipe  *pipe
-
-	mu  sync.Mutex
-	why func() string // what the transport says of its end
 }
 
 // Dial makes the acquaintance of the agent at the other end of the two streams.

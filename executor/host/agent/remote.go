@@ -24,6 +24,9 @@ const (
 	// readPatience is how long a request that changes nothing waits for a connection
 	// that was lost: what it would have said is unknown meanwhile.
 	readPatience = 12 * time.Second
+	// lookLimit is how long a look at a machine may take: what could not be read by
+	// then (a file system that hangs) is unknown.
+	lookLimit = time.Minute
 	// repeats is how often a request is made again that a lost connection cut.
 	repeats = 3
 	// lockPatience is how long the agent of a lost connection may take to finish what
@@ -227,6 +230,8 @@ func (r *Remote) unknown(lost, err error) error {
 // Observe implements host.Host. A machine that can't be asked gives unknown facts.
 func (r *Remote) Observe(ctx context.Context, places []planner.Place) (map[string]host.Facts, error) {
 	var out map[string]facts
+	ctx, cancel := context.WithTimeoutCause(ctx, lookLimit, fmt.Errorf("%s: nothing was seen within %s", r.o.Name, lookLimit))
+	defer cancel()
 	if err := r.do(ctx, false, "Observe", placesArgs{places}, &out, nil); err != nil {
 		return Unknown(places, err.Error()), nil
 	}
@@ -247,6 +252,8 @@ func Unknown(places []planner.Place, why string) map[string]host.Facts {
 // Etcds implements host.Host.
 func (r *Remote) Etcds(ctx context.Context) []planner.Foreign {
 	var out []planner.Foreign
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
 	_ = r.do(ctx, false, "Etcds", nothing{}, &out, nil) // Observe says of the machine that it can't be asked
 	return out
 }

@@ -173,7 +173,7 @@ func (s *session) hear() (word, rest string, err error) {
 		return "", "", err
 	}
 	word, rest, _ = strings.Cut(string(line), " ")
-	return word, rest, nil
+	return word, strings.TrimSpace(rest), nil
 }
 
 func (s *session) say(text string) {
