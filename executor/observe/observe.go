@@ -177,8 +177,8 @@ func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.
 	for _, m := range o.Cluster.Members {
 		seen, f := obs.Members[m.Name], facts[m.Name]
 		seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem, seen.Base = f.Data, f.Service, f.FreeBytes, f.FileSystem, f.Base
-		if o.Cluster.Etcd.Binary == "" && f.Binary.State != "" {
-			seen.Binary = f.Binary
+		if u := f.Service.Value.Unit; o.Cluster.Etcd.Binary == "" && f.Service.Known() && u != nil && len(u.Program) == 1 {
+			seen.Binary = f.Binary // its unit's own
 		}
 		if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
 			if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {

@@ -135,13 +135,20 @@ func (d *Driver) otherOwners(path string) []string {
 		if err != nil {
 			continue
 		}
-		text := string(b)
+		text, name := string(b), filepath.Base(unit)
+		for _, dir := range []string{"systemd/system", "../usr/lib/systemd/system"} {
+			for _, path := range glob(filepath.Join(d.etc, dir, name+".d", "*.conf")) {
+				more, _ := os.ReadFile(path)
+				text += "\n" + string(more)
+			}
+		}
+		short := strings.TrimSuffix(name, ".service")
 		for _, m := range referred.FindAllStringSubmatch(text, -1) {
-			more, _ := os.ReadFile(m[1])
+			more, _ := os.ReadFile(strings.NewReplacer("%p", short, "%N", short, "%n", name).Replace(m[1]))
 			text += "\n" + string(more)
 		}
 		if names(text, path) {
-			out = append(out, fmt.Sprintf("the enabled unit %s runs on it (%s)", filepath.Base(unit), unit))
+			out = append(out, fmt.Sprintf("the enabled unit %s runs on it (%s)", name, unit))
 		}
 	}
 	for _, pod := range glob(filepath.Join(d.etc, "kubernetes/manifests/*.yaml")) {

@@ -126,6 +126,14 @@ func TestEvidence(t *testing.T) {
 			put(t, filepath.Join(etc, "default/etcd"), `ETCD_DATA_DIR="`+l.DataDir+`"`)
 			put(t, filepath.Join(etc, "systemd/system/multi-user.target.wants/etcd.service"), "EnvironmentFile=-"+etc+"/default/etcd\n")
 		}, "the enabled unit etcd.service"},
+		"unit with a file by its name": {func(t *testing.T, l host.Layout, etc string) {
+			put(t, filepath.Join(etc, "default/etcd"), `ETCD_DATA_DIR="`+l.DataDir+`"`)
+			put(t, filepath.Join(etc, "systemd/system/multi-user.target.wants/etcd.service"), "EnvironmentFile=-"+etc+"/default/%p\n")
+		}, "the enabled unit etcd.service"},
+		"unit with a drop-in": {func(t *testing.T, l host.Layout, etc string) {
+			put(t, filepath.Join(etc, "systemd/system/multi-user.target.wants/etcd.service"), "ExecStart=/usr/bin/etcd\n")
+			put(t, filepath.Join(etc, "systemd/system/etcd.service.d/zz.conf"), "ExecStart=\nExecStart=/usr/bin/etcd \\\n    --data-dir="+l.DataDir+" \\\n    --x\n")
+		}, "the enabled unit etcd.service"},
 		"unit of others": {func(t *testing.T, l host.Layout, etc string) {
 			put(t, filepath.Join(etc, "systemd/system/multi-user.target.wants/etcd.service"), "ExecStart=/usr/bin/etcd --data-dir="+l.DataDir+"2\n")
 		}, ""},

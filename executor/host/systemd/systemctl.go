@@ -14,7 +14,7 @@ import (
 // askLimit is how long systemd may take to answer a question that only looks,
 // actLimit to reload, to enable or to mask, and to answer where something is changed.
 const (
-	askLimit = 5 * time.Second
+	askLimit = 10 * time.Second
 	actLimit = 30 * time.Second
 )
 

@@ -181,6 +181,11 @@ func (u Unit) tell(ctx context.Context, out *planner.Service, p properties) {
 		if p["Result"] != "success" {
 			out.LastError = s.words()
 		}
+		for _, sign := range s.signs(false) { // of a removal etcd ends as if it was told to
+			if sign.Kind == planner.SignRemoved && !out.Unit.Barred {
+				out.State, out.LastError, out.Signs = planner.ServiceFailed, sign.Text, []planner.LogSign{sign}
+			}
+		}
 	default:
 		out.LastError = orElse(explain(p, s.words()), "it ended, and nothing tells why")
 		out.Signs = s.signs(false)
