@@ -99,17 +99,18 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	p := plan(in)
-	if err := s.showOnce(p); err != nil {
+	if err := s.showOnce(p); err != nil && !c.autoApprove {
 		return err
+	}
+	// The journal is what a refusal may rest on, too.
+	if err := journal.Check(s.stateDir); err != nil && (p.Refusal != nil || p.Changes()) {
+		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	if done, err := settled(p, given); done {
 		if err == nil && verb == "apply" {
 			s.remember(p)
 		}
 		return err
-	}
-	if err := journal.Check(s.stateDir); err != nil {
-		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	release, err := s.takeKey(ctx, p, verb)
 	if err != nil {

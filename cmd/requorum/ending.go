@@ -45,9 +45,7 @@ func (s *session) stoppedAt(err error, p, now *planner.Plan, run *journal.Run) e
 	}
 	facts = append(facts, render.Fact{Label: "Journal", Text: run.Path()})
 	fmt.Fprint(os.Stderr, render.Facts(facts, errStyle()))
-	if now == nil || now.Route != planner.RouteInSync {
-		fmt.Fprintln(os.Stderr, "  requorum plan gives the rest of the way from here.")
-	}
+	fmt.Fprintln(os.Stderr, "  requorum plan gives the rest of the way from here.")
 	return exitWith(code, nil)
 }
 

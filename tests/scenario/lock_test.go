@@ -41,13 +41,13 @@ func TestFrozenExecutor(t *testing.T) {
 			e.Apply(c.Path())
 			e.InSync(c.Path())
 			id := harness.ClusterID(t, c.Endpoints())
-			before := harness.Tree(t, c.Dir, ".log", "supervisor.json", ".wal", "db")
+			before := harness.Tree(t, c.Dir, ".log", "supervisor.json", ".wal", "db", ".jsonl")
 			if err := syscall.Kill(frozen.Process.Pid, syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
 			r := <-ended
 			r.Want(t, 7).Says(t, "the lock", "was lost")
-			harness.Unchanged(t, before, harness.Tree(t, c.Dir, ".log", "supervisor.json", ".wal", "db"))
+			harness.Unchanged(t, before, harness.Tree(t, c.Dir, ".log", "supervisor.json", ".wal", "db", ".jsonl"))
 			harness.CompareAll(t, src.keys, c.Endpoints())
 			if now := harness.ClusterID(t, c.Endpoints()); now != id {
 				t.Errorf("cluster %s became %s", id, now)

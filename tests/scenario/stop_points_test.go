@@ -27,7 +27,7 @@ func TestInterruptSaysHowThingsStand(t *testing.T) {
 			e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "trial" })
 			noErr(t, syscall.Kill(term.PID(), sig))
 			r := term.End().Want(t, 8)
-			r.Says(t, "going to a safe point first", "Interrupted at step 2", "The cluster now", "Safe to leave", "Plan again", "not started", "Journal")
+			r.Says(t, "going to a safe point first", "Interrupted at", "trial start", "The cluster now", "Safe to leave", "Plan again", "not started", "Journal")
 			if cr := strings.LastIndex(r.Stdout, "\r\x1b[K"); !strings.HasSuffix(r.Stdout, "\n") || cr > strings.LastIndex(r.Stdout, "Interrupted at") {
 				t.Errorf("the terminal ends in the midst of a line: %q", r.Stdout[max(0, len(r.Stdout)-200):])
 			}
