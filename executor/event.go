@@ -81,7 +81,8 @@ type RunEnded struct {
 	Result string // as journal.Ended has it
 	Err    error
 	Took   time.Duration
-	Steps  []StepEnded // of all of the plan's
+	Looked time.Duration // of it, the looks before the steps
+	Steps  []StepEnded   // of all of the plan's
 }
 
 // About says who carries out what, and with which program.
@@ -141,7 +142,7 @@ func (e StepEnded) Record() journal.Record {
 
 // Record implements Event.
 func (e RunEnded) Record() journal.Record {
-	r := journal.Record{Event: journal.Ended, Result: e.Result, Seconds: seconds(e.Took)}
+	r := journal.Record{Event: journal.Ended, Result: e.Result, Seconds: seconds(e.Took), Looked: seconds(e.Looked)}
 	if e.Err != nil {
 		r.Error = e.Err.Error()
 	}

@@ -92,6 +92,8 @@ func (r *Runner) ready(ctx context.Context, s planner.Step) (seen string, done b
 
 // look looks at what the step touches.
 func (r *Runner) look(ctx context.Context, s planner.Step) (planner.Observation, error) {
+	began := time.Now()
+	defer func() { r.looked += time.Since(began) }()
 	return r.Look(ctx, r.Seen, r.wants(s))
 }
 

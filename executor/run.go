@@ -38,7 +38,8 @@ type Runner struct {
 	// Events is told what happens, from one goroutine at a time; it may be nil.
 	Events func(Event)
 
-	clusterID string // of the plan: nobody else's members are changed
+	clusterID string        // of the plan: nobody else's members are changed
+	looked    time.Duration // that the looks took so far
 	telling   sync.Mutex
 	copies    *copies
 	waits     func(string)       // is told what the step at work waits for
@@ -103,7 +104,7 @@ func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
 	case err != nil:
 		end.Result = journal.ResultStopped
 	}
-	end.Err, end.Took = err, time.Since(began)
+	end.Err, end.Took, end.Looked = err, time.Since(began), r.looked
 	if lost := r.tell(end); err == nil && lost != nil {
 		return &UnkeptError{lost}
 	}

@@ -59,6 +59,7 @@ type Record struct {
 	Done    int64   `json:"done,omitempty"`
 	Total   int64   `json:"total,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
+	Looked  float64 `json:"looked,omitempty"` // of Seconds, for looks before the steps
 	Note    string  `json:"note,omitempty"`
 	Error   string  `json:"error,omitempty"`
 	Result  string  `json:"result,omitempty"`

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,8 @@ func tmpfs(t *testing.T, dir, size string) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// fill takes all room that is left in dir, and gives how to give it back.
+// fill takes all room that is left in dir, most of it at once, and gives how to give
+// it back.
 func fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	path := filepath.Join(dir, "filler")
@@ -42,6 +44,10 @@ func fill(t *testing.T, dir string) (free func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var st unix.Statfs_t
+	noErr(t, unix.Fstatfs(int(f.Fd()), &st))
+	_ = unix.Fallocate(int(f.Fd()), 0, 0, int64(st.Bfree)*st.Bsize)
+	_, err = f.Seek(0, io.SeekEnd)
 	for block := make([]byte, 4096); err == nil; {
 		_, err = f.Write(block)
 	}
@@ -192,6 +198,48 @@ func unixFallocate(path string, size int64) error {
 	}
 	defer f.Close()
 	return unix.Fallocate(int(f.Fd()), 0, 0, size)
+}
+
+// The disk fills up behind the plan's back, at the first record of a restore and of a
+// growing: what is begun stops with 7, what serves goes on, and so does the next apply
+// once there is room.
+func TestDiskFillsMidRun(t *testing.T) {
+	t.Parallel()
+	src := oldCluster(t)
+	for kind, prepare := range map[string]func(*testing.T, *harness.Env) (*harness.Cluster, harness.Keys){
+		"restore": func(t *testing.T, e *harness.Env) (*harness.Cluster, harness.Keys) {
+			return restoreOf(t, e, 3, src.snapshot), src.keys
+		},
+		"add-learner": func(t *testing.T, e *harness.Env) (*harness.Cluster, harness.Keys) {
+			c, want := bootstrapped(t, e, 1)
+			m := e.ClusterIn("more", 2).Members[1]
+			m.DataDir = filepath.Join(c.Dir, "disk", "m2")
+			e.Expect(m.DataDir)
+			c.Members = append(c.Members, m)
+			return c.Write(), want
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := harness.New(t)
+			c, want := prepare(t, e)
+			disk := filepath.Dir(c.Members[len(c.Members)-1].DataDir)
+			tmpfs(t, disk, "1200m")
+			runs := len(e.Runs())
+			cmd := e.Command("apply", "--auto-approve", c.Path())
+			ended := make(chan harness.Result, 1)
+			go func() { ended <- e.Finish(cmd, "") }()
+			e.AwaitRecord(runs, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == kind })
+			free := fill(t, disk)
+			r := (<-ended).Want(t, 7)
+			r.Says(t, "Stopped at", "Safe to leave")
+			t.Logf("%s", r.Stderr)
+			free()
+			e.Apply(c.Path())
+			e.InSync(c.Path())
+			harness.CompareAll(t, want, c.Endpoints())
+		})
+	}
 }
 
 // A new member's disk is full: what is begun stops with 7, the members that serve are
