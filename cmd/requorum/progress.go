@@ -144,14 +144,14 @@ func (p *progress) draw() {
 	if !p.live {
 		if time.Since(p.shown) >= heartbeat {
 			p.shown = time.Now()
-			fmt.Fprintf(p.out, "%s%s  %s\n", p.step(*p.at), p.doing(200), took(elapsed))
+			fmt.Fprintf(p.out, "%s%s  %s\n", p.step(*p.at), p.doing(), took(elapsed))
 		}
 		return
 	}
 	begin, width := p.step(*p.at), widthOf(p.out)-1
-	clock := fmt.Sprintf("  %s", elapsed.Round(time.Second))
+	clock := fmt.Sprintf("  %.0f s", elapsed.Seconds())
 	room := width - utf8.RuneCountInString(begin) - len(clock)
-	text := begin + color.New(color.Faint).Sprint(cut(p.doing(room), room)) + clock
+	text := begin + color.New(color.Faint).Sprint(fit(p.doing(), room)) + clock
 	if bar := p.bar(width - utf8.RuneCountInString(begin)); bar != "" {
 		text = begin + bar
 	}
@@ -160,7 +160,7 @@ func (p *progress) draw() {
 }
 
 // doing says what the step is about: what it waits for, or which part of it is done.
-func (p *progress) doing(int) string {
+func (p *progress) doing() string {
 	switch {
 	case p.waits != "":
 		return "waits: " + p.waits
@@ -245,6 +245,15 @@ func took(d time.Duration) string {
 		return d.Round(time.Second).String()
 	}
 	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// fit shortens what is waited for to n columns: its end says most, after the last
+// colon.
+func fit(s string, n int) string {
+	if i := strings.LastIndex(s, ": "); utf8.RuneCountInString(s) > n && i > 0 && strings.HasPrefix(s, "waits: ") {
+		s = "waits: " + s[i+2:]
+	}
+	return cut(s, n)
 }
 
 // cut shortens s to n columns.

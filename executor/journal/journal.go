@@ -14,6 +14,8 @@
 package journal
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,8 +114,7 @@ func open(runs, cluster string, now time.Time) (*Run, error) {
 	if err := os.MkdirAll(runs, 0o700); err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("%s-%s-*", now.UTC().Format("20060102T150405Z"), fileName(cluster))
-	dir, err := os.MkdirTemp(runs, name)
+	dir, err := newFolder(filepath.Join(runs, now.UTC().Format("20060102T150405Z")+"-"+fileName(cluster)))
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +127,20 @@ func open(runs, cluster string, now time.Time) (*Run, error) {
 		return nil, err
 	}
 	return &Run{id: filepath.Base(dir), dir: dir, f: f}, nil
+}
+
+// newFolder makes a folder of this name, and some letters that are nobody else's.
+func newFolder(name string) (string, error) {
+	for tries := 100; ; tries-- {
+		b := make([]byte, 2)
+		if _, err := rand.Read(b); err != nil {
+			return "", err
+		}
+		dir := name + "-" + hex.EncodeToString(b)
+		if err := os.Mkdir(dir, 0o700); tries == 0 || !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+	}
 }
 
 // fileName is a cluster's name as part of a file's.

@@ -46,7 +46,14 @@ func fill(t *testing.T, dir string) (free func()) {
 	}
 	var st unix.Statfs_t
 	noErr(t, unix.Fstatfs(int(f.Fd()), &st))
-	_ = unix.Fallocate(int(f.Fd()), 0, 0, int64(st.Bfree)*st.Bsize)
+	size := int64(0)
+	for more := int64(st.Bfree) * st.Bsize; more >= 4096; {
+		if unix.Fallocate(int(f.Fd()), 0, size, more) == nil {
+			size += more
+		} else {
+			more /= 2
+		}
+	}
 	_, err = f.Seek(0, io.SeekEnd)
 	for block := make([]byte, 4096); err == nil; {
 		_, err = f.Write(block)
@@ -230,7 +237,9 @@ func TestDiskFillsMidRun(t *testing.T) {
 			ended := make(chan harness.Result, 1)
 			go func() { ended <- e.Finish(cmd, "") }()
 			e.AwaitRecord(runs, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == kind })
+			noErr(t, syscall.Kill(cmd.Process.Pid, syscall.SIGSTOP)) // filling takes a moment
 			free := fill(t, disk)
+			noErr(t, syscall.Kill(cmd.Process.Pid, syscall.SIGCONT))
 			r := (<-ended).Want(t, 7)
 			r.Says(t, "Stopped at", "Safe to leave")
 			t.Logf("%s", r.Stderr)
