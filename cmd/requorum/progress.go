@@ -51,17 +51,17 @@ func newProgress(steps []planner.Step) *progress {
 		p.ids, p.titles = max(p.ids, len(fmt.Sprint(s.ID))), max(p.titles, len(s.Title))
 		p.targets = max(p.targets, min(maxTargets, utf8.RuneCountInString(render.On(s))))
 	}
-	go p.keep()
+	go p.keep(p.stop)
 	return p
 }
 
 // keep draws the line anew while nothing else does, for the time that passes.
-func (p *progress) keep() {
+func (p *progress) keep(stop <-chan struct{}) {
 	tick := time.NewTicker(redraw)
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.stop:
+		case <-stop:
 			return
 		case <-tick.C:
 			p.mu.Lock()

@@ -12,9 +12,6 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
-// againLimit is how long an endpoint may take that served a moment ago.
-const againLimit = 1500 * time.Millisecond
-
 // Again looks anew at a part of what was seen before: at the addresses of some
 // members, and at the places of some. The rest, and all that takes long (the
 // comparison of data, the snapshot), stays as it was. What can't be learned any more
@@ -23,7 +20,7 @@ func (o *Observer) Again(ctx context.Context, last planner.Observation, endpoint
 	obs := last
 	obs.Members = maps.Clone(last.Members)
 	obs.Others = slices.Clone(last.Others)
-	limit := min(o.Limit, againLimit)
+	limit := o.Limit
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for _, m := range o.Cluster.Members {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -338,5 +337,4 @@ func TestNoPermission(t *testing.T) {
 	noErr(t, os.Chown(data, nobody, nobody))
 	apply().Want(t, 0)
 	harness.CompareAll(t, src.keys, c.Endpoints())
-	time.Sleep(10 * time.Millisecond)
 }

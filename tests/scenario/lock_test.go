@@ -7,7 +7,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/journal"
@@ -141,5 +140,4 @@ func TestLockKey(t *testing.T) {
 	_ = dead.Release() // its lease; the key was another's by then
 	harness.CompareAll(t, want, c.Endpoints())
 	e.InSync(c.Path())
-	time.Sleep(10 * time.Millisecond)
 }
