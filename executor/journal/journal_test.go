@@ -65,7 +65,7 @@ func TestRuns(t *testing.T) {
 	if _, torn, err := Read(runs[1].Path); torn != 1 || err != nil {
 		t.Errorf("%d torn lines, %v", torn, err)
 	}
-	for name, id := range map[string]string{"": running.ID(), "demo-9": "20260102T030705Z-demo-9", killed.ID(): killed.ID()} {
+	for name, id := range map[string]string{"": running.ID(), "0705Z-demo": "20260102T030705Z-demo-9", killed.ID(): killed.ID()} {
 		if s, err := Find(Folder(dir), name); err != nil || s.ID != id {
 			t.Errorf("%q: %s %v", name, s.ID, err)
 		}

@@ -96,7 +96,7 @@ exec %q etcd "$@"
 	t.Logf("%s", p.Stdout)
 	c.Members = first // the way back
 	c.Write()
-	e.Apply(c.Path(), "--accept=remove-member:m2")
+	e.Apply(c.Path(), "--accept="+e.Plan(c.Path()).Consents())
 	e.InSync(c.Path())
 	c.Members = append(slices.Clone(first), m) // and on, once the cause is gone
 	c.Write()
