@@ -101,6 +101,7 @@ exec %q etcd "$@"
 	c.Members = append(slices.Clone(first), m) // and on, once the cause is gone
 	c.Write()
 	noErr(t, os.Remove(broken))
+	e.Run("stop", "--auto-approve", "--member", "m2", c.Path()).Want(t, 0) // it is still being tried
 	e.Apply(c.Path())
 	w.Stop()
 	w.Unhindered(t, "beside a learner that never starts", 2*time.Second)
