@@ -19,7 +19,7 @@ const compareLimit = 4 * time.Minute
 // member still has to do (elect, publish itself, catch up) is waited for; what no
 // waiting puts right is an error, and nobody has been served.
 func (r *Runner) verifyClosed(ctx context.Context, a planner.Verify, progress host.Progress) error {
-	return poll(ctx, func() (string, error) {
+	return r.poll(ctx, func() (string, error) {
 		if waiting, err := r.asPlanned(ctx, a); err != nil || waiting != "" {
 			return waiting, err
 		}

@@ -36,6 +36,9 @@ func PlaceOf(c *spec.Cluster, m spec.Member) Place {
 	return p
 }
 
+// At is the place itself, for what has one.
+func (p Place) At() Place { return p }
+
 // Claim records the identity that members are about to get beside their data
 // directories, before anything else is written there, so that an interrupted
 // bootstrap is finished under the same token and an absent directory is never

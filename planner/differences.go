@@ -161,6 +161,12 @@ func (b *builder) refuseNoReply() *Refusal {
 		detail += " Its last words: " + s.LastError + "."
 	}
 	if s.State == ServiceBackoff && s.Restarts > 0 {
+		for _, l := range b.list {
+			if l.Learner && b.quorum.Has() && SameURLs(l.PeerURLs, m.spec.PeerURLs) {
+				// Going back is as safe as going on.
+				remedy = append(remedy, fmt.Sprintf("It is a learner, without a vote, and the cluster does without it. The way on: mend the cause, and it comes up by itself. The way back: take %s out of the file, and apply removes it.", m.spec.Name))
+			}
+		}
 		return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" dies and is started again and again", detail,
 			append(remedy, "If its settings are wrong: correct the file, then requorum stop, then requorum apply.")...)
 	}

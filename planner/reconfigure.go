@@ -29,6 +29,7 @@ func (b *builder) reconfigure(c *changes) *Plan {
 		}
 	}
 	b.tellDiffer(c)
+	b.noteNeverStarts(c)
 	if r := b.saveBefore(c); r != nil {
 		return b.refuse(r)
 	}
@@ -47,6 +48,20 @@ func (b *builder) reconfigure(c *changes) *Plan {
 		return b.refuse(r)
 	}
 	return b.plan
+}
+
+// noteNeverStarts says of members that were added, and whose etcd does not come up,
+// that going back is as good as going on: a learner has no vote, and nothing rests on
+// it.
+func (b *builder) noteNeverStarts(c *changes) {
+	for _, s := range c.join {
+		v := s.m.seen.Service
+		if !s.learner || !v.Known() || v.Value.LastError == "" || v.Value.State != ServiceFailed && v.Value.State != ServiceBackoff && v.Value.State != ServiceStopped {
+			continue
+		}
+		b.note(NoteRestarts, s.m.spec.Pos, "%s was added as a learner, and its etcd does not come up: %s. It has no vote, so the cluster does without it: mend the cause and apply, or go back: take %s out of the file, and apply removes it",
+			s.name, v.Value.LastError, s.name)
+	}
 }
 
 // checkPeerURLs refuses steps that would give a member a peer URL which another is

@@ -33,7 +33,7 @@ func newAgent() *cobra.Command {
 			// Caught, not ignored: what is started here must not inherit that.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 			acting.Store(true)
-			return agent.Serve(cmd.Context(), local.New(local.Options{}), version, os.Stdin, os.Stdout)
+			return agent.Serve(cmd.Context(), local.New(local.Options{NeedLock: true}), version, os.Stdin, os.Stdout)
 		},
 	})
 	return command

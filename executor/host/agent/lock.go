@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ type lock struct {
 	args   lockArgs
 	client *Client // whose number it is
 	number uint64
+	epochs map[string]int64
 	lost   error
 }
 
@@ -33,23 +35,25 @@ func (r *Remote) Lock(ctx context.Context, places []planner.Place, holder host.H
 		return nil, err
 	}
 	l := &lock{r: r, args: lockArgs{places, holder}, client: c}
-	if l.number, err = take(ctx, c, l.args); err != nil {
+	n, err := take(ctx, c, l.args)
+	if err != nil {
 		return nil, err
 	}
+	l.number, l.epochs = n.Lock, n.Epochs
 	r.mu.Lock()
 	r.locks = append(r.locks, l)
 	r.mu.Unlock()
 	return l, nil
 }
 
-func take(ctx context.Context, c *Client, in lockArgs) (uint64, error) {
+func take(ctx context.Context, c *Client, in lockArgs) (lockNumber, error) {
 	var out lockNumber
 	err := c.call(ctx, "Lock", nil, in, &out, nil)
 	var locked *host.LockedError
 	if errors.As(err, &locked) {
-		return 0, locked
+		return out, locked
 	}
-	return out.Lock, err
+	return out, err
 }
 
 // relock takes all locks again on a new connection. The agent of the old one may
@@ -64,20 +68,27 @@ func (r *Remote) relock(ctx context.Context, c *Client) {
 		if l.lost == nil && err != nil {
 			l.lost = fmt.Errorf("%s: after the connection was lost, the lock could not be taken again: %w", r.o.Name, err)
 		}
-		l.client, l.number = c, number
+		l.client, l.number, l.epochs = c, number.Lock, number.Epochs
 		r.mu.Unlock()
 	}
 }
 
-func (l *lock) again(ctx context.Context, c *Client) (uint64, error) {
+func (l *lock) again(ctx context.Context, c *Client) (lockNumber, error) {
 	for end := time.Now().Add(lockPatience); ; {
 		number, err := take(ctx, c, l.args)
 		var locked *host.LockedError
-		if !errors.As(err, &locked) || locked.Holder != l.args.Holder || time.Now().After(end) {
+		if !errors.As(err, &locked) || !same(locked.Holder, l.args.Holder) || time.Now().After(end) {
 			return number, err
 		}
 		time.Sleep(againWait)
 	}
+}
+
+// same reports whether both are one run's: the epoch is the place's, and the plan comes
+// later.
+func same(a, b host.Holder) bool {
+	a.Epoch, a.Plan, b.Epoch, b.Plan = 0, "", 0, ""
+	return a == b
 }
 
 // numbers are the locks that acts on this connection stand under.
@@ -108,6 +119,26 @@ func (l *lock) Held() error {
 		l.r.mu.Unlock()
 		return c.call(ctx, "Held", nil, lockNumber{number}, nil, nil)
 	})
+}
+
+// Note implements host.Lock.
+func (l *lock) Note(plan string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), againLimit)
+	defer cancel()
+	return l.r.repeat(ctx, false, func(c *Client, _ []uint64) error {
+		l.r.mu.Lock()
+		l.args.Holder.Plan = plan // for the next taking, too
+		number := l.number
+		l.r.mu.Unlock()
+		return c.call(ctx, "Note", nil, noteArgs{number, plan}, nil, nil)
+	})
+}
+
+// Epochs implements host.Lock.
+func (l *lock) Epochs() map[string]int64 {
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	return maps.Clone(l.epochs)
 }
 
 // Release implements host.Lock. Where the connection is lost the agent has given it

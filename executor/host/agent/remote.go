@@ -274,6 +274,23 @@ func (r *Remote) Binary(ctx context.Context, path string) planner.Fact[planner.B
 	return out
 }
 
+// Locks implements host.Host.
+func (r *Remote) Locks(ctx context.Context, places []planner.Place) (map[string]host.LockState, error) {
+	var out map[string]host.LockState
+	err := r.do(ctx, false, "Locks", placesArgs{places}, &out, nil)
+	return out, err
+}
+
+// BreakLock implements host.Host. It may be repeated: the epoch says whose it was.
+func (r *Remote) BreakLock(ctx context.Context, place planner.Place, epoch int64) error {
+	return r.do(ctx, false, "BreakLock", breakArgs{place, epoch}, nil, nil)
+}
+
+// Record implements host.Host. After a lost connection lines may be there twice.
+func (r *Remote) Record(ctx context.Context, place planner.Place, run string, lines []byte) error {
+	return r.do(ctx, false, "Record", recordArgs{place, run, lines}, nil, nil)
+}
+
 // Claim implements host.Host.
 func (r *Remote) Claim(ctx context.Context, a planner.Claim) error {
 	return r.do(ctx, true, "Claim", a, nil, nil)

@@ -121,7 +121,7 @@ func (s *server) lock(ctx context.Context, in lockArgs) (lockNumber, error) {
 	defer s.mu.Unlock()
 	s.last++
 	s.locks[s.last] = l
-	return lockNumber{s.last}, nil
+	return lockNumber{s.last, l.Epochs()}, nil
 }
 
 func (s *server) held(number uint64) error {
@@ -132,6 +132,16 @@ func (s *server) held(number uint64) error {
 		return fmt.Errorf("lock %d is not held here", number)
 	}
 	return l.Held()
+}
+
+func (s *server) note(in noteArgs) error {
+	s.mu.Lock()
+	l, ok := s.locks[in.Lock]
+	s.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("lock %d is not held here", in.Lock)
+	}
+	return l.Note(in.Plan)
 }
 
 func (s *server) release(number uint64) error {

@@ -50,6 +50,7 @@ type failure struct {
 	Canceled bool              `json:"canceled,omitempty"`
 	Deadline bool              `json:"deadline,omitempty"`
 	Locked   *host.LockedError `json:"locked,omitempty"`
+	Lost     *host.LostError   `json:"lost,omitempty"`
 }
 
 func failureOf(err error) *failure {
@@ -58,6 +59,7 @@ func failureOf(err error) *failure {
 	}
 	f := &failure{Text: err.Error(), Canceled: errors.Is(err, context.Canceled), Deadline: errors.Is(err, context.DeadlineExceeded)}
 	_ = errors.As(err, &f.Locked)
+	_ = errors.As(err, &f.Lost)
 	return f
 }
 
@@ -69,10 +71,13 @@ func (f *failure) Is(target error) bool {
 	return f.Canceled && target == context.Canceled || f.Deadline && target == context.DeadlineExceeded
 }
 
-// Unwrap gives the holder of a lock.
+// Unwrap gives the holder of a lock, or why one was lost.
 func (f *failure) Unwrap() error {
-	if f.Locked != nil {
+	switch {
+	case f.Locked != nil:
 		return f.Locked
+	case f.Lost != nil:
+		return f.Lost
 	}
 	return nil
 }
@@ -127,7 +132,21 @@ type (
 		Holder host.Holder     `json:"holder"`
 	}
 	lockNumber struct {
+		Lock   uint64           `json:"lock"`
+		Epochs map[string]int64 `json:"epochs,omitempty"` // told when it is taken
+	}
+	noteArgs struct {
 		Lock uint64 `json:"lock"`
+		Plan string `json:"plan"`
+	}
+	breakArgs struct {
+		Place planner.Place `json:"place"`
+		Epoch int64         `json:"epoch"`
+	}
+	recordArgs struct {
+		Place planner.Place `json:"place"`
+		Run   string        `json:"run"`
+		Lines []byte        `json:"lines"`
 	}
 	startArgs struct {
 		Members []planner.StartMember `json:"members"`
@@ -200,6 +219,18 @@ var methods = map[string]method{
 	}),
 	"Release": asks(func(_ context.Context, s *server, in lockNumber, _ host.Progress) (any, error) {
 		return nil, s.release(in.Lock)
+	}),
+	"Note": asks(func(_ context.Context, s *server, in noteArgs, _ host.Progress) (any, error) {
+		return nil, s.note(in)
+	}),
+	"Locks": asks(func(ctx context.Context, s *server, in placesArgs, _ host.Progress) (any, error) {
+		return s.host.Locks(ctx, in.Places)
+	}),
+	"BreakLock": asks(func(ctx context.Context, s *server, in breakArgs, _ host.Progress) (any, error) {
+		return nil, s.host.BreakLock(ctx, in.Place, in.Epoch)
+	}),
+	"Record": asks(func(ctx context.Context, s *server, in recordArgs, _ host.Progress) (any, error) {
+		return nil, s.host.Record(ctx, in.Place, in.Run, in.Lines)
 	}),
 	"Describe": asks(func(ctx context.Context, s *server, in pathArgs, _ host.Progress) (any, error) {
 		return s.files.Describe(ctx, in.Path)

@@ -33,6 +33,16 @@ func (x *absent) Lock(context.Context, []planner.Place, host.Holder) (host.Lock,
 	return nil, x.why
 }
 
+func (x *absent) Locks(_ context.Context, places []planner.Place) (map[string]host.LockState, error) {
+	out := map[string]host.LockState{}
+	for _, p := range places {
+		out[p.Name] = host.LockState{Held: planner.Unknown[bool](x.why.Error())}
+	}
+	return out, nil
+}
+
+func (x *absent) BreakLock(context.Context, planner.Place, int64) error         { return x.why }
+func (x *absent) Record(context.Context, planner.Place, string, []byte) error   { return x.why }
 func (x *absent) Claim(context.Context, planner.Claim) error                    { return x.why }
 func (x *absent) Restore(context.Context, planner.Restore, host.Progress) error { return x.why }
 func (x *absent) Trial(context.Context, planner.Trial, host.Progress) error     { return x.why }

@@ -46,7 +46,7 @@ var _ host.Several = (*Hosts)(nil)
 
 // New gives the machines of the file. Nothing is connected yet.
 func New(c *spec.Cluster, o Options) *Hosts {
-	h := &Hosts{cluster: c, here: local.New(local.Options{Self: o.Self}), version: o.Version, remote: map[string]*agent.Remote{}}
+	h := &Hosts{cluster: c, here: local.New(local.Options{Self: o.Self, NeedLock: true}), version: o.Version, remote: map[string]*agent.Remote{}}
 	program := ssh.NewProgram(o.Self)
 	for _, x := range c.Hosts {
 		if x.Access != spec.AccessSSH {

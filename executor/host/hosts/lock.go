@@ -94,6 +94,51 @@ func (l *locks) Held() error {
 	return l.all(host.Lock.Held)
 }
 
+// Note implements host.Lock.
+func (l *locks) Note(plan string) error {
+	return l.all(func(k host.Lock) error { return k.Note(plan) })
+}
+
+// Epochs implements host.Lock.
+func (l *locks) Epochs() map[string]int64 {
+	out := map[string]int64{}
+	for _, k := range l.held {
+		maps.Copy(out, k.Epochs())
+	}
+	return out
+}
+
+// Locks implements host.Host: of a machine that can't be asked they are unknown.
+func (h *Hosts) Locks(ctx context.Context, places []planner.Place) (map[string]host.LockState, error) {
+	out := map[string]host.LockState{}
+	var mu sync.Mutex
+	parts := part(h, places, func(p planner.Place) planner.Place { return p })
+	err := h.each(slices.Sorted(maps.Keys(parts)), func(name string) error {
+		found, err := h.on(name).Locks(ctx, parts[name])
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(out, found)
+		if err == nil || name == "" {
+			return err
+		}
+		for _, p := range parts[name] {
+			out[p.Name] = host.LockState{Held: planner.Unknown[bool](err.Error())}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// BreakLock implements host.Host.
+func (h *Hosts) BreakLock(ctx context.Context, place planner.Place, epoch int64) error {
+	return h.named(h.key(place.Host), h.on(place.Host).BreakLock(ctx, place, epoch))
+}
+
+// Record implements host.Host.
+func (h *Hosts) Record(ctx context.Context, place planner.Place, run string, lines []byte) error {
+	return h.named(h.key(place.Host), h.on(place.Host).Record(ctx, place, run, lines))
+}
+
 // Release implements host.Lock.
 func (l *locks) Release() error {
 	return l.all(host.Lock.Release)

@@ -47,6 +47,9 @@ var suite = []test{
 	{name: "Lock", test: locks},
 	{name: "LockLeavesNothing", test: lockLeavesNothing},
 	{name: "StaleLockFile", test: staleLockFile},
+	{name: "EpochsGrow", test: epochsGrow},
+	{name: "BrokenLock", test: brokenLock},
+	{name: "RunsAreCopied", test: runsAreCopied},
 	{name: "ClaimIsRepeatable", test: claimRepeats},
 	{name: "ClaimSparesData", test: claimSparesData},
 	{name: "BootstrapRestoreStartStop", test: wholeLine},
@@ -136,6 +139,7 @@ func locks(t *testing.T, newHost func(*testing.T) host.Host) {
 	c := newCluster(t, dir, 3)
 	me := host.Holder{Who: "ann@here", PID: 7, Operation: "apply", Cluster: "c", Since: "2026-01-02T03:04:05Z"}
 	held, err := newHost(t).Lock(ctx(t), c.places[1:2], me)
+	me.Epoch = 1
 	must(t, err)
 	before := tree(t, dir)
 	for _, h := range []host.Host{newHost(t), newHost(t)} {

@@ -16,9 +16,14 @@ import (
 )
 
 // Install implements host.Host.
-func (d *Driver) Install(ctx context.Context, a planner.Install) error {
+func (d *Driver) Install(ctx context.Context, a planner.Install) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(a.Members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	for _, p := range a.Members {
-		if err := ctx.Err(); err != nil {
+		if err := goOn(ctx); err != nil {
 			return fmt.Errorf("%s: not installed: %w", p.Name, err)
 		}
 		if err := d.install(ctx, p, a.Token); err != nil {
@@ -62,6 +67,9 @@ func (d *Driver) install(ctx context.Context, m planner.InstallMember, token str
 		return err
 	}
 	for _, u := range units(l) {
+		if err := goOn(ctx); err != nil {
+			return err
+		}
 		if err := u.putInPlace(l, prov); err != nil {
 			return err
 		}

@@ -119,8 +119,6 @@ func removeEmpty(dirs []string) {
 	}
 }
 
-func baseOf(lockPath string) string { return filepath.Dir(lockPath) }
-
 // removeIncoming removes the copy of a snapshot that came from another machine, or
 // a part of it: a plain file in the folder that holds nothing else.
 func removeIncoming(l host.Layout, path string) error {

@@ -18,11 +18,13 @@ import (
 // log alone still tells whose it was, and so the rest can be finished. In its place
 // a fence stays: a path that is absent, if only until the new member's first start,
 // is one where whoever starts the old command again gets an empty twin (S18).
-func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) error {
-	l, err := layout(a.Place)
-	if err == nil {
-		err = ctx.Err()
+func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) (err error) {
+	ctx, end, err := d.under(ctx, a.Place)
+	if err != nil {
+		return err
 	}
+	defer end(&err)
+	l, err := layout(a.Place)
 	if err == nil {
 		err = d.aside(ctx, l, a)
 	}
@@ -48,6 +50,9 @@ func (d *Driver) aside(ctx context.Context, l host.Layout, a planner.SetAside) e
 		return nil
 	}
 	if err := movable(dataDir, walDir, a); err != nil {
+		return err
+	}
+	if err := goOn(ctx); err != nil {
 		return err
 	}
 	if err := k.bar(ctx); err != nil {
