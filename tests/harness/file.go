@@ -11,6 +11,7 @@ import (
 type Member struct {
 	Name, Peer, Client string // the URLs
 	DataDir, WALDir    string // absolute; no WALDir for the one inside
+	Learner            bool   // as the file wants it
 }
 
 // Base is the folder where requorum keeps what belongs to the member.
@@ -83,6 +84,9 @@ func (c *Cluster) text() string {
 		fmt.Fprintf(&b, "  member %q {\n    peer_urls   = [%q]\n    client_urls = [%q]\n    data_dir    = %q\n", m.Name, m.Peer, m.Client, c.rel(m.DataDir))
 		if m.WALDir != "" {
 			fmt.Fprintf(&b, "    wal_dir     = %q\n", c.rel(m.WALDir))
+		}
+		if m.Learner {
+			b.WriteString("    learner     = true\n")
 		}
 		b.WriteString("  }\n")
 	}
