@@ -75,7 +75,7 @@ func TestTableIsComplete(t *testing.T) {
 	}
 	for _, s := range scenarios {
 		for place := 0; place <= 2*len(strings.Fields(s.steps))+1; place++ {
-			if !slices.Contains(all, attempt{Scenario: s.name, Place: place, Who: requorum}) {
+			if !s.large && !slices.Contains(all, attempt{Scenario: s.name, Place: place, Who: requorum}) {
 				t.Errorf("requorum is not killed at place %d of %s", place, s.name)
 			}
 		}

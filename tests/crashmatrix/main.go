@@ -81,7 +81,9 @@ func attempts(ctx context.Context, o options, folder string, t *harness.Tally[li
 	for _, alone := range []bool{true, false} {
 		var wg sync.WaitGroup
 		room := make(chan struct{}, max(1, o.parallel))
-		for _, a := range table() {
+		all := table()
+		slices.SortStableFunc(all, func(a, b attempt) int { return a.Percent - b.Percent }) // those that take long last
+		for _, a := range all {
 			if (a.Place == whole) != alone || !strings.Contains(a.String(), o.only) && !(alone && strings.HasPrefix(o.only, a.Scenario)) || !strings.Contains(a.Who, o.who) && !alone {
 				continue
 			}

@@ -98,13 +98,18 @@ func (s scenario) attempts() []attempt {
 	var out []attempt
 	kinds := strings.Fields(s.steps)
 	last := 2*len(kinds) + 1
-	for place := 0; place <= last; place++ {
-		out = append(out, attempt{Scenario: s.name, Place: place, Who: requorum})
-		if s.large && place%2 == 1 && place < last && long[kinds[place/2]] {
+	if s.large {
+		for i, k := range kinds {
 			for _, p := range percents {
-				out = append(out, attempt{Scenario: s.name, Place: place, Who: requorum, Percent: p})
+				if long[k] {
+					out = append(out, attempt{Scenario: s.name, Place: 2*i + 1, Who: requorum, Percent: p})
+				}
 			}
 		}
+		return out
+	}
+	for place := 0; place <= last; place++ {
+		out = append(out, attempt{Scenario: s.name, Place: place, Who: requorum})
 		if place < last {
 			for _, who := range s.roles(kinds, place) {
 				out = append(out, attempt{Scenario: s.name, Place: place, Who: who})
@@ -163,7 +168,7 @@ func (s scenario) begins() int {
 	switch {
 	case !s.serving:
 		return 0
-	case s.name == "migrate" || s.name == "grow":
+	case s.name == "migrate" || strings.HasPrefix(s.name, "grow"):
 		return 1
 	case s.name == "learner to voter" || s.name == "replace":
 		return 2

@@ -341,7 +341,7 @@ func (x *trial) check() {
 
 // The parts that setups are made of.
 
-const largeMB = 96
+const largeMB = 64
 
 func (x *trial) bootstrap(n int) {
 	x.c = x.e.Cluster(n).Write()
