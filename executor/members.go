@@ -13,13 +13,8 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
-// inSync is how many log entries a learner may be behind the leader, seen twice in
-// a row, to be promoted: what is left then is caught up with in a moment, while
-// etcd's own measure, a tenth of the log, can be minutes.
-const inSync = 200
-
 func (r *Runner) members(endpoints []string) etcd.Cluster {
-	return etcd.Cluster{Endpoints: endpoints, Access: r.Client, ID: r.clusterID}
+	return etcd.Cluster{Endpoints: endpoints, Access: r.Client, ID: r.clusterID, MayChange: r.Lock.Held}
 }
 
 // change makes a change again as long as etcd's "no" is one that passes, each time
@@ -28,7 +23,7 @@ func (r *Runner) members(endpoints []string) etcd.Cluster {
 func (r *Runner) change(ctx context.Context, endpoints []string, do func(etcd.Cluster) error) error {
 	endpoints = slices.Clone(endpoints)
 	said := ""
-	err := poll(ctx, func() (string, error) {
+	err := r.poll(ctx, func() (string, error) {
 		err := do(r.members(endpoints))
 		if len(endpoints) > 1 {
 			endpoints = append(endpoints[1:], endpoints[0])
@@ -56,7 +51,7 @@ func (r *Runner) listed(ctx context.Context, endpoints []string, all bool, pred 
 	if all {
 		need = len(urls)
 	}
-	return poll(ctx, func() (string, error) {
+	return r.poll(ctx, func() (string, error) {
 		yes, no := r.members(endpoints).Listed(ctx, urls, pred)
 		if len(yes) >= need {
 			return "", nil
@@ -124,26 +119,12 @@ func (r *Runner) join(ctx, act context.Context, a planner.Join, progress host.Pr
 	if err := r.Host.Start(act, []planner.StartMember{start}); err != nil {
 		return err
 	}
-	return r.awaitServing(ctx, planner.Start{Members: []planner.StartMember{start}}, progress)
-}
-
-// promote waits until the learner has what the leader has, and makes it a voter.
-func (r *Runner) promote(ctx context.Context, a planner.Promote, progress host.Progress) error {
-	id, voter, err := r.findMember(ctx, a.Endpoints, a.PeerURLs)
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.Name, err)
+	// What it copies is about as large as what the others have.
+	size := int64(0)
+	for i := 0; i < len(a.Endpoints) && size == 0; i++ {
+		size = etcd.Probe(ctx, a.Endpoints[i:i+1], r.Client, probeLimit).DBSize
 	}
-	if !voter {
-		if err := r.catchUp(ctx, a, progress); err != nil {
-			return err
-		}
-	}
-	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.Promote(ctx, id) }); err != nil {
-		return err
-	}
-	return r.listed(ctx, append(slices.Clone(a.Endpoints), a.ClientURL), true, func(list []planner.ListedMember) bool {
-		return slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == id && !m.Learner })
-	})
+	return r.awaitCopied(ctx, planner.Start{Members: []planner.StartMember{start}}, size, progress)
 }
 
 func (r *Runner) findMember(ctx context.Context, endpoints, peerURLs []string) (id string, voter bool, err error) {
@@ -157,30 +138,6 @@ func (r *Runner) findMember(ctx context.Context, endpoints, peerURLs []string) (
 		}
 	}
 	return "", false, errors.New("it is not in the member list: the cluster changed, plan again")
-}
-
-// catchUp waits until the learner is close behind the leader, twice in a row.
-func (r *Runner) catchUp(ctx context.Context, a planner.Promote, progress host.Progress) error {
-	close := 0
-	return poll(ctx, func() (string, error) {
-		n, err := r.members(a.Endpoints).Behind(ctx, a.ClientURL)
-		switch {
-		case err != nil:
-			close = 0
-			return err.Error(), nil
-		case n > inSync:
-			close = 0
-		default:
-			close++
-		}
-		if progress != nil {
-			progress(fmt.Sprintf("%d entries behind the leader", n), 0, 0)
-		}
-		if close >= 2 {
-			return "", nil
-		}
-		return fmt.Sprintf("it is %d entries behind the leader", n), nil
-	})
 }
 
 func (r *Runner) moveLeader(ctx context.Context, a planner.MoveLeader) error {

@@ -1,7 +1,8 @@
-// Package executor carries out a plan, one step after the other: record the
-// intent, act, wait until what the step promised holds, record the outcome. It
-// decides nothing: what a step does stands in the plan. At the first failure it
-// stops and says so; planning again gives the rest of the way.
+// Package executor carries out a plan, one step after the other: look whether the
+// step is done already and whether it still can be, record the intent, act, wait
+// until what the step promised holds, record the outcome. It decides nothing: what
+// a step does stands in the plan. At the first failure it stops and says so;
+// planning again gives the rest of the way.
 package executor
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
@@ -27,10 +29,20 @@ type Runner struct {
 	Client  etcd.Access
 	Peer    etcd.Access // for peer URLs, which answer without a user
 	Journal *journal.Run
+	About   About
+	// Seen is what the plan was made from, at SeenAt. Look gives it anew where a step
+	// is about to touch it; without Look no step is checked before it is done.
+	Seen   planner.Observation
+	SeenAt time.Time
+	Look   Look
 	// Events is told what happens, from one goroutine at a time; it may be nil.
 	Events func(Event)
 
 	clusterID string // of the plan: nobody else's members are changed
+	telling   sync.Mutex
+	copies    *copies
+	waits     func(string)       // is told what the step at work waits for
+	phase     func(string) error // begins a part of it
 }
 
 // StepError says at which step a plan stopped, and why.
@@ -39,6 +51,8 @@ type StepError struct {
 	Err  error
 	// Interrupted is true where the operator stopped it.
 	Interrupted bool
+	// Acted is whether any step of the run was begun.
+	Acted bool
 }
 
 // Error implements error.
@@ -54,36 +68,80 @@ func (e *StepError) Unwrap() error { return e.Err }
 // The error is a *StepError where a step did not end well.
 func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
 	r.clusterID = p.ID()
-	for _, s := range p.Steps {
-		if ctx.Err() != nil {
-			return &StepError{Step: s, Err: errors.New("not begun"), Interrupted: true}
-		}
-		if err := r.step(ctx, s); err != nil {
-			return &StepError{Step: s, Err: err, Interrupted: ctx.Err() != nil}
-		}
+	began := time.Now()
+	r.copies = r.startCopies()
+	begin := RunBegan{Plan: p, About: r.About, Observation: Digest(r.Seen), Locks: r.Lock.Epochs()}
+	if r.Journal != nil {
+		begin.Run = r.Journal.ID()
 	}
-	return nil
+	err := r.tell(begin)
+	end := RunEnded{Result: journal.ResultDone}
+	acted := false
+	for _, s := range p.Steps {
+		res := StepEnded{Step: s, Outcome: NotStarted}
+		switch {
+		case err != nil:
+			_ = r.tell(res) // the first error is the one that counts
+		case ctx.Err() != nil:
+			res.Interrupted = true
+			err = &StepError{Step: s, Err: errors.New("not begun"), Interrupted: true, Acted: acted}
+			_ = r.tell(res)
+		default:
+			var stepErr error
+			res, stepErr = r.step(ctx, s)
+			acted = acted || res.Outcome == Done || res.Outcome == Failed
+			if stepErr != nil {
+				err = &StepError{Step: s, Err: stepErr, Interrupted: res.Interrupted, Acted: acted}
+			}
+		}
+		end.Steps = append(end.Steps, res)
+	}
+	var step *StepError
+	switch {
+	case errors.As(err, &step) && step.Interrupted:
+		end.Result = journal.ResultInterrupted
+	case err != nil:
+		end.Result = journal.ResultStopped
+	}
+	end.Err, end.Took = err, time.Since(began)
+	if lost := r.tell(end); err == nil && lost != nil {
+		return &UnkeptError{lost}
+	}
+	return err
 }
 
-func (r *Runner) step(ctx context.Context, s planner.Step) error {
-	if err := r.Lock.Held(); err != nil {
-		return fmt.Errorf("the lock was lost, nothing more is done: %w", err)
-	}
-	rec := journal.Record{Event: "intent", Step: s.ID, Kind: s.Kind, Target: s.Target, Action: s.Action}
-	if err := r.Journal.Write(rec); err != nil {
-		return err
-	}
+// step carries out one step; the error is why the run can't go on.
+func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err error) {
 	began := time.Now()
-	r.emit(StepBegan{s})
-	err := r.perform(ctx, s)
-	rec.Event, rec.Action = "done", nil
-	if err != nil {
-		rec.Event, rec.Error = "failed", err.Error()
-		r.emit(StepFailed{s, time.Since(began), err})
-	} else {
-		r.emit(StepDone{s, time.Since(began)})
+	res = StepEnded{Step: s, Outcome: NotStarted}
+	end := func(err error) (StepEnded, error) {
+		res.Took, res.Err = time.Since(began), err
+		res.Interrupted = err != nil && ctx.Err() != nil
+		return res, errors.Join(err, r.tell(res))
 	}
-	return errors.Join(err, r.Journal.Write(rec))
+	seen, done, err := r.ready(ctx, s)
+	if err != nil {
+		return end(err)
+	}
+	if done {
+		res.Outcome, res.Note = Skipped, "it was so already"
+		return end(nil)
+	}
+	if err := r.Lock.Held(); err != nil {
+		return end(fmt.Errorf("nothing more is done: %w", err))
+	}
+	if err := r.tell(StepBegan{Step: s, Observation: seen}); err != nil {
+		return end(err)
+	}
+	res.Outcome = Done
+	if err := r.perform(ctx, s); err != nil {
+		if res.Note, err = r.doneAfterAll(ctx, s, err); err != nil {
+			res.Outcome = Failed
+			return end(err)
+		}
+	}
+	r.foresee(s)
+	return end(nil)
 }
 
 // perform acts and waits, within the step's time. Acting is not interrupted by
@@ -91,18 +149,57 @@ func (r *Runner) step(ctx context.Context, s planner.Step) error {
 // waits can be left at any moment.
 func (r *Runner) perform(ctx context.Context, s planner.Step) error {
 	limit := time.Duration(s.TimeoutSeconds) * time.Second
-	why := fmt.Errorf("not done within %s; whether it will be is unknown: plan again", limit)
+	why := fmt.Errorf("%w within %s", errTimeout, limit)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, why)
 	defer cancel()
 	act := context.WithoutCancel(ctx)
 	act, stop := context.WithTimeoutCause(act, limit, why)
 	defer stop()
-	progress := func(what string, done, total int64) {
-		r.emit(StepProgress{Step: s, What: what, Done: done, Total: total})
-	}
-	err := r.act(ctx, act, s.Action, progress)
+	err := r.act(ctx, act, s.Action, r.watch(s))
 	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) != nil {
 		return context.Cause(ctx)
+	}
+	return err
+}
+
+// maxPhases is how many parts of a step the journal names.
+const maxPhases = 50
+
+// watch tells of the step's progress: each part of it, by its name, once in the
+// journal.
+func (r *Runner) watch(s planner.Step) host.Progress {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	r.phase = func(name string) error {
+		mu.Lock()
+		first := !seen[name] && len(seen) < maxPhases
+		seen[name] = true
+		mu.Unlock()
+		if !first {
+			return nil
+		}
+		return r.tell(StepPhase{Step: s, Phase: name})
+	}
+	r.waits = func(why string) { _ = r.tell(StepWaits{Step: s, For: why}) }
+	return func(what string, done, total int64) {
+		_ = r.phase(what) // the outcome's record fails as well, and stops the run
+		_ = r.tell(StepProgress{Step: s, What: what, Done: done, Total: total})
+	}
+}
+
+// tell records an event and passes it on; the error is the journal's.
+func (r *Runner) tell(e Event) error {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	var err error
+	if r.Journal != nil && e.kept() {
+		if b, ok := e.(StepBegan); ok {
+			r.copies.touch(b.Step)
+		}
+		err = r.Journal.Write(e.Record())
+	}
+	if r.Events != nil {
+		r.Events(e)
 	}
 	return err
 }
@@ -177,10 +274,4 @@ func (r *Runner) restore(ctx context.Context, a planner.Restore, progress host.P
 		return errors.New(strings.ReplaceAll(err.Error(), s.Source, shown))
 	}
 	return err
-}
-
-func (r *Runner) emit(e Event) {
-	if r.Events != nil {
-		r.Events(e)
-	}
 }

@@ -19,9 +19,10 @@ import (
 // stub is a host that notes what it is asked. The real ones are tested in
 // host/hosttest and tests/scenario; here only the order of things is.
 type stub struct {
-	calls []string
-	fail  error
-	hook  func()
+	calls  []string
+	fail   error
+	phases []string
+	hook   func()
 }
 
 func (s *stub) do(name string) error {
@@ -43,7 +44,10 @@ func (s *stub) Lock(context.Context, []planner.Place, host.Holder) (host.Lock, e
 	return &lock{}, nil
 }
 func (s *stub) Claim(context.Context, planner.Claim) error { return s.do("claim") }
-func (s *stub) Restore(context.Context, planner.Restore, host.Progress) error {
+func (s *stub) Restore(_ context.Context, _ planner.Restore, progress host.Progress) error {
+	for _, what := range s.phases {
+		progress(what, 1, 2)
+	}
 	return s.do("restore")
 }
 func (s *stub) Trial(context.Context, planner.Trial, host.Progress) error { return s.do("trial") }
@@ -61,10 +65,19 @@ func (s *stub) Recover(context.Context, planner.Recover, host.Progress) error {
 	return s.do("recover")
 }
 
+func (s *stub) Locks(context.Context, []planner.Place) (map[string]host.LockState, error) {
+	return nil, nil
+}
+func (s *stub) BreakLock(context.Context, planner.Place, int64) error       { return nil }
+func (s *stub) Record(context.Context, planner.Place, string, []byte) error { return nil }
+
 type lock struct{ lost error }
 
 func (l *lock) Held() error    { return l.lost }
 func (l *lock) Release() error { return nil }
+
+func (l *lock) Note(string) error        { return nil }
+func (l *lock) Epochs() map[string]int64 { return nil }
 
 func runner(t *testing.T, h *stub, l *lock) *Runner {
 	t.Helper()
@@ -142,7 +155,7 @@ func TestIntentComesFirst(t *testing.T) {
 	if err := r.Run(t.Context(), plan(planner.Claim{})); err != nil {
 		t.Fatal(err)
 	}
-	if seen != "intent claim" || events(t, r) != "intent claim, done claim" {
+	if seen != "begin , intent claim" || events(t, r) != "begin , intent claim, done claim, end " {
 		t.Errorf("at the act: %q, at the end: %q", seen, events(t, r))
 	}
 }
@@ -155,7 +168,7 @@ func TestFirstFailureStops(t *testing.T) {
 	if !errors.As(err, &step) || step.Step.ID != 1 || step.Interrupted || len(h.calls) != 1 {
 		t.Errorf("%v after %v", err, h.calls)
 	}
-	if got := events(t, r); got != "intent claim, failed claim" {
+	if got := events(t, r); got != "begin , intent claim, failed claim, not started install, end " {
 		t.Error(got)
 	}
 }

@@ -20,8 +20,9 @@ const (
 )
 
 // poll calls check until it is content, until it gives a final error, or until
-// ctx ends; then the last reason for waiting is part of the error.
-func poll(ctx context.Context, check func() (waitingFor string, err error)) error {
+// ctx ends; then the last reason for waiting is part of the error. Each new reason is
+// told to whoever watches.
+func (r *Runner) poll(ctx context.Context, check func() (waitingFor string, err error)) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	last := ""
@@ -32,6 +33,9 @@ func poll(ctx context.Context, check func() (waitingFor string, err error)) erro
 		}
 		if ctx.Err() != nil && last != "" {
 			waiting = last // that one was cut short, and would say so of a member that answers
+		}
+		if waiting != last && r.waits != nil {
+			r.waits(waiting)
 		}
 		last = waiting
 		select {
@@ -48,28 +52,42 @@ func poll(ctx context.Context, check func() (waitingFor string, err error)) erro
 // awaitServing waits until the started members serve clients under a leader,
 // and gives up early where a member's service says that it never will.
 func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress host.Progress) error {
+	return r.awaitCopied(ctx, a, 0, progress)
+}
+
+// awaitCopied is awaitServing for members that first copy so many bytes.
+func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, size int64, progress host.Progress) error {
 	var places []planner.Place
 	for _, m := range a.Members {
 		places = append(places, m.Place)
 	}
-	return poll(ctx, func() (string, error) {
+	served := map[string]bool{}
+	return r.poll(ctx, func() (string, error) {
 		var silent []string
 		for _, m := range a.Members {
 			why, err := r.servesAs(ctx, m)
 			if err != nil {
 				return "", err
 			}
-			if why != "" {
+			switch {
+			case why != "":
 				silent = append(silent, m.Name+": "+why)
+			case !served[m.Name] && r.phase != nil:
+				served[m.Name] = true
+				_ = r.phase(m.Name + " serves") // the outcome's record would fail as well
 			}
 		}
-		if progress != nil {
+		if progress != nil && size == 0 {
 			progress("members serve", int64(len(a.Members)-len(silent)), int64(len(a.Members)))
 		}
 		if len(silent) == 0 {
 			return "", nil
 		}
-		return strings.Join(silent, "; "), r.hopeless(ctx, places)
+		received, err := r.hopeless(ctx, places)
+		if progress != nil && size > 0 {
+			progress("copying the database", min(received, size), size)
+		}
+		return strings.Join(silent, "; "), err
 	})
 }
 
@@ -94,29 +112,30 @@ func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, e
 }
 
 // hopeless gives an error where a member's service has given up, or dies again
-// and again.
-func (r *Runner) hopeless(ctx context.Context, places []planner.Place) error {
+// and again; and how much data all of them have by now.
+func (r *Runner) hopeless(ctx context.Context, places []planner.Place) (received int64, _ error) {
 	facts, err := r.Host.Observe(ctx, places)
 	if err != nil {
-		return nil // asked again at the next poll
+		return 0, nil // asked again at the next poll
 	}
 	for _, p := range places {
+		received += facts[p.Name].Received
 		s := facts[p.Name].Service
 		if !s.Known() {
 			continue
 		}
 		if s.Value.State == planner.ServiceFailed || s.Value.Restarts >= tooManyRestarts {
-			return fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
+			return received, fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
 		}
 	}
-	return nil
+	return received, nil
 }
 
 // verify waits until the members are one cluster with one leader and the same
 // data. Unequal data ends the wait at once.
 func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Progress) error {
 	disarmed := !a.Disarm
-	return poll(ctx, func() (string, error) {
+	return r.poll(ctx, func() (string, error) {
 		if r.wantUser(ctx, a.Members) {
 			return r.verifySealed(ctx, a)
 		}
@@ -136,7 +155,7 @@ func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Pro
 		if len(endpoints) < 2 {
 			return "", nil
 		}
-		kv := etcd.CompareKV(ctx, endpoints, r.Client, time.Minute)
+		kv := etcd.CompareKV(ctx, endpoints, r.Client, left(ctx, time.Minute))
 		switch {
 		case !kv.Known():
 			return "compare data: " + kv.Why, nil
@@ -145,6 +164,14 @@ func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Pro
 		}
 		return "", nil
 	})
+}
+
+// left is how long ctx still has, otherwise where it has no end.
+func left(ctx context.Context, otherwise time.Duration) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return time.Until(end)
+	}
+	return otherwise
 }
 
 // oneCluster probes the members and gives the voters' URLs, what is still

@@ -22,6 +22,9 @@ type Place struct {
 	WALDir  string `json:"wal_dir,omitempty"`
 }
 
+// At is the place itself, for what has one.
+func (p Place) At() Place { return p }
+
 // Claim records the identity that members are about to get beside their data
 // directories, before anything else is written there, so that an interrupted
 // bootstrap is finished under the same token and an absent directory is never

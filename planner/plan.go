@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 
 	"github.com/requorum/requorum/spec"
 )
@@ -173,13 +174,17 @@ func (p *Plan) Changes() bool { return len(p.Steps) > 0 }
 // what they need. What was merely seen (a revision that moves on while clients
 // write) has no part in it, so that plans with one digest do the same things.
 func (p *Plan) Digest() string {
+	steps := slices.Clone(p.Steps)
+	for i := range steps { // they grow with the database while clients write
+		steps[i].TimeoutSeconds = 0
+	}
 	b, err := json.Marshal(struct {
 		Cluster string
 		Route   Route
 		Steps   []Step
 		Needs   []Need
 		Refusal *Refusal
-	}{p.Cluster, p.Route, p.Steps, p.Needs, p.Refusal})
+	}{p.Cluster, p.Route, steps, p.Needs, p.Refusal})
 	if err != nil {
 		// Only a value that JSON can't hold gets here, and a plan has none; a
 		// test marshals every action.

@@ -334,7 +334,7 @@ func (b *builder) joinStep(s *seat) {
 		Action: Join{StartMember: start, PeerURLs: m.spec.PeerURLs, Endpoints: ends, When: b.in.Now, By: b.in.By},
 		Title:  "start empty",
 		Reason: Reason{Fact: "it is listed and has never run", Pos: m.spec.Pos},
-		Undo:   "yes: stop and remove it", Wait: "it follows the leader", TimeoutSeconds: joinSeconds,
+		Undo:   "yes: stop and remove it", Wait: "it follows the leader", TimeoutSeconds: joinSeconds + b.sizeSeconds(),
 		Equivalent: []string{"etcd " + strings.Join(start.Args, " ") + " --initial-cluster=$(etcdctl member list, as NAME=URL)"},
 	}, after)
 	if s.learner && !m.spec.Learner {

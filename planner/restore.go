@@ -188,6 +188,25 @@ func copySeconds(size int64, copies int) int {
 	return 60 + int(size*int64(copies)/(10<<20))
 }
 
+// sizeSeconds is what reading or sending the largest database that was seen adds to a
+// step's time, at 10 MB/s: nothing for a small one.
+func (b *builder) sizeSeconds() int {
+	var n int64
+	for _, m := range b.members {
+		n = max(n, m.seen.Client.DBSize)
+		if d := m.seen.Data; d.Known() {
+			n = max(n, d.Value.DBSize)
+			if d.Value.Fenced != nil {
+				n = max(n, d.Value.Fenced.DBSize)
+			}
+		}
+	}
+	if s := b.obs.Snapshot; s != nil {
+		n = max(n, s.Size)
+	}
+	return int(n / (10 << 20))
+}
+
 func (b *builder) trialStep(token string, m *member, revision int64, keys int) {
 	var size int64
 	if s := b.obs.Snapshot; s != nil {

@@ -401,7 +401,7 @@ func (b *builder) appendStart(a Start, after Quorum, why Reason, undo string) {
 	s := Step{
 		Action: a, Title: "start", Reason: why, Undo: undo,
 		Wait:           "each serves clients, and a majority follows one leader",
-		TimeoutSeconds: 120,
+		TimeoutSeconds: 120 + b.sizeSeconds(),
 	}
 	if undo == "" {
 		s.NoUndo = "clients write again"
@@ -432,7 +432,7 @@ func (b *builder) verifyStep(ms []*member, clusterID string, revision int64, dis
 		Action: a, Title: "verify",
 		Reason: Reason{Fact: fact, Pos: b.cluster.Pos},
 		Undo:   "changes nothing",
-		Wait:   "one cluster ID, one leader, equal HashKV", TimeoutSeconds: 120,
+		Wait:   "one cluster ID, one leader, equal HashKV", TimeoutSeconds: 120 + 2*b.sizeSeconds(),
 		Equivalent: []string{"etcdctl --endpoints=" + strings.Join(urls, ",") + " endpoint hashkv"},
 	}, b.quorum)
 }

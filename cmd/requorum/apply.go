@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"github.com/requorum/requorum/executor"
@@ -23,10 +24,14 @@ import (
 type consent struct {
 	autoApprove bool
 	accept      []string
+	json        bool
+	jsonInto    string
 }
 
 func (c *consent) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.autoApprove, "auto-approve", false, "don't ask")
+	cmd.Flags().BoolVar(&c.json, "json", false, "what happens, as JSON lines, and nothing else on stdout")
+	cmd.Flags().StringVar(&c.jsonInto, "json-into", "", "append the same lines to `FILE`, beside the usual output")
 }
 
 func (c *consent) acceptFlag(cmd *cobra.Command) {
@@ -75,6 +80,13 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	s.accept = given
+	if s.lines, err = newLines(c.json, c.jsonInto); err != nil {
+		return err
+	}
+	defer s.lines.close()
+	defer func() { s.lines.result(codeOf(err), err, s.after) }()
+	signal.Ignore(syscall.SIGPIPE) // whoever reads may go: the run is worth more
+	go ownSum()
 	var lock host.Lock
 	if s.local() {
 		if lock, err = s.lock(ctx, verb); err != nil {
@@ -87,8 +99,12 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	p := plan(in)
-	if err := show(p, false); err != nil {
+	if err := s.showOnce(p); err != nil && !c.autoApprove {
 		return err
+	}
+	// The journal is what a refusal may rest on, too.
+	if err := journal.Check(s.stateDir); err != nil && (p.Refusal != nil || p.Changes()) {
+		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	if done, err := settled(p, given); done {
 		if err == nil && verb == "apply" {
@@ -96,6 +112,11 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		}
 		return err
 	}
+	release, err := s.takeKey(ctx, p, verb)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if !c.autoApprove {
 		if err := s.ask(ctx, cmd, verb, p, plan); err != nil {
 			return err
@@ -105,6 +126,16 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return exitWith(exitDeclined, errors.New("interrupted; nothing was changed"))
 	}
 	return s.carryOut(ctx, p, lock, verb)
+}
+
+// showOnce shows the plan where a person looks: with JSON on stdout, on stderr.
+func (s *session) showOnce(p *planner.Plan) error {
+	s.lines.plan(p)
+	if !s.lines.stdout {
+		return show(p, false)
+	}
+	_, err := fmt.Fprint(os.Stderr, render.Text(p, errStyle()))
+	return err
 }
 
 // settled reports whether a plan ends here: nothing to do, refused, or a consent
@@ -155,32 +186,70 @@ func question(verb, cluster string) string {
 
 // carryOut runs the plan and says how it ended.
 func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock, verb string) error {
-	run, err := journal.Open(s.stateDir, s.cluster.Name, time.Now())
+	run, err := s.openRun(p)
 	if err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	defer run.Close()
-	begin := journal.Record{Event: "begin", Cluster: s.cluster.Name, Plan: p.Digest(), By: s.by, Version: version}
-	if err := run.Write(begin); err != nil {
-		return fmt.Errorf("nothing was changed: %w", err)
-	}
+	_ = lock.Note(p.Digest()) // for whoever asks; the lock holds without it
 	fmt.Fprintln(os.Stderr)
+	shown := newProgress(p.Steps)
+	defer shown.end()
+	atOnce.Store(shown)
+	told := context.AfterFunc(ctx, func() {
+		shown.say("  Interrupted: going to a safe point first. A second time ends requorum at once.")
+	})
+	defer told()
 	r := executor.Runner{
 		Cluster: s.cluster, Host: s.host, Lock: lock, Client: s.observer.Client, Peer: s.observer.Peer,
-		Journal: run, Events: newProgress(p.Steps).event,
+		Journal: run, Seen: s.seen, SeenAt: s.seenAt,
+		About: executor.About{
+			Cluster: s.cluster.Name, Verb: verb, By: s.by, Version: version, PID: os.Getpid(), Binary: ownSum(), Note: s.keyNote,
+		},
+		Look: func(ctx context.Context, last planner.Observation, w executor.Want) (planner.Observation, error) {
+			return s.observer.Again(ctx, last, w.Endpoints, w.Places, w.Processes)
+		},
+		Events: func(e executor.Event) { shown.event(e); s.lines.event(e) },
 	}
+	defer r.Close()
 	err = r.Run(ctx, p)
-	end := journal.Record{Event: "end", Result: "done"}
+	shown.end()
+	now := s.lookAgain()
+	s.after = now
+	if now != nil {
+		if werr := run.Write(journal.Record{Event: journal.State, Headline: now.Headline, Observation: executor.Digest(s.seen)}); werr != nil {
+			fmt.Fprintln(os.Stderr, "requorum: "+werr.Error())
+		}
+	}
+	var unkept *executor.UnkeptError
+	if errors.As(err, &unkept) {
+		fmt.Fprintln(os.Stderr, "requorum: "+err.Error())
+		err = nil
+	}
 	if err != nil {
-		end.Result, end.Error = "stopped", err.Error()
+		return s.stoppedAt(err, p, now, run)
 	}
-	if werr := run.Write(end); werr != nil {
-		fmt.Fprintln(os.Stderr, "requorum: "+werr.Error())
+	if !s.lines.stdout {
+		finished(p, now, verb)
 	}
+	return nil
+}
+
+// openRun begins the journal, with the plan beside it.
+func (s *session) openRun(p *planner.Plan) (*journal.Run, error) {
+	b, err := render.JSON(p)
 	if err != nil {
-		return s.stoppedAt(err, p, run.Path())
+		return nil, err
 	}
-	return s.finished(p, verb)
+	run, err := journal.Open(s.stateDir, s.cluster.Name, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := run.SavePlan(b); err != nil {
+		run.Close()
+		return nil, err
+	}
+	return run, nil
 }
 
 // remember notes in the journal which cluster lives in these directories, so
@@ -221,51 +290,4 @@ func (s *session) lookAgain() *planner.Plan {
 	p := planner.New(in)
 	s.remember(p)
 	return p
-}
-
-// finished says how the cluster stands after a plan was carried out.
-func (s *session) finished(p *planner.Plan, verb string) error {
-	fmt.Printf("\n%s %s.\n", color.GreenString("Done:"), doneText(p))
-	if verb != "apply" {
-		return nil
-	}
-	if now := s.lookAgain(); now != nil && now.Route != planner.RouteInSync {
-		fmt.Printf("  Not yet as the file says: %s.\n", now.Headline)
-	}
-	return nil
-}
-
-func doneText(p *planner.Plan) string {
-	last := p.Steps[len(p.Steps)-1]
-	switch {
-	case p.Route == planner.RouteStop:
-		var all []string
-		for _, st := range p.Steps {
-			all = append(all, st.Target...)
-		}
-		return strings.Join(all, ", ") + " stopped; all data is kept"
-	case last.Kind == planner.Verify{}.Kind() && len(last.Target) == 1:
-		return fmt.Sprintf("%s serves cluster %s", last.Target[0], p.ID())
-	case last.Kind == planner.Verify{}.Kind():
-		return fmt.Sprintf("%s serve cluster %s with equal data.\n  Quorum %s", strings.Join(last.Target, ", "), p.ID(), render.Quorum(last.After))
-	}
-	return last.Title + " " + strings.Join(last.Target, ", ")
-}
-
-// stoppedAt says in which state things are, and what planning again would do.
-func (s *session) stoppedAt(err error, p *planner.Plan, path string) error {
-	code, word := exitPartWay, "Stopped"
-	var step *executor.StepError
-	if errors.As(err, &step) && step.Interrupted {
-		code, word = exitInterrupted, "Interrupted"
-	}
-	fmt.Fprintf(os.Stderr, "\n%s %v\n", color.RedString(word+" at"), err)
-	if step != nil && step.Step.ID < len(p.Steps) {
-		fmt.Fprintf(os.Stderr, "  Not begun: steps %d to %d.\n", step.Step.ID+1, len(p.Steps))
-	}
-	if now := s.lookAgain(); now != nil {
-		fmt.Fprintf(os.Stderr, "  The cluster now: %s.\n", now.Headline)
-	}
-	fmt.Fprintf(os.Stderr, "  No data was removed. requorum plan gives the rest of the way from here.\n  Journal: %s\n", path)
-	return exitWith(code, nil)
 }

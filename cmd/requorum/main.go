@@ -11,6 +11,9 @@
 //	validate  0 or 1
 //	fmt       0 or 1
 //	rescue    0 done, 1 error, 6 refused
+//	log       0 or 1
+//	lock      status: 0 nobody is at work, 5 somebody is, 1 error or unknown;
+//	          release: 0 done, 1 error, 6 consent missing
 //	snapshot  0 saved, proven, shown or come back whole, 1 not,
 //	          8 interrupted (save and drill), and nothing is left of it
 package main
@@ -80,11 +83,7 @@ func run() int {
 	if err == nil {
 		return exitOK
 	}
-	code := exitError
-	var e *exit
-	if errors.As(err, &e) {
-		code = e.code
-	}
+	code := codeOf(err)
 	if code == exitError && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted; nothing was changed")
 	}
@@ -94,16 +93,35 @@ func run() int {
 	return code
 }
 
+// codeOf is the exit code of an error; nil has exitOK.
+func codeOf(err error) int {
+	var e *exit
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &e):
+		return e.code
+	}
+	return exitError
+}
+
+// atOnce is what is drawn on the terminal while a plan is carried out; who ends the
+// program at once leaves a whole line.
+var atOnce atomic.Pointer[progress]
+
 // acting is whether the verb changes things and so has to end at a safe point.
 var acting atomic.Bool
 
-// interruptible gives a context that the first SIGINT or SIGTERM ends; the
+// interruptible gives a context that the first SIGINT, SIGTERM or SIGHUP ends; the
 // second ends the program at once, and so does the first where nothing can be
 // left half done.
 func interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP) // the terminal has gone: no reason to stop in the midst of a step
+	}
 	go func() {
 		<-signals
 		cancel()
@@ -112,7 +130,11 @@ func interruptible() (context.Context, context.CancelFunc) {
 			os.Exit(exitError)
 		}
 		<-signals
-		os.Exit(exitPartWay) // in the midst of a step, perhaps
+		if shown := atOnce.Load(); shown != nil {
+			shown.end()
+		}
+		fmt.Fprintln(os.Stderr, "requorum: ended at once, perhaps in the midst of a step; requorum plan gives the rest of the way")
+		os.Exit(exitPartWay)
 	}()
 	return ctx, cancel
 }

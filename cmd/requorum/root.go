@@ -39,6 +39,7 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 		newEtcd(), newAgent(), newVersion(),
 		newRescue(o),
 		newSnapshot(o),
+		newLog(), newLock(o),
 	)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	root.InitDefaultCompletionCmd()

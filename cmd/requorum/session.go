@@ -38,6 +38,11 @@ type session struct {
 	// the same facts gives the same plan.
 	token, now, by string
 	accept         map[planner.Consent]bool
+	seen           planner.Observation // the last one, at seenAt
+	seenAt         time.Time
+	keyNote        string        // why the cluster's own lock could not be had
+	lines          *lines        // for programs; nil for verbs that change nothing
+	after          *planner.Plan // of how things stood after a run; nil for none
 }
 
 // open reads the file and gets ready to look. Its errors are exits: diagnostics
@@ -47,7 +52,7 @@ func open(cmd *cobra.Command, o *options, path string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cluster: cluster, host: local.New(local.Options{})}
+	s := &session{cluster: cluster, host: local.New(local.Options{NeedLock: true})}
 	if s.stateDir, err = journal.Dir(); err != nil {
 		return nil, err
 	}
@@ -129,6 +134,7 @@ func (s *session) observe(ctx context.Context) (planner.Input, error) {
 	}
 	obs, err := s.observer.Observe(ctx)
 	in.Observation = obs
+	defer func() { s.seen, s.seenAt = in.Observation, time.Now() }()
 	if err != nil || planner.New(in).Route != planner.RouteRecover {
 		return in, err
 	}

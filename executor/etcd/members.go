@@ -27,6 +27,10 @@ type Cluster struct {
 	// cluster is passed over. Without it a name that now resolves elsewhere is
 	// not noticed, and a member that is not listed there counts as removed (S5).
 	ID string
+	// MayChange is asked right before a change is sent, after the list was read; its
+	// error keeps it from being sent. Nil for always. What is left between it and the
+	// member's answer can't be fenced off (S23).
+	MayChange func() error
 }
 
 // listing is the cluster's member list, and who gave it.

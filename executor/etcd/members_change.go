@@ -219,6 +219,11 @@ func (cl Cluster) change(ctx context.Context, e edit) error {
 	if err != nil {
 		return e.fail(errNotYet, oneLine(err), err)
 	}
+	if cl.MayChange != nil {
+		if err := cl.MayChange(); err != nil {
+			return e.fail(nil, "not sent: "+oneLine(err), err)
+		}
+	}
 	sent, err := cl.send(ctx, url, e.call)
 	switch {
 	case err == nil:

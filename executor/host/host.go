@@ -39,8 +39,22 @@ type Host interface {
 	Binary(ctx context.Context, path string) planner.Fact[planner.Binary]
 	// Lock takes the exclusive lock of every place or of none. A place that is
 	// locked by somebody else gives a *LockedError. The lock ends with its
-	// holder, however that ends.
+	// holder, however that ends, or with BreakLock.
+	//
+	// From then on the host acts on these places only as long as that lock is the
+	// current one, which it looks at right before each act, and, within a long one,
+	// before each of its parts: the error is a *LostError. What was asked for on a
+	// connection whose lock was broken meanwhile is not done any more (S23).
 	Lock(ctx context.Context, places []planner.Place, holder Holder) (Lock, error)
+	// Locks says how the locks of the places stand, and takes none.
+	Locks(ctx context.Context, places []planner.Place) (map[string]LockState, error)
+	// BreakLock ends somebody else's lock of a place, whose epoch has to be this one.
+	// The epoch is recorded first, so that the next one is higher.
+	BreakLock(ctx context.Context, place planner.Place, epoch int64) error
+	// Record appends lines to the copy of a run's journal that is kept beside the
+	// place, for whoever takes over from another machine. Run is the run's ID, a plain
+	// file name.
+	Record(ctx context.Context, place planner.Place, run string, lines []byte) error
 
 	Claim(ctx context.Context, a planner.Claim) error
 	Restore(ctx context.Context, a planner.Restore, progress Progress) error
@@ -87,6 +101,9 @@ type Facts struct {
 	Data      planner.Fact[planner.DataDir]
 	Service   planner.Fact[planner.Service]
 	FreeBytes planner.Fact[int64]
+	// Received is the size, in bytes, of what lies in the data directory's snap folder:
+	// while a new member copies the database, how far it is.
+	Received int64
 	// FileSystem tells file systems apart; "" if unknown.
 	FileSystem string
 	// Base is Layout.Base of the place.
@@ -100,15 +117,37 @@ type Holder struct {
 	Operation string `json:"operation"` // the verb
 	Cluster   string `json:"cluster"`
 	Since     string `json:"since"` // RFC 3339, UTC
+	// Epoch is the lock's number at its place: the host gives it, and a later one's is
+	// higher wherever anything was done under this one.
+	Epoch int64 `json:"epoch,omitempty"`
+	// Plan is the digest of the plan that is carried out, "" until there is one.
+	Plan string `json:"plan,omitempty"`
 }
 
 // Lock is held until Release.
 type Lock interface {
-	// Held returns an error when the lock was lost.
+	// Held returns an error, a *LostError, when the lock was lost.
 	Held() error
+	// Note writes down at each place which plan is carried out under the lock. It is
+	// for whoever asks, and nothing rests on it.
+	Note(plan string) error
+	// Epochs has the lock's number at each place, by the member's name.
+	Epochs() map[string]int64
 	// Release gives the lock up and leaves no file or folder behind that was
 	// made for it.
 	Release() error
+}
+
+// LockState is how a place's lock stands.
+type LockState struct {
+	Path string `json:"path"`
+	// Held is whether a living process has it; unknown where that can't be told.
+	Held planner.Fact[bool] `json:"held"`
+	// Holder is who holds it, or who left it behind without giving it up; the zero
+	// value for nobody.
+	Holder Holder `json:"holder"`
+	// Epoch is the highest number that is recorded.
+	Epoch int64 `json:"epoch"`
 }
 
 // LockedError says that somebody else is at work.
@@ -119,6 +158,19 @@ type LockedError struct {
 
 // Error implements error.
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("%s is locked by %s (pid %d), who has been running %q on cluster %s since %s",
+	text := fmt.Sprintf("%s is locked by %s (pid %d), who has been running %q on cluster %s since %s",
 		e.Path, e.Holder.Who, e.Holder.PID, e.Holder.Operation, e.Holder.Cluster, e.Holder.Since)
+	if len(e.Holder.Plan) >= 12 {
+		text += ", plan " + e.Holder.Plan[:12]
+	}
+	return text
 }
+
+// LostError says that a lock is not the current one any more.
+type LostError struct {
+	Path string
+	Why  string
+}
+
+// Error implements error.
+func (e *LostError) Error() string { return fmt.Sprintf("the lock %s was lost: %s", e.Path, e.Why) }

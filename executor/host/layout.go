@@ -72,6 +72,12 @@ func (l Layout) MemberDir() string { return filepath.Join(l.DataDir, "member") }
 // Lock is the file that apply locks.
 func (l Layout) Lock() string { return filepath.Join(l.Base(), "lock") }
 
+// Epoch has the number of the last lock under which something was done here.
+func (l Layout) Epoch() string { return filepath.Join(l.Base(), "epoch") }
+
+// Runs has the copies of the journals of those runs that touched this place.
+func (l Layout) Runs() string { return filepath.Join(l.Base(), "runs") }
+
 // Provenance is the record of where the data came from.
 func (l Layout) Provenance() string { return filepath.Join(l.Base(), "provenance.json") }
 

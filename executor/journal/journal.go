@@ -3,24 +3,29 @@
 // never drives: what is to be done next is always read from the cluster and the
 // disks.
 //
-// A run is a file of JSON lines below runs/, each line synced before the action
-// that it announces. seen.jsonl has a line for each cluster that an apply left
-// in order.
+// A run is a folder below runs/, named by when it began and whose cluster it is
+// of: journal.jsonl has a JSON line for each thing that happened, each on the disk
+// before what it announces is done; plan.json is the plan that was carried out.
+// Whoever watches journal.jsonl sees every boundary at which the run can be
+// interrupted. The file is locked (flock) as long as its run lives. Earlier
+// versions left single files in runs/; they are read as well.
+//
+// seen.jsonl has a line for each cluster that an apply left in order.
 package journal
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
+
+	"golang.org/x/sys/unix"
 )
 
 // Dir is the user's state folder for requorum: $XDG_STATE_HOME/requorum, or
@@ -37,42 +42,90 @@ func Dir() (string, error) {
 	return filepath.Join(base, "requorum"), nil
 }
 
-// Record is one line of a run.
-type Record struct {
-	Time string `json:"time"` // RFC 3339 with nanoseconds, UTC
-	// Event is "begin", "intent", "done", "failed" or "end".
-	Event   string   `json:"event"`
-	Cluster string   `json:"cluster,omitempty"`
-	Plan    string   `json:"plan,omitempty"` // digest
-	By      string   `json:"by,omitempty"`
-	Version string   `json:"version,omitempty"` // of requorum
-	Step    int      `json:"step,omitempty"`
-	Kind    string   `json:"kind,omitempty"`
-	Target  []string `json:"target,omitempty"`
-	Action  any      `json:"action,omitempty"`
-	Error   string   `json:"error,omitempty"`
-	Result  string   `json:"result,omitempty"`
+// The names of a run's files.
+const (
+	runsName    = "runs"
+	journalName = "journal.jsonl"
+	planName    = "plan.json"
+)
+
+// spare is the room, in bytes, without which no run begins: a journal takes some
+// kilobytes, and one that fills up stops its run half-way.
+const spare = 1 << 20
+
+// Check says why a run could not be recorded below dir; nil where it could, as far
+// as that shows without writing anything.
+func Check(dir string) error {
+	at := filepath.Join(dir, runsName)
+	for {
+		fi, err := os.Stat(at)
+		if err == nil && !fi.IsDir() {
+			return unwritable(dir, fmt.Errorf("%s is not a directory", at))
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(at) == at {
+			return unwritable(dir, err)
+		}
+		at = filepath.Dir(at)
+	}
+	if err := unix.Access(at, unix.W_OK|unix.X_OK); err != nil {
+		return unwritable(dir, &fs.PathError{Op: "write to", Path: at, Err: err})
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(at, &st); err != nil {
+		return unwritable(dir, &fs.PathError{Op: "statfs", Path: at, Err: err})
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < spare {
+		return unwritable(dir, fmt.Errorf("the file system of %s has %d KiB free; %d are needed", at, free>>10, spare>>10))
+	}
+	return nil
+}
+
+// unwritable says what is wrong, where, and what to do.
+func unwritable(dir string, err error) error {
+	return fmt.Errorf("the journal can't be written below %s: %w; make room or give access there, or set XDG_STATE_HOME to another folder", dir, err)
 }
 
 // Run is one open run.
 type Run struct {
+	id, dir string
+
+	mu   sync.Mutex
 	f    *os.File
-	path string
+	torn bool // the last write left half a line
+	copy func(line []byte)
 }
 
-// Open begins the journal of a run; the file is private to the user. Times are
-// taken from now.
+// Open begins the journal of a run; it is private to the user. Times are taken
+// from now.
 func Open(dir, cluster string, now time.Time) (*Run, error) {
-	runs := filepath.Join(dir, "runs")
-	if err := os.MkdirAll(runs, 0o700); err != nil {
-		return nil, fmt.Errorf("the journal can't be written: %w", err)
-	}
-	name := fmt.Sprintf("%s-%s-*.jsonl", now.UTC().Format("20060102T150405Z"), fileName(cluster))
-	f, err := os.CreateTemp(runs, name)
+	r, err := open(filepath.Join(dir, runsName), cluster, now)
 	if err != nil {
-		return nil, fmt.Errorf("the journal can't be written: %w", err)
+		return nil, unwritable(dir, err)
 	}
-	return &Run{f: f, path: f.Name()}, syncDir(runs)
+	return r, nil
+}
+
+func open(runs, cluster string, now time.Time) (*Run, error) {
+	if err := os.MkdirAll(runs, 0o700); err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("%s-%s-*", now.UTC().Format("20060102T150405Z"), fileName(cluster))
+	dir, err := os.MkdirTemp(runs, name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, journalName), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), syncDir(dir), syncDir(runs)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Run{id: filepath.Base(dir), dir: dir, f: f}, nil
 }
 
 // fileName is a cluster's name as part of a file's.
@@ -85,103 +138,94 @@ func fileName(cluster string) string {
 	}, cluster)
 }
 
-// Path is the file of the run.
-func (r *Run) Path() string { return r.path }
+// ID names the run.
+func (r *Run) ID() string { return r.id }
+
+// Path is the file that the run's records go to.
+func (r *Run) Path() string { return filepath.Join(r.dir, journalName) }
+
+// SavePlan keeps the plan that is carried out, as JSON, beside the records.
+func (r *Run) SavePlan(plan []byte) error {
+	err := writeSynced(filepath.Join(r.dir, planName), plan)
+	if err == nil {
+		err = syncDir(r.dir)
+	}
+	if err != nil {
+		return unwritable(filepath.Dir(filepath.Dir(r.dir)), err)
+	}
+	return nil
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// Copy gives every line that is on the disk to copy, in order; it must not wait.
+func (r *Run) Copy(copy func(line []byte)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.copy = copy
+}
 
 // Write appends a record and returns when it is on the disk.
 func (r *Run) Write(rec Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	rec.Time = time.Now().UTC().Format(time.RFC3339Nano)
 	line, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
-	if _, err := r.f.Write(append(line, '\n')); err != nil {
+	line = append(line, '\n')
+	whole := line
+	if r.torn {
+		whole = append([]byte("\n"), line...)
+	}
+	if n, err := r.f.Write(whole); err != nil {
+		r.torn = r.torn || n > 0
 		return fmt.Errorf("the journal can't be written: %w", err)
 	}
+	r.torn = false
 	if err := r.f.Sync(); err != nil {
 		return fmt.Errorf("the journal can't be synced: %w", err)
+	}
+	// A file that was removed, or a disk that was unmounted, takes writes all the same.
+	if err := r.inPlace(); err != nil {
+		return fmt.Errorf("the journal can't be written: %w", err)
+	}
+	if r.copy != nil {
+		r.copy(line)
+	}
+	return nil
+}
+
+// inPlace makes sure that the open file is the one at its path.
+func (r *Run) inPlace() error {
+	mine, err := r.f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(r.Path())
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(mine, there) {
+		return fmt.Errorf("another file is at %s now", r.Path())
 	}
 	return nil
 }
 
 // Close ends the run's file.
-func (r *Run) Close() error { return r.f.Close() }
-
-// Seen is a cluster as an apply left it in order.
-type Seen struct {
-	Time      string   `json:"time"`
-	Cluster   string   `json:"cluster"`
-	ClusterID string   `json:"cluster_id"`
-	DataDirs  []string `json:"data_dirs"` // on this machine, absolute
-	Members   []string `json:"members,omitempty"`
+func (r *Run) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.f.Close()
 }
-
-// AppendSeen records s, on a line of its own even after one that a crash cut
-// short.
-func AppendSeen(dir string, s Seen) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(seenPath(dir), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	line, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	if torn, err := endsTorn(f); err != nil {
-		return err
-	} else if torn {
-		line = append([]byte("\n"), line...)
-	}
-	if _, err := f.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-// endsTorn reports whether the file's last line has no end.
-func endsTorn(f *os.File) (bool, error) {
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
-		return false, err
-	}
-	last := make([]byte, 1)
-	_, err = f.ReadAt(last, info.Size()-1)
-	return last[0] != '\n', err
-}
-
-// LastSeen gives the last cluster that was seen with the data directory; nil
-// where there was none. A line that is no record, such as one that a crash cut
-// short, is passed over; a file that can't be read is an error, never "none".
-func LastSeen(dir, dataDir string) (*Seen, error) {
-	f, err := os.Open(seenPath(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var last *Seen
-	for r := bufio.NewReader(f); ; {
-		line, err := r.ReadBytes('\n')
-		var s Seen
-		if json.Unmarshal(line, &s) == nil && slices.Contains(s.DataDirs, dataDir) {
-			last = &s
-		}
-		if errors.Is(err, io.EOF) {
-			return last, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-func seenPath(dir string) string { return filepath.Join(dir, "seen.jsonl") }
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -5,9 +5,123 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
+
+// TestRuns: those that ended, one that is at work, one that was killed in the midst of
+// a line, and what an earlier version left.
+func TestRuns(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	begin := func(n int, records ...Record) *Run {
+		t.Helper()
+		r, err := Open(dir, "demo", at.Add(time.Duration(n)*time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range append([]Record{{Event: Began, Run: r.ID(), Cluster: "demo", Verb: "apply", Steps: 2}}, records...) {
+			if err := r.Write(rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return r
+	}
+	ended := begin(0, Record{Event: Skipped, Step: 1}, Record{Event: Intent, Step: 2, Title: "start"}, Record{Event: Done, Step: 2},
+		Record{Event: Ended, Result: ResultDone}, Record{Event: State, Headline: "healthy"})
+	_ = ended.SavePlan([]byte("{}"))
+	_ = ended.Close()
+	killed := begin(1, Record{Event: Intent, Step: 1, Title: "stop"})
+	if _, err := killed.f.WriteString(`{"time":"2026-01-02T03:05:06Z","event":"do`); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Close()
+	running := begin(2, Record{Event: Intent, Step: 1, Title: "fence"})
+	defer running.Close()
+	flat := filepath.Join(Folder(dir), "20260102T030705Z-demo-9.jsonl")
+	if err := os.WriteFile(flat, []byte(`{"time":"2020-01-02T03:07:05Z","event":"begin","cluster":"demo"}`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(Folder(dir), "20260102T030805Z-demo-10"), 0o700); err != nil { // killed before its journal was there
+		t.Fatal(err)
+	}
+	runs, err := Runs(Folder(dir))
+	if err != nil || len(runs) != 4 {
+		t.Fatalf("%+v %v", runs, err)
+	}
+	want := []struct{ id, result, at, now string }{
+		{running.ID(), ResultRunning, "step 1, fence", ""}, {killed.ID(), ResultCutOff, "step 1, stop", ""},
+		{ended.ID(), ResultDone, "", "healthy"}, {"20260102T030705Z-demo-9", ResultCutOff, "", ""},
+	}
+	for i, w := range want {
+		if r := runs[i]; r.ID != w.id || r.Result != w.result || r.At != w.at || r.Now != w.now {
+			t.Errorf("%d: %+v, want %+v", i, r, w)
+		}
+	}
+	if runs[2].Steps != 2 || runs[2].Done != 1 || runs[2].Skipped != 1 || runs[2].PlanPath == "" {
+		t.Errorf("%+v", runs[2])
+	}
+	if _, torn, err := Read(runs[1].Path); torn != 1 || err != nil {
+		t.Errorf("%d torn lines, %v", torn, err)
+	}
+	for name, id := range map[string]string{"": running.ID(), "demo-9": "20260102T030705Z-demo-9", killed.ID(): killed.ID()} {
+		if s, err := Find(Folder(dir), name); err != nil || s.ID != id {
+			t.Errorf("%q: %s %v", name, s.ID, err)
+		}
+	}
+	for _, name := range []string{"demo", "nothing"} {
+		if s, err := Find(Folder(dir), name); err == nil {
+			t.Errorf("%q: %s", name, s.ID)
+		}
+	}
+}
+
+// TestTornLine: a record after one that could not be written whole is on a line of its
+// own, and a journal that is somewhere else by now takes none.
+func TestTornLine(t *testing.T) {
+	r, err := Open(t.TempDir(), "demo", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.f.WriteString(`{"event":"in`); err != nil {
+		t.Fatal(err)
+	}
+	r.torn = true
+	if err := r.Write(Record{Event: Ended}); err != nil {
+		t.Fatal(err)
+	}
+	if records, torn, err := Read(r.Path()); len(records) != 1 || torn != 1 || err != nil {
+		t.Errorf("%+v %d %v", records, torn, err)
+	}
+	if err := os.Rename(r.dir, r.dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(Record{Event: Ended}); err == nil {
+		t.Error("a journal that is gone was written")
+	}
+}
+
+// TestCheck: what keeps a run from being recorded is known without a trace.
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	if err := Check(filepath.Join(dir, "a", "b")); err != nil {
+		t.Error(err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		t.Errorf("left: %v", entries)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{file, filepath.Join(file, "below")} {
+		if err := Check(state); err == nil || !strings.Contains(err.Error(), "XDG_STATE_HOME") {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+}
 
 func TestRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
@@ -38,7 +152,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	info, err := os.Stat(r.Path())
-	if err != nil || info.Mode().Perm() != 0o600 || filepath.Dir(r.Path()) != filepath.Join(dir, "runs") {
+	if err != nil || info.Mode().Perm() != 0o600 || filepath.Dir(filepath.Dir(r.Path())) != filepath.Join(dir, "runs") {
 		t.Errorf("%v %v %s", info, err, r.Path())
 	}
 }

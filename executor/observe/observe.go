@@ -122,16 +122,20 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 
 func (o *Observer) addHostFacts(obs *planner.Observation, facts map[string]host.Facts) {
 	for _, m := range o.Cluster.Members {
-		seen, f := obs.Members[m.Name], facts[m.Name]
-		seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem, seen.Base = f.Data, f.Service, f.FreeBytes, f.FileSystem, f.Base
-		if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
-			if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {
-				seen.Service.Value.UpSeconds = int(time.Since(since).Seconds())
-			}
-		}
-		seen.PortsTaken = portsTaken(seen)
-		obs.Members[m.Name] = seen
+		o.addFactsOf(obs, m.Name, facts[m.Name])
 	}
+}
+
+func (o *Observer) addFactsOf(obs *planner.Observation, name string, f host.Facts) {
+	seen := obs.Members[name]
+	seen.Data, seen.Service, seen.FreeBytes, seen.FileSystem, seen.Base = f.Data, f.Service, f.FreeBytes, f.FileSystem, f.Base
+	if s := seen.Service; s.Known() && s.Value.State == planner.ServiceRunning {
+		if since, err := time.Parse(time.RFC3339, s.Value.Since); err == nil {
+			seen.Service.Value.UpSeconds = int(time.Since(since).Seconds())
+		}
+	}
+	seen.PortsTaken = portsTaken(seen)
+	obs.Members[name] = seen
 }
 
 // portsTaken names the URLs at which something answers although the member does

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 )
 
 // Terminal is a requorum that runs on a terminal of its own.
@@ -95,3 +96,14 @@ func (t *Terminal) End() Result {
 
 // PID is the process.
 func (t *Terminal) PID() int { return t.cmd.Process.Pid }
+
+// Modes are the terminal's, as stty shows them.
+func (t *Terminal) Modes() (*unix.Termios, error) {
+	var modes *unix.Termios
+	conn, err := t.tty.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	cerr := conn.Control(func(fd uintptr) { modes, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) })
+	return modes, errors.Join(cerr, err)
+}

@@ -28,6 +28,9 @@ func Run(t *testing.T, newHost func(t *testing.T) host.Host) {
 		{"Lock", locks},
 		{"LockLeavesNothing", lockLeavesNothing},
 		{"StaleLockFile", staleLockFile},
+		{"EpochsGrow", epochsGrow},
+		{"BrokenLock", brokenLock},
+		{"RunsAreCopied", runsAreCopied},
 		{"ClaimIsRepeatable", claimRepeats},
 		{"ClaimSparesData", claimSparesData},
 		{"BootstrapRestoreStartStop", wholeLine},
@@ -120,6 +123,7 @@ func locks(t *testing.T, newHost func(*testing.T) host.Host) {
 	c := newCluster(t, dir, 3)
 	me := host.Holder{Who: "ann@here", PID: 7, Operation: "apply", Cluster: "c", Since: "2026-01-02T03:04:05Z"}
 	held, err := newHost(t).Lock(ctx(t), c.places[1:2], me)
+	me.Epoch = 1
 	must(t, err)
 	before := tree(t, dir)
 	for _, h := range []host.Host{newHost(t), newHost(t)} {

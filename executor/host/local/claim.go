@@ -20,14 +20,19 @@ import (
 
 // Claim implements host.Host. It is refused where data lies that is not the
 // claim's own.
-func (d *Driver) Claim(ctx context.Context, a planner.Claim) error {
+func (d *Driver) Claim(ctx context.Context, a planner.Claim) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(a.Members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	return each(len(a.Members), func(i int) error {
 		m := a.Members[i]
 		l, err := layout(m.Place)
 		if err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
+		if err := goOn(ctx); err != nil {
 			return fmt.Errorf("%s: not claimed: %w", m.Name, err)
 		}
 		// One that a killed apply has just spawned would begin under the identity

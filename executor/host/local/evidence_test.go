@@ -135,7 +135,7 @@ func TestEvidence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			d := &Driver{etc: filepath.Join(dir, "etc")}
+			d := &Driver{etc: filepath.Join(dir, "etc"), locks: map[string]*placeLock{}}
 			l := host.LayoutOf(filepath.Join(dir, "disk 1 [a]*", "m1"), "")
 			must(t, os.MkdirAll(filepath.Dir(l.DataDir), 0o700))
 			c.make(t, l, d.etc)

@@ -92,7 +92,12 @@ const (
 
 // Fence implements host.Host. Nothing is stopped where one of the members is not
 // the one that the plan saw (S5).
-func (d *Driver) Fence(ctx context.Context, a planner.Fence) error {
+func (d *Driver) Fence(ctx context.Context, a planner.Fence) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(a.Members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	for _, m := range a.Members {
 		if err := fenceable(m, a.Cluster); err != nil {
 			return fmt.Errorf("%s: not fenced: %w", m.Name, err)
@@ -142,6 +147,9 @@ func fence(ctx context.Context, m planner.FenceMember) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, fencePatience)
 	defer cancel()
+	if err := goOn(ctx); err != nil {
+		return err
+	}
 	if err := process.Stop(ctx, l); err != nil {
 		return err
 	}
@@ -153,6 +161,9 @@ func fence(ctx context.Context, m planner.FenceMember) error {
 		}
 		if pid, err := heldBy(l.DataDir, l.WALDir); err != nil || pid < 0 {
 			return errors.Join(err, fmt.Errorf("%s is in use by a process that can't be named", l.DataDir))
+		}
+		if err := goOn(ctx); err != nil {
+			return err
 		}
 		if s, err = putFence(l); err != nil {
 			return err
@@ -233,9 +244,14 @@ func heldBy(dataDir, walDir string) (int, error) {
 }
 
 // Unfence implements host.Host.
-func (d *Driver) Unfence(ctx context.Context, a planner.Unfence) error {
+func (d *Driver) Unfence(ctx context.Context, a planner.Unfence) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(a.Members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	return each(len(a.Members), func(i int) error {
-		if err := ctx.Err(); err != nil {
+		if err := goOn(ctx); err != nil {
 			return fmt.Errorf("%s: not unfenced: %w", a.Members[i].Name, err)
 		}
 		if err := unfence(a.Members[i]); err != nil {

@@ -139,7 +139,7 @@ func TestInstallOverFenceCrashes(t *testing.T) {
 			p, l := stage(t, t.TempDir(), ownWAL)
 			must(t, d.Fence(t.Context(), fenceOf(p)))
 			m := planner.InstallMember{Place: p}
-			crash(func() { must(t, install(m, token)) })
+			crash(func() { must(t, install(t.Context(), m, token)) })
 			wantOneOld(t, l)
 			if n := found(t, filepath.Dir(p.DataDir), "bbbb"); n != 1 {
 				t.Errorf("the new data is there %d times", n)
@@ -147,7 +147,7 @@ func TestInstallOverFenceCrashes(t *testing.T) {
 			if v := d.observe(p).Data.Value; (v.State == planner.DirFenced) != (v.Staged == token) || v.ProvenanceAgrees != (v.State == planner.DirPresent) {
 				t.Errorf("%+v", v)
 			}
-			must(t, install(m, token))
+			must(t, install(t.Context(), m, token))
 			checkInstalled(t, "over a fence", p, l)
 			kept := keptData(l)
 			if len(kept) != 1 {
@@ -312,7 +312,7 @@ func TestForceNewIsNotTheOldData(t *testing.T) {
 		if v := d.observe(p).Data.Value; v.ProvenanceAgrees || recovered(l, &now) {
 			t.Errorf("%+v", v)
 		}
-		if err := install(planner.InstallMember{Place: p}, now.Token); err == nil || !strings.Contains(err.Error(), "nothing is staged") {
+		if err := install(t.Context(), planner.InstallMember{Place: p}, now.Token); err == nil || !strings.Contains(err.Error(), "nothing is staged") {
 			t.Errorf("installed nothing: %v", err)
 		}
 		must(t, d.Unfence(t.Context(), unfenceOf(p)))

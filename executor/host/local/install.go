@@ -17,19 +17,24 @@ import (
 )
 
 // Install implements host.Host.
-func (d *Driver) Install(ctx context.Context, a planner.Install) error {
+func (d *Driver) Install(ctx context.Context, a planner.Install) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(a.Members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	for _, p := range a.Members {
-		if err := ctx.Err(); err != nil {
+		if err := goOn(ctx); err != nil {
 			return fmt.Errorf("%s: not installed: %w", p.Name, err)
 		}
-		if err := install(p, a.Token); err != nil {
+		if err := install(ctx, p, a.Token); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	return nil
 }
 
-func install(m planner.InstallMember, token string) error {
+func install(ctx context.Context, m planner.InstallMember, token string) error {
 	l, err := layout(m.Place)
 	if err != nil {
 		return err
@@ -54,6 +59,9 @@ func install(m planner.InstallMember, token string) error {
 		return err
 	}
 	for _, u := range units(l) {
+		if err := goOn(ctx); err != nil {
+			return err
+		}
 		if err := u.putInPlace(l, prov); err != nil {
 			return err
 		}

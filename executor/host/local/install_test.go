@@ -68,14 +68,14 @@ func TestInstallCrashes(t *testing.T) {
 			for n := 1; ; n++ {
 				name := fmt.Sprintf("wal=%t after=%t rename=%d", ownWAL, effect, n)
 				p, l := stage(t, t.TempDir(), ownWAL)
-				if !crashAt(n, effect, func() { must(t, install(overOld(p), token)) }) {
+				if !crashAt(n, effect, func() { must(t, install(t.Context(), overOld(p), token)) }) {
 					if n < 3 {
 						t.Fatalf("%s: never crashed", name)
 					}
 					break
 				}
 				checkCrashed(t, name, p, l)
-				must(t, install(overOld(p), token))
+				must(t, install(t.Context(), overOld(p), token))
 				checkInstalled(t, name, p, l)
 			}
 		}
@@ -89,7 +89,7 @@ func TestInstallCrashThenAnotherRestore(t *testing.T) {
 		for _, effect := range []bool{false, true} {
 			for n := 1; ; n++ {
 				p, l := stage(t, t.TempDir(), true)
-				if !crashAt(n, effect, func() { must(t, install(overOld(p), token)) }) {
+				if !crashAt(n, effect, func() { must(t, install(t.Context(), overOld(p), token)) }) {
 					break
 				}
 				crashAt(1, false, func() { _ = clearStaging(l, next) }) // and crash in there
@@ -184,12 +184,12 @@ func TestInstallRefusesWhatIsHeld(t *testing.T) {
 	files, _ := filepath.Glob(filepath.Join(l.MemberDir(), "wal", "*.wal"))
 	f, err := fileutil.LockFile(files[0], os.O_RDWR, 0o600)
 	must(t, err)
-	err = install(overOld(p), token)
+	err = install(t.Context(), overOld(p), token)
 	if err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("got %v", err)
 	}
 	must(t, f.Close())
-	must(t, install(overOld(p), token))
+	must(t, install(t.Context(), overOld(p), token))
 }
 
 func TestRemoveOwnRefuses(t *testing.T) {
@@ -254,7 +254,7 @@ func overOld(p planner.Place) planner.InstallMember {
 func TestInstallRefusesUnseenData(t *testing.T) {
 	for _, over := range []planner.Identity{{}, {ClusterID: "aaaa", MemberID: "2"}, {ClusterID: "cccc", MemberID: "1"}} {
 		p, _ := stage(t, t.TempDir(), false)
-		err := install(planner.InstallMember{Place: p, Over: over}, token)
+		err := install(t.Context(), planner.InstallMember{Place: p, Over: over}, token)
 		if err == nil || !strings.Contains(err.Error(), "did not see") {
 			t.Errorf("%+v: %v", over, err)
 		}

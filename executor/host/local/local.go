@@ -32,18 +32,28 @@ type Options struct {
 	// Self is the path of requorum, which supervises and contains an etcd; "" is
 	// this program.
 	Self string
+	// NeedLock refuses every act on a place without a lock that was taken through
+	// this driver: for whoever acts on somebody's behalf. Without it only a lock that
+	// was taken and lost keeps it from acting.
+	NeedLock bool
 }
 
 // Driver implements host.Host for this machine.
 type Driver struct {
-	self string
-	etc  string // "/etc", elsewhere in tests
+	self     string
+	etc      string // "/etc", elsewhere in tests
+	needLock bool
+
+	mu    sync.Mutex
+	locks map[string]*placeLock // that were taken through it, by their path
 }
 
 var _ host.Host = (*Driver)(nil)
 
 // New gives the driver.
-func New(o Options) *Driver { return &Driver{self: o.Self, etc: "/etc"} }
+func New(o Options) *Driver {
+	return &Driver{self: o.Self, etc: "/etc", needLock: o.NeedLock, locks: map[string]*placeLock{}}
+}
 
 // layout gives the member's layout; paths that are not absolute are refused.
 func layout(p planner.Place) (host.Layout, error) {

@@ -60,8 +60,8 @@ func installInside(t *testing.T, at string) {
 		if s := d.observe(p).Data.Value.Staged; s != token {
 			t.Fatalf("staged: %q", s)
 		}
-		must(t, install(overOld(p), token))
-		must(t, install(overOld(p), token))
+		must(t, install(t.Context(), overOld(p), token))
+		must(t, install(t.Context(), overOld(p), token))
 		checkInstalledInside(t, p, l, old)
 		fenceInside(t, p, l)
 	}

@@ -56,7 +56,7 @@ func (d *Driver) observe(p planner.Place) host.Facts {
 	if err != nil {
 		return unknownFacts(err.Error())
 	}
-	f := host.Facts{Data: readSettled(l), FreeBytes: freeBytes(l.DataDir), FileSystem: fileSystem(l.DataDir), Base: l.Base()}
+	f := host.Facts{Data: readSettled(l), FreeBytes: freeBytes(l.DataDir), FileSystem: fileSystem(l.DataDir), Base: l.Base(), Received: received(l)}
 	if _, err := os.ReadDir(l.Base()); err != nil && !notExist(err) {
 		f.Data = planner.Unknown[planner.DataDir](err.Error())
 		f.Service = planner.Unknown[planner.Service](err.Error())
@@ -169,6 +169,18 @@ func freeBytes(path string) planner.Fact[int64] {
 		return planner.Unknown[int64](fmt.Sprintf("%s: %v", path, err))
 	}
 	return planner.Known(int64(st.Bavail) * st.Bsize)
+}
+
+// received is the size of the snap folder's files: the db, and what a leader is
+// sending in its place.
+func received(l host.Layout) (n int64) {
+	entries, _ := os.ReadDir(filepath.Join(l.MemberDir(), "snap"))
+	for _, e := range entries {
+		if fi, err := e.Info(); err == nil && fi.Mode().IsRegular() {
+			n += fi.Size()
+		}
+	}
+	return n
 }
 
 // fileSystem names the file system that path is, or would be, on.

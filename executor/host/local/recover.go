@@ -45,7 +45,12 @@ func (d *Driver) Prove(ctx context.Context, places []planner.Place, progress hos
 }
 
 // Recover implements host.Host.
-func (d *Driver) Recover(ctx context.Context, a planner.Recover, progress host.Progress) error {
+func (d *Driver) Recover(ctx context.Context, a planner.Recover, progress host.Progress) (err error) {
+	ctx, end, err := d.under(ctx, a.Place)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	l, err := layout(a.Place)
 	if err == nil {
 		err = d.recover(ctx, l, a, progress)
@@ -78,6 +83,9 @@ func (d *Driver) recover(ctx context.Context, l host.Layout, a planner.Recover, 
 		return err
 	}
 	if _, err := survivor.Recover(ctx, r, progress); err != nil || a.InPlace == nil {
+		return err
+	}
+	if err := goOn(ctx); err != nil {
 		return err
 	}
 	return complete(pending{l, a.Name, *a.InPlace})

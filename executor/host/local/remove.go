@@ -117,5 +117,3 @@ func removeEmpty(dirs []string) {
 		_ = unix.Rmdir(dir) // fails where there is anything in it, and should
 	}
 }
-
-func baseOf(lockPath string) string { return filepath.Dir(lockPath) }

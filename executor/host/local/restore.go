@@ -28,9 +28,13 @@ type pending struct {
 }
 
 // Restore implements host.Host.
-func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.Progress) error {
+func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.Progress) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(a.Members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	if a.Recovered {
-		var err error
 		if a, err = withRecord(a); err != nil {
 			return err
 		}
@@ -40,6 +44,9 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 		return err
 	}
 	for _, m := range todo {
+		if err := goOn(ctx); err != nil {
+			return err
+		}
 		if err := clearStaging(m.at, m.prov.Token); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -48,7 +55,7 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 		return err
 	}
 	for _, m := range todo {
-		if err := ctx.Err(); err != nil {
+		if err := goOn(ctx); err != nil {
 			return err
 		}
 		if err := record(m.at, m.prov); err != nil {
@@ -67,6 +74,9 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 			if err := snapshot.ForgetVersion(filepath.Join(todo[i].at.StagingData(), "member", "snap", "db")); err != nil {
 				return fmt.Errorf("%s: %w", todo[i].name, err)
 			}
+		}
+		if err := goOn(ctx); err != nil {
+			return err
 		}
 		return complete(todo[i])
 	})
@@ -264,7 +274,12 @@ func (r *room) check() error {
 }
 
 // Trial implements host.Host. It runs the private copy that Start will run.
-func (d *Driver) Trial(ctx context.Context, a planner.Trial, progress host.Progress) error {
+func (d *Driver) Trial(ctx context.Context, a planner.Trial, progress host.Progress) (err error) {
+	ctx, end, err := d.under(ctx, a.Place)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	l, err := layout(a.Place)
 	if err != nil {
 		return err

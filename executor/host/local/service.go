@@ -14,7 +14,12 @@ import (
 // Start implements host.Host. A member that runs, with whatever settings, is
 // left alone; the new ones take effect at its next start.
 // None is started where one belongs to another cluster.
-func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error {
+func (d *Driver) Start(ctx context.Context, members []planner.StartMember) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	for _, m := range members {
 		if err := claimedBy(m.Place, m.Cluster); err != nil {
 			return err
@@ -38,6 +43,9 @@ func (d *Driver) Start(ctx context.Context, members []planner.StartMember) error
 			if err := tidy(l); err != nil {
 				return fmt.Errorf("%s: %w", m.Name, err)
 			}
+		}
+		if err := goOn(ctx); err != nil {
+			return fmt.Errorf("%s: not started: %w", m.Name, err)
 		}
 		_, err = process.Start(ctx, d.self, cfg, l)
 		return err
@@ -70,7 +78,12 @@ func config(m planner.StartMember, l host.Layout) (cfg process.Config, prov *pla
 }
 
 // Adopt implements host.Host.
-func (d *Driver) Adopt(ctx context.Context, members []planner.AdoptMember) error {
+func (d *Driver) Adopt(ctx context.Context, members []planner.AdoptMember) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	for _, m := range members {
 		if err := claimedBy(m.Place, m.Cluster); err != nil {
 			return err
@@ -103,7 +116,12 @@ const stopStagger = 2 * time.Second
 // of them to take over (etcdserver TryTransferLeadershipOnShutdown); one that
 // takes long does not hold up the rest. None is stopped where one belongs to
 // another cluster.
-func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.StopMember) error {
+func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.StopMember) (err error) {
+	ctx, end, err := d.under(ctx, placesOf(members)...)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	for _, m := range members {
 		if cluster == "" {
 			continue
@@ -113,6 +131,9 @@ func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.Sto
 		}
 	}
 	return staggered(len(members), func(i int) error {
+		if err := goOn(ctx); err != nil {
+			return fmt.Errorf("%s: not stopped: %w", members[i].Name, err)
+		}
 		if err := stop(ctx, members[i]); err != nil {
 			return fmt.Errorf("%s: %w", members[i].Name, err)
 		}

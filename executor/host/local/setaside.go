@@ -18,13 +18,15 @@ import (
 // log alone still tells whose it was, and so the rest can be finished. In its place
 // a fence stays: a path that is absent, if only until the new member's first start,
 // is one where whoever starts the old command again gets an empty twin (S18).
-func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) error {
+func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) (err error) {
+	ctx, end, err := d.under(ctx, a.Place)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
 	l, err := layout(a.Place)
 	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil {
-		err = aside(l, a)
+		err = aside(ctx, l, a)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: not moved aside: %w", a.Name, err)
@@ -32,7 +34,7 @@ func (d *Driver) SetAside(ctx context.Context, a planner.SetAside) error {
 	return nil
 }
 
-func aside(l host.Layout, a planner.SetAside) error {
+func aside(ctx context.Context, l host.Layout, a planner.SetAside) error {
 	if l.WALDir != "" && host.Pinned(l.WALDir) {
 		return fmt.Errorf("the WAL directory %s is a mount point or a link, so it can't be moved; use a folder in it as wal_dir", l.WALDir)
 	}
@@ -47,6 +49,9 @@ func aside(l host.Layout, a planner.SetAside) error {
 		return nil
 	}
 	if err := movable(dataDir, walDir, a); err != nil {
+		return err
+	}
+	if err := goOn(ctx); err != nil {
 		return err
 	}
 	dropFences(l)

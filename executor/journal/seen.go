@@ -1,0 +1,88 @@
+package journal
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Seen is a cluster as an apply left it in order.
+type Seen struct {
+	Time      string   `json:"time"`
+	Cluster   string   `json:"cluster"`
+	ClusterID string   `json:"cluster_id"`
+	DataDirs  []string `json:"data_dirs"` // on this machine, absolute
+	Members   []string `json:"members,omitempty"`
+}
+
+// AppendSeen records s, on a line of its own even after one that a crash cut
+// short.
+func AppendSeen(dir string, s Seen) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(seenPath(dir), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	line, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if torn, err := endsTorn(f); err != nil {
+		return err
+	} else if torn {
+		line = append([]byte("\n"), line...)
+	}
+	if _, err := f.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// endsTorn reports whether the file's last line has no end.
+func endsTorn(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err
+	}
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, info.Size()-1)
+	return last[0] != '\n', err
+}
+
+// LastSeen gives the last cluster that was seen with the data directory; nil
+// where there was none. A line that is no record, such as one that a crash cut
+// short, is passed over; a file that can't be read is an error, never "none".
+func LastSeen(dir, dataDir string) (*Seen, error) {
+	f, err := os.Open(seenPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var last *Seen
+	for r := bufio.NewReader(f); ; {
+		line, err := r.ReadBytes('\n')
+		var s Seen
+		if json.Unmarshal(line, &s) == nil && slices.Contains(s.DataDirs, dataDir) {
+			last = &s
+		}
+		if errors.Is(err, io.EOF) {
+			return last, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func seenPath(dir string) string { return filepath.Join(dir, "seen.jsonl") }
