@@ -222,7 +222,9 @@ func (b *builder) wentBack() string {
 	have := b.listedVoters() - len(intact) // who is not here may have it
 	var short []string
 	for _, m := range intact {
-		if m.survivor().LastIndex >= best.agreed() {
+		// Whoever runs and could not be asked may be in a cluster that lives: its log
+		// has grown since it was read.
+		if m.survivor().LastIndex >= best.agreed() || m.unheard() {
 			have++
 		} else {
 			short = append(short, fmt.Sprintf("%s ends at #%d", m.spec.Name, m.survivor().LastIndex))
@@ -232,6 +234,12 @@ func (b *builder) wentBack() string {
 		return ""
 	}
 	return fmt.Sprintf("entry #%d was agreed on, so a majority once had it, and now %s: a disk was put back to an earlier state", best.agreed(), strings.Join(short, ", "))
+}
+
+// unheard reports whether the member runs and nobody waited for its answer, as on a
+// machine that is busy: whether it has a quorum is unknown (S2).
+func (m *member) unheard() bool {
+	return m.cond == condRunning && m.seen.Client.Reach == ReachUnasked
 }
 
 // aliveElsewhere counts the voters that answer as themselves, though their disks can't
