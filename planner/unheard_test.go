@@ -21,7 +21,7 @@ func TestS2WhoCouldNotBeAskedMayServe(t *testing.T) {
 	if p.Refusal == nil || len(p.Steps) > 0 {
 		t.Errorf("route %s: %s: %s; it may well serve", p.Route, p.Headline, stepKinds(p))
 	}
-	if slices.ContainsFunc(p.States, func(f Finding) bool { return f.Code == StateDiskRolledBack }) {
+	if slices.ContainsFunc(p.States, func(f Finding) bool { return f.State == StateDiskRolledBack }) {
 		t.Errorf("a disk that was put back, where logs grew: %+v", p.States)
 	}
 }
