@@ -196,7 +196,17 @@ func (x *trial) keepLogs() {
 
 // torture applies, and strikes at moments that chance chooses.
 func (x *trial) torture(p harness.Plan) {
-	x.apply = x.e.StartApply(x.net, append([]string{x.c.Path()}, p.Accept()...)...)
+	for { // on a busy machine it may be refused for the time being: nothing is begun then
+		x.apply = x.e.StartApply(x.net, append([]string{x.c.Path()}, p.Accept()...)...)
+		if x.apply.Until(func(j *harness.Journal) bool { return j.Place() >= 0 }) || x.Waits == mostWaits {
+			break
+		}
+		x.Waits++
+		time.Sleep(time.Second)
+		if again := x.e.PlanIn(x.net, x.c.Path()); again.Refusal == nil && len(again.Steps) > 0 {
+			p = again
+		}
+	}
 	n := 1 + x.rng.IntN(2)
 	for range n {
 		step := 1 + x.rng.IntN(len(p.Steps))
@@ -237,6 +247,7 @@ func (x *trial) torture(p harness.Plan) {
 const (
 	healLimit   = 150 * time.Second
 	mostApplies = 8
+	mostWaits   = 20
 )
 
 // heal plans and applies until it is in sync.
