@@ -122,6 +122,9 @@ func (b *bench) size(ctx context.Context, report *strings.Builder, mb int) error
 		{"stall-restart", func() (string, error) { return b.rolling(ctx, src) }},
 	}
 	text := fmt.Sprintf("\n### A snapshot of %d MB with %d keys\n", src.bytes>>20, src.keys)
+	if src.keys == 0 {
+		text = fmt.Sprintf("\n### A db of %d MB\n", mb)
+	}
 	fmt.Print(text)
 	report.WriteString(text)
 	for _, one := range cases {
