@@ -8,7 +8,7 @@ BIN     := $(CURDIR)/bin/requorum
 TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
 export CGO_ENABLED ?= 0
 
-.PHONY: build test e2e bed demo bench damage modelcheck mutants loss matrix lint fmt clean
+.PHONY: build test e2e bed demo bench damage modelcheck mutants loss matrix crashmatrix torture lint fmt clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/requorum
@@ -44,6 +44,13 @@ loss: ## kill -9 under writers, 200 rounds on real etcd 3.4 to 3.7: what is lost
 
 matrix: ## snapshots of etcd 3.4 to 3.7, restored to servers of each
 	$(GO) run ./tests/matrix
+
+crashmatrix: build ## requorum and members are killed at every boundary of the journal, in every scenario
+	REQUORUM_BIN=$(BIN) $(GO) run ./tests/crashmatrix $(CRASHMATRIX)
+
+N ?= 300
+torture: build ## N rounds of random targets and faults under writers and readers, the history checked
+	REQUORUM_BIN=$(BIN) $(GO) run ./tests/torture -rounds $(N) $(TORTURE)
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l cmd spec planner executor tests)" || { gofmt -l cmd spec planner executor tests; echo 'run: make fmt'; exit 1; }

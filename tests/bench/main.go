@@ -51,7 +51,7 @@ func run() (err error) {
 	flag.StringVar(&b.etcdctl, "etcdctl", "", "etcd's etcdctl")
 	flag.StringVar(&b.dir, "dir", "", "where the folder for the run is made; the system's temporary folder if not given")
 	flag.IntVar(&b.runs, "runs", 5, "rounds; medians are shown")
-	flag.StringVar(&b.only, "only", "", "one of restore, verify, save, serve")
+	flag.StringVar(&b.only, "only", "", "one of restore, verify, save, serve, stall (stall-growth, stall-restart)")
 	sizes := flag.String("mb", "300,1200", "sizes of the snapshot, in MB")
 	out := flag.String("write", "", "a document whose figures are replaced")
 	flag.Parse()
@@ -95,28 +95,46 @@ func (b *bench) size(ctx context.Context, report *strings.Builder, mb int) error
 	if err := roomFor(b.dir, int64(mb)<<20*9); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "making a snapshot of %d MB\n", mb)
-	src, err := b.makeSource(ctx, mb)
-	if err != nil {
-		return err
+	src := &source{bytes: int64(mb) << 20}
+	if b.only != "stall-growth" {
+		fmt.Fprintf(os.Stderr, "making a snapshot of %d MB\n", mb)
+		var err error
+		if src, err = b.makeSource(ctx, mb); err != nil {
+			return err
+		}
+		defer os.RemoveAll(src.dir)
 	}
-	defer os.RemoveAll(src.dir)
+	table := func(measure func(context.Context, *source) (comparison, error)) func() (string, error) {
+		return func() (string, error) {
+			c, err := measure(ctx, src)
+			if err != nil {
+				return "", err
+			}
+			return c.table(), nil
+		}
+	}
 	cases := []struct {
 		name    string
-		measure func(context.Context, *source) (comparison, error)
-	}{{"restore", b.restore}, {"serve", b.deadToServing}, {"save", b.save}, {"verify", b.verify}}
+		measure func() (string, error)
+	}{
+		{"restore", table(b.restore)}, {"serve", table(b.deadToServing)}, {"save", table(b.save)}, {"verify", table(b.verify)},
+		{"stall-growth", func() (string, error) { return b.growth(ctx, mb) }},
+		{"stall-restart", func() (string, error) { return b.rolling(ctx, src) }},
+	}
 	text := fmt.Sprintf("\n### A snapshot of %d MB with %d keys\n", src.bytes>>20, src.keys)
+	if src.keys == 0 {
+		text = fmt.Sprintf("\n### A db of %d MB\n", mb)
+	}
 	fmt.Print(text)
 	report.WriteString(text)
 	for _, one := range cases {
-		if b.only != "" && b.only != one.name {
+		if !b.wants(one.name) {
 			continue
 		}
-		c, err := one.measure(ctx, src)
+		text, err := one.measure()
 		if err != nil {
 			return err
 		}
-		text := c.table()
 		fmt.Print(text)
 		report.WriteString(text)
 	}

@@ -11,7 +11,7 @@ import (
 type Member struct {
 	Name, Peer, Client string // the URLs
 	DataDir, WALDir    string // absolute; no WALDir for the one inside
-	Learner            bool
+	Learner            bool   // as the file wants it
 	Host               string // of a host block in Head; "" for this machine
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // Dirs are the directories with members' data below a folder: each member/, and
-// each that write-ahead logs lie in, by their inode.
+// each that write-ahead logs lie in, by their file system and inode.
 type Dirs map[uint64]string
 
 // DataDirs looks for them. Staging and trials, which are requorum's own copies,
@@ -39,7 +39,8 @@ func DataDirs(t testing.TB, root string) Dirs {
 		}
 		info, err := d.Info()
 		if err == nil {
-			out[info.Sys().(*syscall.Stat_t).Ino] = path
+			st := info.Sys().(*syscall.Stat_t)
+			out[st.Ino^st.Dev<<40] = path // inodes are a file system's own
 		}
 		return nil
 	})

@@ -211,3 +211,6 @@ func (e *Env) RunIn(n *Net, args ...string) Result {
 // start starts cmd in the network. What it is killed with when its parent ends
 // would come when this thread does, so nothing is.
 func (n *Net) start(cmd *exec.Cmd) error { return n.Do(cmd.Start) }
+
+// FD is the network's namespace, for tools that work on one.
+func (n *Net) FD() int { return int(n.file.Fd()) }
