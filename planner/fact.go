@@ -53,3 +53,17 @@ func (f Fact[T]) MarshalJSON() ([]byte, error) {
 		Why   string    `json:"why"`
 	}{s, f.Why})
 }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *Fact[T]) UnmarshalJSON(b []byte) error {
+	var in struct {
+		State FactState `json:"state"`
+		Value T         `json:"value"`
+		Why   string    `json:"why"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	*f = Fact[T]{State: in.State, Value: in.Value, Why: in.Why}
+	return nil
+}
