@@ -38,6 +38,7 @@ type session struct {
 	// the same facts gives the same plan.
 	token, now, by string
 	accept         map[planner.Consent]bool
+	saved          *savedRun // where a saved plan is applied; nil elsewhere
 }
 
 // open reads the file and gets ready to look. Its errors are exits: diagnostics
@@ -86,6 +87,12 @@ func look(cmd *cobra.Command, o *options, args []string) (planner.Input, error) 
 
 // loadCluster reads the file and prints what is to be said about it to stderr.
 func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, error) {
+	if o.saved != nil {
+		return o.saved.Inputs.Configuration, nil
+	}
+	if isSaved(path) {
+		return nil, fmt.Errorf("%s is a saved plan: requorum show %s shows it, requorum apply %s carries it out", path, path, path)
+	}
 	r := load.Load(path, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv})
 	if len(r.Diags) > 0 {
 		if err := load.WriteDiagnostics(cmd.ErrOrStderr(), r, uint(widthOf(os.Stderr)), isTerminal(os.Stderr) && !o.noColor && os.Getenv("NO_COLOR") == ""); err != nil {
@@ -95,6 +102,7 @@ func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, er
 	if r.Cluster == nil {
 		return nil, exitWith(exitError, nil)
 	}
+	o.ephemeral = ephemeralOf(r)
 	return r.Cluster, nil
 }
 
