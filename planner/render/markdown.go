@@ -44,7 +44,7 @@ func Markdown(f *saved.File, limit int) string {
 		})
 	}
 	if r := p.Refusal; r != nil {
-		m.section("### Why not\n\n**" + escape(string(r.Code)) + "**: " + escape(r.Detail) + "\n")
+		m.section("\n### Why not\n\n**" + escape(string(r.Code)) + "**: " + escape(r.Detail) + "\n")
 		for _, line := range r.Remedy {
 			m.section("- " + escape(line) + "\n")
 		}
@@ -120,6 +120,9 @@ func verdictOf(f *saved.File) string {
 		mark, verdict = "⛔", "Refused: there is no safe plan. Nothing would be changed."
 	case p.Changes():
 		verdict = Count(len(p.Steps), "step") + "."
+		if p.Loss.Kind == planner.LossUnknown {
+			verdict += " Data may be lost."
+		}
 		if risk.Level != planner.RiskNone || p.Loss.Kind == planner.LossUnknown {
 			mark = "⚠️"
 		}
@@ -203,7 +206,7 @@ func notes(m *markdown, p *planner.Plan) {
 		say("Not known: " + escape(who+d.Fact+" ("+d.Why+"). To settle it: "+d.Settle))
 	}
 	for _, n := range p.Needs {
-		say("Needs `--accept=" + code(string(n.Consent)) + "`: " + escape(n.Why))
+		say("Needs <code>--accept=" + escape(string(n.Consent)) + "</code>: " + escape(n.Why))
 	}
 	for _, n := range p.Notices {
 		say(escape(n.Text) + " (" + escape(string(n.Code)) + ")")
@@ -269,11 +272,6 @@ func escape(s string) string {
 		}
 	}
 	return b.String()
-}
-
-// code is s for between two backticks.
-func code(s string) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(strings.ReplaceAll(s, "`", "'"), "|", "/")), " ")
 }
 
 // short is at most n runes of s.

@@ -206,7 +206,7 @@ func Parse(b []byte) (*File, error) {
 		return nil, &ForeignError{"it does not have the form of one: " + err.Error()}
 	}
 	if f.Digest != digest {
-		return nil, &EditedError{fmt.Sprintf("its digest says %s, and its content gives %s", f.Digest, digest)}
+		return nil, &EditedError{"its digest " + f.Digest + " is not its content's"}
 	}
 	f.Plan = &planner.Plan{}
 	if err := json.Unmarshal(b, f.Plan); err != nil {
