@@ -78,6 +78,14 @@ func settle(in Input) Observation {
 		obs.Members[name] = o
 	}
 	obs.KV = Known(KVComparison{Revision: rev, Equal: true})
+	// It is the file that was last applied.
+	for _, m := range in.Cluster.Members {
+		obs.JournalMembers = append(obs.JournalMembers, m.Name)
+		obs.JournalPlaces = append(obs.JournalPlaces, Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		if id := obs.Members[m.Name].Client.ClusterID; id != "" {
+			obs.JournalClusterID = id
+		}
+	}
 	return obs
 }
 

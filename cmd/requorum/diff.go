@@ -81,16 +81,11 @@ func (f *form) diff(was, next *spec.Cluster, given map[planner.Consent]bool, det
 		planned.ID = "" // the cluster is made up, and has another
 	}
 	in := planner.Input{Cluster: &planned, Token: "requorum-diff", Now: time.Now().UTC().Format(time.RFC3339), By: operator(), Accept: given}
-	p := &planner.Plan{}
-	obs, err := planner.InSync(was)
-	if err != nil {
-		// OLD is one that this version would not make: the plan for NEW may say why.
-		if p = planner.New(in); p.Refusal == nil {
-			return fmt.Errorf("what the change leads to can't be told, for no cluster as OLD says can be made: %w", err)
-		}
-	} else {
-		in.Observation = planner.SeenThrough(was, next, obs)
-		p = planner.New(in)
+	obs, impossible := planner.InSync(was)
+	in.Observation = planner.SeenThrough(was, next, obs)
+	p := planner.New(in)
+	if impossible != nil && p.Refusal == nil { // else the refusal says more
+		return fmt.Errorf("what the change leads to can't be told, for no cluster as OLD says can be made: %w", impossible)
 	}
 	doc, err := saved.Encode(in, p, saved.About{Version: version, Basis: saved.BasisDiff, Changes: changes})
 	if err != nil {
