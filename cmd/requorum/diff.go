@@ -174,7 +174,13 @@ func checkOut(ctx context.Context, rev, name, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := git(ctx, "archive", "--format=tar", strings.TrimSpace(string(tree)))
+	// In a folder of the work tree archive takes that folder out of the tree again.
+	dotGit, err := git(ctx, "rev-parse", "--absolute-git-dir")
+	if err != nil {
+		return "", err
+	}
+	where := strings.TrimSuffix(string(dotGit), "\n")
+	b, err := git(ctx, "-C", where, "--git-dir="+where, "archive", "--format=tar", strings.TrimSpace(string(tree)))
 	if err != nil {
 		return "", err
 	}
