@@ -44,7 +44,7 @@ func TestSeenThrough(t *testing.T) {
 		steps string
 	}{
 		{"grow", func(c *spec.Cluster) { *c = *members(4) }, "add-learner join promote verify"},
-		{"shrink", func(c *spec.Cluster) { c.Members = c.Members[:2] }, "remove-member verify"},
+		{"shrink", func(c *spec.Cluster) { c.Members = c.Members[:2] }, "remove-member stop verify"},
 		{"order", func(c *spec.Cluster) { c.Members[0], c.Members[2] = c.Members[2], c.Members[0] }, ""},
 		{"peer url", func(c *spec.Cluster) {
 			c.Members[1].PeerURLs = []string{"http://127.0.0.1:2999"}
