@@ -11,7 +11,7 @@ import (
 
 // FormatVersion is the version of a plan's JSON form. A consumer ignores fields
 // that it doesn't know; the first number changes when one it knows goes away.
-const FormatVersion = "1.0"
+const FormatVersion = "1.1"
 
 // Route is the way from what is to what should be.
 type Route string

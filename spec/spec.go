@@ -7,6 +7,7 @@
 package spec
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -56,21 +57,21 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() +
 
 // Cluster is the whole file: one etcd cluster as it should be.
 type Cluster struct {
-	Name string
+	Name string `json:"name"`
 	// ID is the cluster ID in hex as etcd prints it (unpadded), or "" where the
 	// file does not pin one.
-	ID       string
-	Etcd     Etcd
-	Members  []Member // in file order
-	Hosts    []Host   // in file order
-	Snapshot *Snapshot
-	Recover  *Recover
-	TLS      *TLS
-	Auth     *Auth
-	Policy   Policy
+	ID       string    `json:"id,omitempty"`
+	Etcd     Etcd      `json:"etcd,omitzero"`
+	Members  []Member  `json:"members"`         // in file order
+	Hosts    []Host    `json:"hosts,omitempty"` // in file order
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	Recover  *Recover  `json:"recover,omitempty"`
+	TLS      *TLS      `json:"tls,omitempty"`
+	Auth     *Auth     `json:"auth,omitempty"`
+	Policy   Policy    `json:"policy,omitzero"`
 	// Dir is the absolute folder that relative paths of the file start at.
-	Dir string
-	Pos Position
+	Dir string   `json:"dir,omitempty"`
+	Pos Position `json:"pos,omitzero"`
 }
 
 // Member returns the member called name.
@@ -127,32 +128,32 @@ func (c *Cluster) InitialCluster() string {
 type Etcd struct {
 	// Version is the version that must run, "3.6" or "3.6.16", or "" for
 	// whatever the binary is.
-	Version    string
-	VersionPos Position
+	Version    string   `json:"version,omitempty"`
+	VersionPos Position `json:"version_pos,omitzero"`
 	// Binary is the path of etcd on the member's host, may contain "{minor}",
 	// and is "" for the etcd inside requorum.
-	Binary    string
-	BinaryPos Position
+	Binary    string   `json:"binary,omitempty"`
+	BinaryPos Position `json:"binary_pos,omitzero"`
 	// Config is etcd's own settings by flag name without dashes; the values are
 	// written as on a command line ("true", "8589934592", "5m").
-	Config    map[string]string
-	ConfigPos map[string]Position
-	Pos       Position
+	Config    map[string]string   `json:"config,omitempty"`
+	ConfigPos map[string]Position `json:"config_pos,omitempty"`
+	Pos       Position            `json:"pos,omitzero"`
 }
 
 // Member is one member of the cluster as it should be.
 type Member struct {
-	Name string
+	Name string `json:"name"`
 	// Host is the name of a host block, or "" for this machine.
-	Host             string
-	PeerURLs         []string
-	ClientURLs       []string
-	ListenPeerURLs   []string // PeerURLs where the file has none
-	ListenClientURLs []string // ClientURLs where the file has none
-	DataDir          string   // absolute
-	WALDir           string   // absolute, or "" for the one inside DataDir
-	Learner          bool
-	Pos              Position
+	Host             string   `json:"host,omitempty"`
+	PeerURLs         []string `json:"peer_urls"`
+	ClientURLs       []string `json:"client_urls"`
+	ListenPeerURLs   []string `json:"listen_peer_urls,omitempty"`   // PeerURLs where the file has none
+	ListenClientURLs []string `json:"listen_client_urls,omitempty"` // ClientURLs where the file has none
+	DataDir          string   `json:"data_dir"`                     // absolute
+	WALDir           string   `json:"wal_dir,omitempty"`            // absolute, or "" for the one inside DataDir
+	Learner          bool     `json:"learner,omitempty"`
+	Pos              Position `json:"pos,omitzero"`
 }
 
 // Access is how requorum reaches a host.
@@ -167,21 +168,21 @@ const (
 
 // Host is a machine that members live on.
 type Host struct {
-	Name    string
-	Address string
-	Access  Access
-	SSH     *SSH
-	Service Service
-	Pos     Position
+	Name    string   `json:"name"`
+	Address string   `json:"address,omitempty"`
+	Access  Access   `json:"access,omitempty"`
+	SSH     *SSH     `json:"ssh,omitempty"`
+	Service Service  `json:"service,omitzero"`
+	Pos     Position `json:"pos,omitzero"`
 }
 
 // SSH is what requorum adds to the user's own ssh configuration; every field
 // may be empty.
 type SSH struct {
-	User    string
-	Port    int
-	Command []string // instead of "ssh"
-	Pos     Position
+	User    string   `json:"user,omitempty"`
+	Port    int      `json:"port,omitempty"`
+	Command []string `json:"command,omitempty"` // instead of "ssh"
+	Pos     Position `json:"pos,omitzero"`
 }
 
 // ServiceKind says who keeps a member running.
@@ -196,31 +197,40 @@ const (
 
 // Service is who keeps the members of a host running.
 type Service struct {
-	Kind   ServiceKind
-	Unit   string   // systemd
-	Start  []string // command: argv
-	Stop   []string
-	Status []string
-	Pos    Position
+	Kind   ServiceKind `json:"kind,omitempty"`
+	Unit   string      `json:"unit,omitempty"`  // systemd
+	Start  []string    `json:"start,omitempty"` // command: argv
+	Stop   []string    `json:"stop,omitempty"`
+	Status []string    `json:"status,omitempty"`
+	Pos    Position    `json:"pos,omitzero"`
 }
 
 // Snapshot is where lost data comes back from.
 type Snapshot struct {
 	// Source is an absolute path or a URL (http, https, s3, etcd, datadir).
-	Source string
-	SHA256 string // expected, hex, or ""
+	Source string `json:"source,omitempty"`
+	SHA256 string `json:"sha256,omitempty"` // expected, hex, or ""
 	// SkipHashCheck allows a file without etcd's appended sha256.
-	SkipHashCheck bool
+	SkipHashCheck bool `json:"skip_hash_check,omitempty"`
 	// RevisionBump is nil where the file does not say; the planner then bumps by
 	// DefaultRevisionBump.
-	RevisionBump  *int64
-	MarkCompacted bool
-	Identity      string // path of an age identity
+	RevisionBump  *int64 `json:"revision_bump,omitempty"`
+	MarkCompacted bool   `json:"mark_compacted,omitempty"`
+	Identity      string `json:"identity,omitempty"` // path of an age identity
 	// Sensitive is true where Source came from a sensitive variable: it is then
 	// shown nowhere.
-	Sensitive bool
-	Pos       Position
-	SourcePos Position
+	Sensitive bool     `json:"sensitive,omitempty"`
+	Pos       Position `json:"pos,omitzero"`
+	SourcePos Position `json:"source_pos,omitzero"`
+}
+
+// MarshalJSON implements json.Marshaler; a sensitive source is left out.
+func (s Snapshot) MarshalJSON() ([]byte, error) {
+	type plain Snapshot
+	if s.Sensitive {
+		s.Source = ""
+	}
+	return json.Marshal(plain(s))
 }
 
 // DefaultRevisionBump covers a week under 1,500 writes a second.
@@ -228,42 +238,44 @@ const DefaultRevisionBump int64 = 1_000_000_000
 
 // Recover asks for recovery from a named survivor.
 type Recover struct {
-	From    string
-	InPlace bool
-	Pos     Position
+	From    string   `json:"from,omitempty"`
+	InPlace bool     `json:"in_place,omitempty"`
+	Pos     Position `json:"pos,omitzero"`
 }
 
 // TLS is the certificates of the cluster.
 type TLS struct {
-	Client   *KeyPair // on the hosts
-	Peer     *KeyPair // on the hosts
-	Requorum *KeyPair // on this machine
-	Pos      Position
+	Client   *KeyPair `json:"client,omitempty"`   // on the hosts
+	Peer     *KeyPair `json:"peer,omitempty"`     // on the hosts
+	Requorum *KeyPair `json:"requorum,omitempty"` // on this machine
+	Pos      Position `json:"pos,omitzero"`
 }
 
 // KeyPair is a CA, a certificate and its key, each a path.
 type KeyPair struct {
-	CA, Cert, Key string
-	Pos           Position
+	CA   string   `json:"ca,omitempty"`
+	Cert string   `json:"cert,omitempty"`
+	Key  string   `json:"key,omitempty"`
+	Pos  Position `json:"pos,omitzero"`
 }
 
 // Auth is the user requorum acts as in a cluster with auth enabled.
 type Auth struct {
-	Username string
-	Password Secret
-	Pos      Position
+	Username string   `json:"username,omitempty"`
+	Password Secret   `json:"-"`
+	Pos      Position `json:"pos,omitzero"`
 }
 
 // Policy narrows what a plan may do.
 type Policy struct {
 	// MinFaultTolerance is healthy voters less quorum; no step may go below it
 	// while the cluster has quorum.
-	MinFaultTolerance int
+	MinFaultTolerance int `json:"min_fault_tolerance,omitempty"`
 	// SnapshotBefore is "", "membership" or "always".
-	SnapshotBefore string
+	SnapshotBefore string `json:"snapshot_before,omitempty"`
 	// Prevent are consents that are never granted.
-	Prevent []string
+	Prevent []string `json:"prevent,omitempty"`
 	// Strict refuses even the dip of one member stopped or removed at a time.
-	Strict bool
-	Pos    Position
+	Strict bool     `json:"strict,omitempty"`
+	Pos    Position `json:"pos,omitzero"`
 }

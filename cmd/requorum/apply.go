@@ -43,22 +43,33 @@ func (c *consent) acceptFlag(cmd *cobra.Command) {
 
 func newApply(o *options) *cobra.Command {
 	c := &consent{}
+	expect := ""
 	cmd := &cobra.Command{
-		Use:   "apply [PATH]",
+		Use:   "apply [PATH|PLAN]",
 		Short: "Show the plan, ask, and carry it out",
 		Long: `Locks the members' places, plans as plan does, asks, and carries the plan out,
 one step after the other. Takes only "yes" for a yes. It stops at the first
 failure; planning again gives the rest of the way.
 
+A saved plan (plan --out) is not asked for again. It is carried out once, where
+planning again still gives its steps, and with --expect only under that digest.
+
 The plan says which consents it needs; the prompt grants none. For --accept
 there are:
   ` + strings.Join(planner.Consents(), "\n  ") + `
 
-Exit codes: 0 done, 1 error before anything changed, 3 declined, 4 the cluster
-changed while you were asked, 5 locked by somebody else, 6 refused or consent
-missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
+Exit codes: 0 done, 1 error before anything changed, 3 declined, 4 the saved
+plan is stale, edited, used or foreign, or the cluster changed while you were
+asked, 5 locked by somebody else, 6 refused or consent missing, 7 stopped
+part-way by a failure, 8 interrupted at a safe point.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if isSaved(pathOf(args)) {
+				return applySaved(cmd, o, c, pathOf(args), expect)
+			}
+			if expect != "" {
+				return fmt.Errorf("--expect is for a saved plan, and %s is none: make one with plan --out", pathOf(args))
+			}
 			s, err := open(cmd, o, pathOf(args))
 			if err != nil {
 				return err
@@ -71,6 +82,7 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 	addHosts(cmd, o)
 	c.flags(cmd)
 	c.acceptFlag(cmd)
+	cmd.Flags().StringVar(&expect, "expect", "", "apply a saved plan only if this is its `DIGEST`")
 	return cmd
 }
 
@@ -105,6 +117,9 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	p := plan(in)
+	if err := s.checkSaved(in, p); err != nil {
+		return err
+	}
 	if err := s.showOnce(p); err != nil && !c.autoApprove {
 		return err
 	}
@@ -133,6 +148,9 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 	}
 	if ctx.Err() != nil {
 		return exitWith(exitDeclined, errors.New("interrupted; nothing was changed"))
+	}
+	if err := s.takeSaved(); err != nil {
+		return err
 	}
 	return s.carryOut(ctx, p, lock, verb)
 }

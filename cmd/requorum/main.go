@@ -4,11 +4,13 @@
 //
 //	plan      0 done (with --detailed-exitcode: nothing to do), 1 error,
 //	          2 changes (only with --detailed-exitcode), 6 refused
+//	diff      as plan
 //	apply     0 done, 1 error before anything changed, 3 declined, 4 stale,
 //	stop      5 locked, 6 refused or consent missing, 7 stopped part-way by a
 //	          failure, 8 interrupted at a safe point
 //	status    0 healthy and as the file says, 2 not, 1 unknown
 //	validate  0 or 1
+//	show      0 or 1
 //	fmt       0 or 1
 //	rescue    0 done, 1 error, 6 refused
 //	log       0 or 1

@@ -12,12 +12,17 @@ import (
 
 func newPlan(o *options) *cobra.Command {
 	var detailed, asJSON bool
+	out := ""
 	c := &consent{}
 	cmd := &cobra.Command{
 		Use:   "plan [PATH]",
 		Short: "Show what apply would do, and change nothing",
 		Long: `Looks at the cluster, the processes and the disks, and shows the steps that lead
 from there to what the file says, or why there is no safe way.
+
+With --out the plan is saved, with all that it follows from and no secret, under
+a digest that can be read out: requorum show FILE shows it, requorum apply FILE
+carries out exactly this plan.
 
 Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 0 nothing to do, 2 changes.`,
@@ -33,16 +38,10 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 			}
 			in.Accept = given
 			p := planner.New(in)
-			if err := show(p, asJSON); err != nil {
+			if err := showAndSave(o, in, p, asJSON, out, pathOf(args)); err != nil {
 				return err
 			}
-			switch {
-			case p.Refusal != nil:
-				return exitWith(exitRefused, nil)
-			case detailed && p.Changes():
-				return exitWith(exitChanges, nil)
-			}
-			return nil
+			return endOfPlan(p, detailed)
 		},
 	}
 	addVars(cmd, o)
@@ -50,7 +49,19 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 where there are changes")
 	c.acceptFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the plan as JSON, and nothing else on stdout")
+	cmd.Flags().StringVar(&out, "out", "", "save the plan to `FILE`, to be shown and applied as it is")
 	return cmd
+}
+
+// endOfPlan is how a verb ends that has shown a plan.
+func endOfPlan(p *planner.Plan, detailed bool) error {
+	switch {
+	case p.Refusal != nil:
+		return exitWith(exitRefused, nil)
+	case detailed && p.Changes():
+		return exitWith(exitChanges, nil)
+	}
+	return nil
 }
 
 // show prints the plan on stdout.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
+
+	"github.com/requorum/requorum/planner/saved"
 )
 
 // options are the flags that every verb has.
@@ -15,6 +17,10 @@ type options struct {
 	varFiles []string
 	// noInstall forbids to put requorum on another machine.
 	noInstall bool
+	// saved is the plan whose own configuration is taken, instead of one at a path;
+	// ephemeral are the secrets of the configuration that was read last.
+	saved     *saved.File
+	ephemeral []saved.Ephemeral
 }
 
 func newRoot() *cobra.Command {
@@ -42,6 +48,7 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 		newRescue(o),
 		newSnapshot(o),
 		newLog(), newLock(o),
+		newShow(), newDiff(o),
 	)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	root.InitDefaultCompletionCmd()

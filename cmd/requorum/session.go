@@ -45,6 +45,7 @@ type session struct {
 	keyNote        string        // why the cluster's own lock could not be had
 	lines          *lines        // for programs; nil for verbs that change nothing
 	after          *planner.Plan // of how things stood after a run; nil for none
+	saved          *savedRun     // where a saved plan is applied; nil elsewhere
 }
 
 // open reads the file and gets ready to look. Its errors are exits: diagnostics
@@ -99,6 +100,12 @@ func look(cmd *cobra.Command, o *options, args []string) (planner.Input, error) 
 
 // loadCluster reads the file and prints what is to be said about it to stderr.
 func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, error) {
+	if o.saved != nil {
+		return o.saved.Inputs.Configuration, nil
+	}
+	if isSaved(path) {
+		return nil, fmt.Errorf("%s is a saved plan: requorum show %s shows it, requorum apply %s carries it out", path, path, path)
+	}
 	r := load.Load(path, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv})
 	if len(r.Diags) > 0 {
 		if err := load.WriteDiagnostics(cmd.ErrOrStderr(), r, uint(widthOf(os.Stderr)), isTerminal(os.Stderr) && !o.noColor && os.Getenv("NO_COLOR") == ""); err != nil {
@@ -108,6 +115,7 @@ func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, er
 	if r.Cluster == nil {
 		return nil, exitWith(exitError, nil)
 	}
+	o.ephemeral = ephemeralOf(r)
 	return r.Cluster, nil
 }
 

@@ -49,6 +49,8 @@ type Result struct {
 	// Files are the sources by name, for quoting lines in diagnostics. Sensitive
 	// values are blanked out in their bytes.
 	Files map[string]*hcl.File
+	// Ephemeral are the secrets that Cluster has, in file order.
+	Ephemeral []Ephemeral
 	// Diags are all errors and warnings in the order of the files.
 	Diags hcl.Diagnostics
 }
@@ -66,7 +68,7 @@ func Load(path string, opts Options) Result {
 	if diags.HasErrors() {
 		cluster = nil
 	}
-	return Result{Cluster: cluster, Files: l.files, Diags: diags}
+	return Result{Cluster: cluster, Files: l.files, Ephemeral: l.ephemerals, Diags: diags}
 }
 
 // loader is the state of one Load.
@@ -81,6 +83,8 @@ type loader struct {
 	// be shown.
 	secrets []string
 	masked  []hcl.Range
+
+	ephemerals []Ephemeral
 
 	// hostsIncomplete is true where a host's name could not be computed, so that
 	// a name that is missing may still be there.

@@ -74,6 +74,7 @@ func (l *loader) source(b block, s *spec.Snapshot, members []member) {
 		// A URL that is written out needs no variable to be a secret.
 		l.hide(v)
 		l.hideSource(t.at.expr)
+		l.ephemeral("snapshot.source", t.at.expr)
 	}
 	shown := t.string
 	if s.Sensitive {

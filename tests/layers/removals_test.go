@@ -20,6 +20,10 @@ var removals = map[string]string{
 	"cmd/requorum/fmt.go replace os.Remove": "fmt's temporary file",
 	"cmd/requorum/fmt.go replace os.Rename": "a configuration file by its formatted text",
 
+	"cmd/requorum/saved.go writeSaved os.Remove":     "a saved plan's temporary file",
+	"cmd/requorum/saved.go writeSaved os.Rename":     "an older saved plan by a new one",
+	"cmd/requorum/diff.go dropCheckout os.RemoveAll": "the temporary copy of a folder at another revision",
+
 	"executor/etcd/save.go write os.Remove":   "a snapshot file that was not finished",
 	"executor/etcd/save.go publish os.Remove": "a snapshot's temporary name; the file keeps its own",
 

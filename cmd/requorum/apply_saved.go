@@ -1,0 +1,174 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/requorum/requorum/executor/journal"
+	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/planner/saved"
+	"github.com/requorum/requorum/spec"
+	"github.com/requorum/requorum/spec/load"
+)
+
+// savedRun is the saved plan that an apply carries out.
+type savedRun struct{ file *saved.File }
+
+// applySaved carries out a saved plan without a question: its digest stands for the
+// answer. What is carried out is the plan that is made now from its inputs, where
+// that does the same as the one in the file.
+func applySaved(cmd *cobra.Command, o *options, c *consent, path, expect string) error {
+	f, _, err := readSaved(path)
+	var edited *saved.EditedError
+	var foreign *saved.ForeignError
+	switch {
+	case errors.As(err, &edited), errors.As(err, &foreign):
+		return notThis(err)
+	case err != nil:
+		return err
+	}
+	if expect != "" && !saved.SameDigest(expect, f.Digest) {
+		return notThis(fmt.Errorf("this is not the plan that was approved: its digest is %s, and --expect has %s", f.Digest, expect))
+	}
+	if err := checkMachine(f); err != nil {
+		return notThis(err)
+	}
+	if err := giveSecrets(f, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv}); err != nil {
+		return err
+	}
+	o.saved = f
+	s, err := open(cmd, o, path)
+	if err != nil {
+		return err
+	}
+	s.saved = &savedRun{f}
+	if err := s.checkUnused(); err != nil {
+		return err
+	}
+	with := *c
+	with.autoApprove, with.accept = true, append(with.accept, f.Inputs.Accept...)
+	return s.change(cmd, "apply", &with, func(in planner.Input) *planner.Plan {
+		return planner.New(f.Input(in.Observation, in.Accept))
+	})
+}
+
+// notThis ends an apply whose plan is not to be carried out.
+func notThis(err error) error { return exitWith(exitStale, fmt.Errorf("nothing was changed: %w", err)) }
+
+// checkMachine refuses a plan for members of another machine, and one that no
+// cluster was looked at for.
+func checkMachine(f *saved.File) error {
+	if f.Basis != saved.BasisObserved {
+		return &saved.ForeignError{Why: "it was made by diff, without a look at any cluster. Make one with requorum plan --out"}
+	}
+	for _, m := range f.Inputs.Configuration.Members {
+		if h, _ := f.Inputs.Configuration.Host(m.Host); h.Access == spec.AccessLocal && f.Machine != machineName() {
+			return &saved.ForeignError{Why: fmt.Sprintf("%s is on the machine where it was made, %s, and this is %s", m.Name, f.Machine, machineName())}
+		}
+	}
+	return nil
+}
+
+// giveSecrets puts into a plan's configuration what its file does not have: from
+// the variables that gave it first, or else from the configuration where it was read.
+func giveSecrets(f *saved.File, opts load.Options) error {
+	c, missing := f.Inputs.Configuration, []saved.Ephemeral{}
+	for _, e := range f.Ephemeral {
+		v, ok := "", false
+		if e.Variable != "" {
+			v, ok = load.Give(e.Variable, opts)
+		}
+		switch {
+		case !ok:
+			missing = append(missing, e)
+		case e.Attribute == "auth.password" && c.Auth != nil:
+			c.Auth.Password = spec.NewSecret(v)
+		case e.Attribute == "snapshot.source" && c.Snapshot != nil:
+			c.Snapshot.Source = v
+			if !strings.Contains(v, "://") && !filepath.IsAbs(v) {
+				c.Snapshot.Source = filepath.Join(c.Dir, v)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	var lacks []string
+	for _, e := range missing {
+		word := e.Attribute
+		if e.Variable != "" {
+			word += fmt.Sprintf(" (give it with --var %s=…, --var-file or REQUORUM_VAR_%s)", e.Variable, e.Variable)
+		}
+		lacks = append(lacks, word)
+	}
+	fail := func(why string) error {
+		return fmt.Errorf("nothing was changed: a saved plan has no secrets, and this one needs %s; %s", strings.Join(lacks, ", "), why)
+	}
+	r := load.Load(f.Inputs.Source, opts)
+	if r.Cluster == nil {
+		return fail("the configuration at " + f.Inputs.Source + " does not give it either")
+	}
+	sum, err := saved.ConfigurationSum(r.Cluster)
+	if err != nil {
+		return err
+	}
+	if sum != f.Sums.Configuration {
+		return fail("the configuration at " + f.Inputs.Source + " is not the one that was planned for any more")
+	}
+	f.Inputs.Configuration = r.Cluster
+	return nil
+}
+
+// checkUnused refuses a plan that was carried out, or begun, already.
+func (s *session) checkUnused() error {
+	use, err := journal.PlanUse(s.stateDir, s.saved.file.Digest)
+	if err != nil {
+		return fmt.Errorf("nothing was changed: whether this plan was used can't be told: %w", err)
+	}
+	return usedError(use)
+}
+
+func usedError(use *journal.Use) error {
+	if use == nil {
+		return nil
+	}
+	return notThis(fmt.Errorf("this plan was used: %s began to carry it out at %s. Plan again", use.By, use.Time))
+}
+
+// checkSaved holds the plan that was just made against the saved one. It says what
+// changed meanwhile without harm.
+func (s *session) checkSaved(in planner.Input, p *planner.Plan) error {
+	if s.saved == nil {
+		return nil
+	}
+	moved, err := s.saved.file.Compare(in.Observation, p)
+	if err != nil {
+		if made := s.saved.file.Version; made != version {
+			err = fmt.Errorf("%w. (It was made by requorum %s, this is %s)", err, made, version)
+		}
+		return notThis(err)
+	}
+	for _, m := range moved {
+		fmt.Fprintf(os.Stderr, "Since the plan was made: %s.\n", m.Text+": the plan stays the same")
+	}
+	return nil
+}
+
+// takeSaved uses the plan up, right before its first step.
+func (s *session) takeSaved() error {
+	if s.saved == nil {
+		return nil
+	}
+	use := journal.Use{Time: time.Now().UTC().Format(time.RFC3339), By: operator(), Cluster: s.cluster.Name, Digest: s.saved.file.Digest}
+	before, err := journal.UsePlan(s.stateDir, use)
+	if err != nil {
+		return fmt.Errorf("nothing was changed: that this plan is used can't be recorded: %w", err)
+	}
+	return usedError(before)
+}

@@ -1,0 +1,302 @@
+package saved
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/spec"
+)
+
+func cluster(n int) *spec.Cluster {
+	c := &spec.Cluster{Name: "demo", Dir: "/w", Pos: spec.Position{File: "/w/c.hcl", Line: 1}}
+	for i := range n {
+		m := string(rune('1' + i))
+		urls := func(base string) []string { return []string{"http://127.0.0.1:" + base + m} }
+		c.Members = append(c.Members, spec.Member{Name: "m" + m, DataDir: "/w/data/m" + m, PeerURLs: urls("238"), ListenPeerURLs: urls("238"), ClientURLs: urls("237"), ListenClientURLs: urls("237"), Pos: spec.Position{File: "/w/c.hcl", Line: 3 + i}})
+	}
+	return c
+}
+
+// grow is the plan that takes a cluster from n to to members.
+func grow(t *testing.T, n, to int) (planner.Input, *planner.Plan) {
+	t.Helper()
+	obs, err := planner.InSync(cluster(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := cluster(to)
+	in := planner.Input{Cluster: next, Observation: planner.SeenThrough(cluster(n), next, obs), Token: "t", Now: "2026-01-02T03:04:05Z", By: "ops@here"}
+	return in, planner.New(in)
+}
+
+func encode(t *testing.T, in planner.Input, p *planner.Plan) []byte {
+	t.Helper()
+	b, err := Encode(in, p, About{Version: "v1", Machine: "here", Source: "/w", Basis: BasisObserved})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What is written is read back whole, and planning from it gives the same plan.
+func TestReadBack(t *testing.T) {
+	in, p := grow(t, 3, 4)
+	b := encode(t, in, p)
+	if !bytes.HasPrefix(b, []byte("{\n  \"requorum_plan\": \"1.")) || !Is(b) {
+		t.Errorf("it begins with %.40s", b)
+	}
+	f, err := Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(f.Plan, p) {
+		t.Errorf("the plan is read back as\n%+v, was\n%+v", f.Plan, p)
+	}
+	again := planner.New(f.Input(f.Inputs.Observation, nil))
+	if again.Digest() != p.Digest() {
+		t.Errorf("planning again gives %s", again.Headline)
+	}
+	if moved, err := f.Compare(in.Observation, planner.New(f.Input(in.Observation, nil))); err != nil || len(moved) > 0 {
+		t.Errorf("nothing changed, and it says %v %v", moved, err)
+	}
+	if !bytes.Equal(b, encode(t, in, p)) {
+		t.Error("the same plan gives two files")
+	}
+}
+
+// Every byte that is not white space counts; whoever lays it out anew changes nothing.
+func TestEdited(t *testing.T) {
+	in, p := grow(t, 1, 2)
+	b := encode(t, in, p)
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse(compact.Bytes()); err != nil {
+		t.Errorf("laid out anew: %v", err)
+	}
+	text := string(b)
+	for name, s := range map[string]string{
+		"a value":         strings.Replace(text, "/w/data/m2", "/w/data/m1", 1),
+		"a further key":   strings.Replace(text, `"by":`, `"headline": "all well", "by":`, 1),
+		"the digest":      strings.Replace(text, `"digest": "`, `"digest": "0`, 1),
+		"cut":             text[:len(text)/2],
+		"no digest":       `{"requorum_plan":"1.1","cluster":"x"}`,
+		"a second value":  text + "{}",
+		"a digest's form": strings.Replace(text, `"digest": "`, `"digest":  "zzzz`, 1),
+	} {
+		var edited *EditedError
+		if _, err := Parse([]byte(s)); !errors.As(err, &edited) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var foreign *ForeignError
+	if _, err := Parse([]byte(strings.Replace(text, `"requorum_plan": "1.`, `"requorum_plan": "2.`, 1))); !errors.As(err, &foreign) {
+		t.Errorf("another format: %v", err)
+	}
+}
+
+func TestDigest(t *testing.T) {
+	in, p := grow(t, 1, 2)
+	f, err := Parse(encode(t, in, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Digest) != 24 || strings.Count(f.Digest, "-") != 4 || strings.ContainsAny(f.Digest, "ilou") {
+		t.Errorf("digest %q", f.Digest)
+	}
+	for _, said := range []string{strings.ToUpper(f.Digest), strings.ReplaceAll(f.Digest, "-", " "), strings.ReplaceAll(strings.ReplaceAll(f.Digest, "0", "O"), "1", "l")} {
+		if !SameDigest(said, f.Digest) {
+			t.Errorf("%q is not taken for %q", said, f.Digest)
+		}
+	}
+	for _, said := range []string{"", f.Digest[:20], f.Digest + "0", "0000-0000-0000-0000-0000"} {
+		if SameDigest(said, f.Digest) {
+			t.Errorf("%q is taken for %q", said, f.Digest)
+		}
+	}
+	in.Token = "another"
+	if other, err := Parse(encode(t, in, p)); err != nil || other.Digest == f.Digest {
+		t.Errorf("another token gives the same digest: %v", err)
+	}
+}
+
+func TestStale(t *testing.T) {
+	see := func(o *planner.Observation, edit func(name string, m *planner.MemberObservation)) {
+		next := map[string]planner.MemberObservation{}
+		for n, m := range o.Members {
+			edit(n, &m)
+			next[n] = m
+		}
+		o.Members = next
+	}
+	for _, tc := range []struct {
+		name  string
+		edit  func(o *planner.Observation)
+		says  []string
+		stale bool
+	}{
+		{"written to, the leader moved", func(o *planner.Observation) {
+			see(o, func(n string, m *planner.MemberObservation) {
+				m.Client.Revision += 100
+				if m.Client.LeaderID != "" {
+					m.Client.LeaderID = o.Members["m2"].Client.MemberID
+				}
+			})
+		}, []string{"the leader moved from m1 to m2: harmless"}, false},
+		{"restarted", func(o *planner.Observation) {
+			see(o, func(n string, m *planner.MemberObservation) {
+				if n == "m2" {
+					m.Service.Value.PID++
+				}
+			})
+		}, []string{"m2 was restarted: harmless"}, false},
+		{"a member was removed", func(o *planner.Observation) {
+			see(o, func(n string, m *planner.MemberObservation) {
+				l := m.Client.Members.Value
+				if len(l) == 0 {
+					return
+				}
+				m.Client.Members.Value = append(append([]planner.ListedMember{}, l[:1]...), l[2:]...)
+				if n == "m2" {
+					m.Client = planner.Endpoint{URL: m.Client.URL, Reach: planner.ReachRefused}
+					m.Peer.Reach = planner.ReachRefused
+				}
+			})
+		}, []string{"m2 was removed by someone else", "m2: refused (serving before)"}, true},
+		{"a member died", func(o *planner.Observation) {
+			see(o, func(n string, m *planner.MemberObservation) {
+				if n == "m3" {
+					m.Client = planner.Endpoint{URL: m.Client.URL, Reach: planner.ReachRefused}
+					m.Peer = planner.PeerEndpoint{URL: m.Peer.URL, Reach: planner.ReachRefused}
+					m.Service.Value.State, m.Data.Value.HeldBy = planner.ServiceStopped, 0
+				}
+			})
+		}, []string{"m3: refused", "m3's service: stopped"}, true},
+	} {
+		in, p := grow(t, 3, 4)
+		f, err := Parse(encode(t, in, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := in.Observation
+		tc.edit(&now)
+		moved, err := f.Compare(now, planner.New(f.Input(now, nil)))
+		var stale *StaleError
+		if errors.As(err, &stale) != tc.stale {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		var texts []string
+		for _, m := range moved {
+			texts = append(texts, m.String())
+			if m.Harmless && strings.Contains(m.Text, "removed") {
+				t.Errorf("%s: %s", tc.name, m)
+			}
+		}
+		all := strings.Join(texts, "; ")
+		for _, want := range tc.says {
+			if !strings.Contains(all, want) {
+				t.Errorf("%s: %q lacks %q", tc.name, all, want)
+			}
+		}
+		t.Logf("%s: %v", tc.name, err)
+	}
+	// Another cluster.
+	in, p := grow(t, 3, 4)
+	f, err := Parse(encode(t, in, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := *p
+	other.ClusterID = "beef"
+	var foreign *ForeignError
+	if _, err := f.Compare(in.Observation, &other); !errors.As(err, &foreign) {
+		t.Errorf("another cluster: %v", err)
+	}
+}
+
+// Terraform's own types read it.
+func TestTerraformReadsIt(t *testing.T) {
+	for _, tc := range []struct {
+		from, to int
+		want     map[string]string
+	}{
+		{3, 4, map[string]string{"etcd_cluster.demo": "update", "etcd_member.m1": "no-op", "etcd_member.m4": "create"}},
+		{3, 2, map[string]string{"etcd_cluster.demo": "update", "etcd_member.m2": "no-op", "etcd_member.m3": "delete"}},
+		{3, 3, map[string]string{"etcd_cluster.demo": "no-op", "etcd_member.m3": "no-op"}},
+	} {
+		in, p := grow(t, tc.from, tc.to)
+		var tf tfjson.Plan
+		if err := json.Unmarshal(encode(t, in, p), &tf); err != nil {
+			t.Fatal(err)
+		}
+		if err := tf.Validate(); err != nil {
+			t.Error(err)
+		}
+		got := map[string]string{}
+		for _, r := range tf.ResourceChanges {
+			var words []string
+			for _, a := range r.Change.Actions {
+				words = append(words, string(a))
+			}
+			got[r.Address] = strings.Join(words, " ")
+			if r.Mode != tfjson.ManagedResourceMode || r.Type == "" || r.Name == "" || r.Change.AfterUnknown == nil {
+				t.Errorf("%+v", r)
+			}
+			if r.Change.Actions.NoOp() && !reflect.DeepEqual(r.Change.Before, r.Change.After) {
+				t.Errorf("%s: a no-op with %v and %v", r.Address, r.Change.Before, r.Change.After)
+			}
+		}
+		for a, want := range tc.want {
+			if got[a] != want {
+				t.Errorf("%d to %d: %s: %q, want %q", tc.from, tc.to, a, got[a], want)
+			}
+		}
+	}
+}
+
+func TestDiff(t *testing.T) {
+	a, b := cluster(3), cluster(3)
+	b.Dir, b.Pos.Line = "/elsewhere", 9
+	b.Members[0], b.Members[2] = b.Members[2], b.Members[0]
+	b.Members[1].Pos.Line = 77
+	if d, err := Diff(a, b); err != nil || len(d) > 0 {
+		t.Errorf("other order, other lines: %v %v", d, err)
+	}
+	b = cluster(4)
+	b.Etcd.Version = "3.6"
+	b.Members[0].ClientURLs = []string{"http://127.0.0.1:9"}
+	a.Snapshot = &spec.Snapshot{Source: "https://u:hidden@h/x", Sensitive: true}
+	b.Snapshot = &spec.Snapshot{Source: "https://u:secret@h/x", Sensitive: true}
+	a.Auth = &spec.Auth{Username: "root", Password: spec.NewSecret("hidden")}
+	b.Auth = &spec.Auth{Username: "root", Password: spec.NewSecret("secret")}
+	d, err := Diff(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, c := range d {
+		paths = append(paths, c.Path)
+	}
+	if got := strings.Join(paths, " "); got != "auth.password etcd member.m1.client_urls member.m4 snapshot.source" {
+		t.Errorf("changed: %s", got)
+	}
+	if text, _ := json.Marshal(d); bytes.Contains(text, []byte("secret@")) || bytes.Contains(text, []byte("hidden")) {
+		t.Errorf("a secret: %s", text)
+	}
+	moved, err := Rebase(cluster(3), "/ci/job", "")
+	if err != nil || moved.Members[0].DataDir != "/ci/job/data/m1" || moved.Members[0].Pos.File != "/w/c.hcl" {
+		t.Errorf("%+v %v", moved.Members[0], err)
+	}
+	all := cluster(1)
+	all.Auth, all.Snapshot = a.Auth, a.Snapshot
+	if moved, err = Rebase(all, "/ci", "git:main:x"); err != nil || moved.Auth.Password.Reveal() != "hidden" || moved.Snapshot.Source != a.Snapshot.Source || moved.Members[0].Pos.File != "git:main:x/c.hcl" {
+		t.Errorf("secrets are lost: %+v %v", moved, err)
+	}
+}
