@@ -194,7 +194,7 @@ func (r *Runner) saveThere(ctx context.Context, a planner.Save, progress host.Pr
 	if err := r.saveTo(ctx, here, progress); err != nil {
 		return err
 	}
-	place := planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir}
+	place := planner.PlaceOf(r.Cluster, m)
 	at, err := several.Deliver(ctx, here.Path, host.Incoming{Places: []planner.Place{place}, Key: filepath.Base(path), Keep: true}, progress)
 	if err == nil && at != path {
 		err = fmt.Errorf("the snapshot lies at %s, and should be at %s", at, path)

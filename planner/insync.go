@@ -81,7 +81,7 @@ func settle(in Input) Observation {
 	// It is the file that was last applied.
 	for _, m := range in.Cluster.Members {
 		obs.JournalMembers = append(obs.JournalMembers, m.Name)
-		obs.JournalPlaces = append(obs.JournalPlaces, Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
+		obs.JournalPlaces = append(obs.JournalPlaces, PlaceOf(in.Cluster, m))
 		if id := obs.Members[m.Name].Client.ClusterID; id != "" {
 			obs.JournalClusterID = id
 		}

@@ -48,7 +48,9 @@ func (f *fake) Take(_ context.Context, _ host.Incoming, fill host.Fill) (string,
 
 type fakeLock struct{ f *fake }
 
-func (l fakeLock) Held() error { return nil }
+func (l fakeLock) Held() error              { return nil }
+func (l fakeLock) Note(string) error        { return nil }
+func (l fakeLock) Epochs() map[string]int64 { return map[string]int64{"m1": 1} }
 
 func (l fakeLock) Release() error {
 	l.f.mu.Lock()

@@ -117,7 +117,7 @@ func (l *lock) Held() error {
 		l.r.mu.Lock()
 		number := l.number
 		l.r.mu.Unlock()
-		return c.call(ctx, "Held", nil, lockNumber{number}, nil, nil)
+		return c.call(ctx, "Held", nil, lockNumber{Lock: number}, nil, nil)
 	})
 }
 
@@ -154,7 +154,7 @@ func (l *lock) Release() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), againLimit)
 	defer cancel()
-	err := c.call(ctx, "Release", nil, lockNumber{number}, nil, nil)
+	err := c.call(ctx, "Release", nil, lockNumber{Lock: number}, nil, nil)
 	if errors.Is(err, errLost) {
 		return nil
 	}

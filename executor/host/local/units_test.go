@@ -33,7 +33,7 @@ func unitOf(p planner.Place) planner.Place {
 	return p
 }
 
-func placesOf(ps []planner.Place) []planner.Place {
+func unitsOf(ps []planner.Place) []planner.Place {
 	out := make([]planner.Place, len(ps))
 	for i, p := range ps {
 		out[i] = unitOf(p)
@@ -42,7 +42,7 @@ func placesOf(ps []planner.Place) []planner.Place {
 }
 
 func (u underUnits) Observe(ctx context.Context, places []planner.Place) (map[string]host.Facts, error) {
-	return u.Driver.Observe(ctx, placesOf(places))
+	return u.Driver.Observe(ctx, unitsOf(places))
 }
 
 func (u underUnits) Claim(ctx context.Context, a planner.Claim) error {
