@@ -76,7 +76,7 @@ func TestFenceCrashes(t *testing.T) {
 			eachCrash(t, 1, func(t *testing.T, crash func(func()) bool) {
 				d := New(Options{})
 				p, l := onePlace(t, ownWAL)
-				crash(func() { must(t, fence(fenceOf(p).Members[0])) })
+				crash(func() { must(t, fence(t.Context(), fenceOf(p).Members[0])) })
 				wantOneOld(t, l)
 				if undo {
 					must(t, d.Unfence(t.Context(), unfenceOf(p)))

@@ -14,11 +14,11 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
-func install(m planner.InstallMember, token string) error {
-	return New(Options{}).install(context.Background(), m, token)
+func install(ctx context.Context, m planner.InstallMember, token string) error {
+	return New(Options{}).install(ctx, m, token)
 }
 
-func fence(m planner.FenceMember) error { return New(Options{}).fence(context.Background(), m) }
+func fence(ctx context.Context, m planner.FenceMember) error { return New(Options{}).fence(ctx, m) }
 
 // The test binary is also requorum.
 func TestMain(m *testing.M) {
