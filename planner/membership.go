@@ -415,8 +415,10 @@ func listensAt(listen, urls []string) bool {
 // plainURL writes the addresses that have several spellings in one.
 func plainURL(u string) string {
 	u = strings.TrimSuffix(strings.ToLower(u), "/")
-	return strings.NewReplacer("//localhost:", "//127.0.0.1:", "//[0:0:0:0:0:0:0:1]:", "//[::1]:").Replace(u)
+	return oneSpelling.Replace(u)
 }
+
+var oneSpelling = strings.NewReplacer("//localhost:", "//127.0.0.1:", "//[0:0:0:0:0:0:0:1]:", "//[::1]:")
 
 // foundAt reports whether the member, started as the file says, is found at urls: it
 // listens there, or everywhere, and the host is this machine or one that the file has

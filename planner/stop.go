@@ -68,14 +68,15 @@ func (b *builder) stopStep(ms []*member) {
 }
 
 // leadAway hands the lead to a voter that goes on, where there is one: a leader that
-// is stopped leaves its clients waiting for an election.
+// is stopped leaves its clients waiting for an election. Without the user that etcd
+// wants for that, it is left to etcd, which tries by itself when it is told to end.
 func (b *builder) leadAway(ms []*member) {
 	if b.takeSeats(); !b.quorum.Has() {
 		return
 	}
 	for _, s := range b.seats {
 		stays := slices.ContainsFunc(b.seats, func(o *seat) bool { return o.healthy && !o.learner && o.url != "" && !contains(ms, o.m) })
-		if s.leads && contains(ms, s.m) && stays {
+		if s.leads && contains(ms, s.m) && stays && !s.m.seen.Client.Sealed {
 			b.moveLead(s, func(o *seat) bool { return contains(ms, o.m) })
 			return
 		}

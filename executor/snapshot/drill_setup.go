@@ -107,6 +107,9 @@ func etcdVersion(ctx context.Context, command []string) (string, error) {
 	if m := versionLine.FindSubmatch(out); m != nil {
 		return string(m[1]), nil
 	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return "", ctx.Err() // nothing is wrong with the binary
+	}
 	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	if err != nil {
 		return "", refuse(planner.CodeBinaryMissing, "%s --version failed: %v %.100s", command[0], err, first)

@@ -19,6 +19,7 @@ import (
 // Numbers of a log count by their order alone. What no plan depends on (paths, times,
 // sizes, details in words) is left out.
 type canon struct {
+	seen    []planner.MemberObservation // of the state at work; the room is used again
 	atoms   map[string]int32
 	occs    []occurrence
 	local   []uint64 // colours of the nodes by themselves
@@ -115,10 +116,13 @@ func (c *canon) key(in *planner.Input, file uint64) uint64 {
 	c.reset()
 	top := c.node(file)
 	c.cluster(top, in)
+	if n := len(in.Cluster.Members); len(c.seen) < n {
+		c.seen = make([]planner.MemberObservation, n)
+	}
 	for i := range in.Cluster.Members {
 		m := &in.Cluster.Members[i]
-		o := in.Observation.Members[m.Name]
-		c.member(m, &o)
+		c.seen[i] = in.Observation.Members[m.Name]
+		c.member(m, &c.seen[i])
 	}
 	for i := range in.Observation.Others {
 		o := &in.Observation.Others[i]

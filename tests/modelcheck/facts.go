@@ -57,8 +57,9 @@ func live(o *planner.Observation) *living {
 // eachClient calls f for each that serves; others have the name "".
 func eachClient(o *planner.Observation, f func(name string, e *planner.Endpoint)) {
 	for _, n := range names {
-		if m, ok := o.Members[n]; ok && m.Client.Reach == planner.ReachServing {
-			f(n, &m.Client)
+		if o.Members[n].Client.Reach == planner.ReachServing { // without a copy of all the rest
+			e := o.Members[n].Client
+			f(n, &e)
 		}
 	}
 	for i := range o.Others {

@@ -131,7 +131,7 @@ func TestInterruptedApply(t *testing.T) {
 	src := oldCluster(t)
 	e := harness.New(t)
 	c := restoreOf(t, e, 3, src.snapshot)
-	for _, file := range []string{"trial", "service.json"} {
+	for _, file := range []string{"staging", "service.json"} {
 		term := e.Terminal("apply", "--auto-approve", c.Path())
 		for end := time.Now().Add(60 * time.Second); !exists(c.Members[0].Base(), file); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {

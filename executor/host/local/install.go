@@ -182,8 +182,10 @@ func tidy(l host.Layout) error {
 			return nil // a newer staging waits there
 		}
 	}
-	if err := removeOwn(l, l.Staging()); err != nil {
-		return err
+	for _, dir := range []string{l.Staging(), l.Trial()} { // the latter of an apply that was killed at it
+		if err := removeOwn(l, dir); err != nil {
+			return err
+		}
 	}
 	for _, u := range units(l) {
 		removeEmptySlots(u)
