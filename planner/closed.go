@@ -17,8 +17,17 @@ import (
 const ClosedSocket = "closed:1"
 
 // ClosedURL is where a member whose folder is base is asked as long as its client
-// listeners are closed.
-func ClosedURL(base string) string { return "unix://" + base + "/" + ClosedSocket }
+// listeners are closed: unix://MACHINE/PATH, on this machine without a MACHINE. Under a
+// unit etcd runs as a user who may not write to base; systemd makes a folder for it.
+func ClosedURL(p Place, base string) string {
+	if p.Unit != "" {
+		base = "/run/" + unitRunDir(p.Unit)
+	}
+	return "unix://" + p.Host + base + "/" + ClosedSocket
+}
+
+// unitRunDir is the folder below /run that the unit has as long as it runs closed.
+func unitRunDir(unit string) string { return "requorum-" + strings.TrimSuffix(unit, ".service") }
 
 // Closed reports whether an etcd with these arguments answers only who may open a
 // socket in requorum's own folder.
@@ -45,7 +54,7 @@ func closedArgs(args []string) []string {
 
 // closed is m with its client listeners closed.
 func (s StartMember) closed(base string) StartMember {
-	s.Args, s.ClientURL = closedArgs(s.Args), ClosedURL(base)
+	s.Args, s.ClientURL = closedArgs(s.Args), ClosedURL(s.Place, base)
 	return s
 }
 
@@ -208,7 +217,7 @@ func (b *builder) verifyClosed(o opening) {
 	a := Verify{ClusterID: o.clusterID, Revision: o.revision, Closed: &ClosedCheck{Keys: o.keys}}
 	var by []string
 	for _, m := range o.members {
-		url := ClosedURL(m.base())
+		url := ClosedURL(m.place(), m.base())
 		a.Members = append(a.Members, m.spec.Name)
 		a.Closed.URLs = append(a.Closed.URLs, url)
 		a.Closed.MemberIDs = append(a.Closed.MemberIDs, o.start(m).MemberID)

@@ -120,7 +120,7 @@ func unitCommands(by []string, x *StartMember) []string {
 // on the data that it has: then nothing of it is touched.
 func (b *builder) asItIs(m *member, u *Unit, x *StartMember) bool {
 	d := m.survivor()
-	return !u.Ours && u.Load == "loaded" && !x.Bootstrap && d.ClusterID == x.ClusterID && d.MemberID == x.MemberID &&
+	return !u.Ours && u.Load == "loaded" && !x.Bootstrap && !Closed(x.Args) && d.ClusterID == x.ClusterID && d.MemberID == x.MemberID &&
 		m.runsWith() != nil && b.settingsDiffer(m) == "" && slices.Equal(u.Program, x.Program)
 }
 
@@ -138,6 +138,10 @@ func UnitFile(u *Unit, x *StartMember) (path, text string) {
 	run := "ExecStart=" + ExecStart(slices.Concat(x.Program, lasting(x.Args))) + "\n"
 	// Without a quorum etcd reports only when there is one again.
 	start := "TimeoutStartSec=infinity\n"
+	if Closed(x.Args) { // the socket for requorum is in a folder of the unit's user
+		dir := specifiers(unitRunDir(u.Name))
+		start += "RuntimeDirectory=" + dir + "\nRuntimeDirectoryMode=0700\nWorkingDirectory=/run/" + dir + "\n"
+	}
 	if _, written := u.Files[own]; written && OwnUnitText(u.Files[own]) || u.Fragment == "" && u.Load != "masked" {
 		return own, head + "[Unit]\nDescription=etcd, member " + specifiers(x.Name) + " of cluster " + specifiers(x.Cluster) + "\n" +
 			"Documentation=https://etcd.io/docs\nWants=network-online.target\nAfter=network-online.target\n" +

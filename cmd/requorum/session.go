@@ -68,6 +68,7 @@ func open(cmd *cobra.Command, o *options, path string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	client.Socket = s.host.Socket
 	peer, err := etcd.NewPeerAccess(cluster)
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func newClient(ctx context.Context, t target, a Access, token string) (*client, 
 // is logged in where a password is at hand. Its errors are an *unreached or
 // etcd's own.
 func open(ctx context.Context, url string, a Access) (*client, error) {
-	t, err := parseTarget(url)
+	t, err := parseTarget(url, a)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func peerOne(ctx context.Context, url string, a Access) planner.PeerEndpoint {
 			"not etcd's peer port, or a proxy that has no backend"}
 	}
 	var u *unreached
-	if t, perr := parseTarget(url); perr == nil && errors.As(err, &u) && u.reach == planner.ReachWrongService {
+	if t, perr := parseTarget(url, Access{}); perr == nil && errors.As(err, &u) && u.reach == planner.ReachWrongService {
 		err = crossCheck(ctx, t, u)
 	}
 	reach, detail := reachOf(err)
@@ -90,7 +90,7 @@ func peerOne(ctx context.Context, url string, a Access) planner.PeerEndpoint {
 // askPeer is one GET on one connection. Its errors are an *unreached, errClosed
 // or the context's.
 func askPeer(ctx context.Context, url string, a Access) (planner.PeerEndpoint, error) {
-	t, err := parseTarget(url)
+	t, err := parseTarget(url, a)
 	if err != nil {
 		return planner.PeerEndpoint{}, err
 	}

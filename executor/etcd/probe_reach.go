@@ -24,14 +24,26 @@ type target struct {
 	host   string // without port and brackets
 	addr   string // host:port
 	secure bool   // https
-	socket string // the path of unix:///PATH; "" for a TCP address
+	socket string // the path of unix://MACHINE/PATH; "" for a TCP address
+	// machine is the file's host that the socket is on, "" for this machine; via
+	// leads there.
+	machine string
+	via     Socket
 }
 
-// parseTarget takes http://host:port, https://host:port and unix:///PATH, where a
-// member with closed client listeners speaks HTTP on this machine.
-func parseTarget(raw string) (target, error) {
-	if path, ok := strings.CutPrefix(raw, "unix://"); ok && filepath.IsAbs(path) {
-		return target{url: "http://localhost", host: "localhost", addr: path, socket: path}, nil
+// Socket connects to a socket on another machine of the file.
+type Socket func(ctx context.Context, machine, path string) (net.Conn, error)
+
+// parseTarget takes http://host:port, https://host:port and unix://MACHINE/PATH, where
+// a member with closed client listeners speaks HTTP; without a MACHINE on this one.
+func parseTarget(raw string, a Access) (target, error) {
+	if rest, ok := strings.CutPrefix(raw, "unix://"); ok && strings.Contains(rest, "/") {
+		i := strings.Index(rest, "/")
+		t := target{url: "http://localhost", host: "localhost", addr: rest, socket: rest[i:], machine: rest[:i], via: a.Socket}
+		if t.machine != "" && t.via == nil {
+			return target{}, &unreached{planner.ReachUnasked, "no way to the sockets of " + printable(t.machine, 200)}
+		}
+		return t, nil
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" {
@@ -164,8 +176,11 @@ func dialTCP(ctx context.Context, t target) (*heard, error) {
 // dial opens a connection. The path of a socket may be longer than an address of one
 // can be: its folder is named by a descriptor then.
 func (t target) dial(ctx context.Context) (net.Conn, error) {
-	if t.socket == "" {
+	switch {
+	case t.socket == "":
 		return new(net.Dialer).DialContext(ctx, "tcp", t.addr)
+	case t.machine != "":
+		return t.via(ctx, t.machine, t.socket)
 	}
 	const longest = 100
 	if len(t.socket) <= longest {

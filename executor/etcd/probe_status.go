@@ -35,7 +35,7 @@ func probeOne(ctx context.Context, url string, a Access) planner.Endpoint {
 
 // askMember is probeOne with the reason as an error.
 func askMember(ctx context.Context, url string, a Access) (planner.Endpoint, error) {
-	t, err := parseTarget(url)
+	t, err := parseTarget(url, a)
 	if err != nil {
 		return planner.Endpoint{}, err
 	}

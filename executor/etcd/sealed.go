@@ -76,7 +76,7 @@ func orElse(s, other string) string {
 func getSmall(ctx context.Context, url, path string, body []byte, a Access, limit time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	t, err := parseTarget(url)
+	t, err := parseTarget(url, a)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ type Access struct {
 	// the user.
 	Username string
 	Password spec.Secret
+	// Socket leads to the sockets of other machines; nil for none.
+	Socket Socket
 }
 
 // NewAccess reads the file's tls.requorum and auth blocks for the client URLs.

@@ -274,5 +274,6 @@ func desc() *grpc.ServiceDesc {
 	}
 	add("Give", (*server).give)
 	add("Take", (*server).take)
+	add("Socket", (*server).socket)
 	return d
 }

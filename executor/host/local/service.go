@@ -136,7 +136,7 @@ func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.Sto
 		}
 		return nil
 	}
-	if followers, leaders, ok := closedMembers(ctx, members); ok {
+	if followers, leaders, ok := d.closedMembers(ctx, members); ok {
 		return errors.Join(
 			each(len(followers), func(i int) error { return one(followers[i]) }),
 			each(len(leaders), func(i int) error { return one(leaders[i]) }))
@@ -148,13 +148,19 @@ func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.Sto
 // client listeners: there is nobody to be served without a gap, so that the followers
 // are stopped all at once, and the leader, which has nobody left to hand over to, does
 // not wait for one.
-func closedMembers(ctx context.Context, members []planner.StopMember) (followers, leaders []planner.StopMember, ok bool) {
+func (d *Driver) closedMembers(ctx context.Context, members []planner.StopMember) (followers, leaders []planner.StopMember, ok bool) {
 	for _, m := range members {
 		l, err := layout(m.Place)
-		if err != nil || !planner.Closed(process.Status(l).Args) || m.PID != 0 {
+		if err != nil || m.PID != 0 {
 			return nil, nil, false
 		}
-		if etcd.Leads(ctx, planner.ClosedURL(l.Base()), etcd.Access{}) {
+		s := d.keeper(m.Place, l).status(ctx, 0)
+		if !s.Known() || !planner.Closed(s.Value.Args) {
+			return nil, nil, false
+		}
+		here := m.Place
+		here.Host = ""
+		if etcd.Leads(ctx, planner.ClosedURL(here, l.Base()), etcd.Access{}) {
 			leaders = append(leaders, m)
 		} else {
 			followers = append(followers, m)
