@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -49,8 +50,9 @@ func TestRescueFindsWhatRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(m.asked); got != "[{/srv/m1  /srv/m1 /wal/m1} {/var/lib/etcd  /var/lib/etcd }]" {
-		t.Error(got)
+	want := []planner.Place{{Name: "/srv/m1", DataDir: "/srv/m1", WALDir: "/wal/m1"}, {Name: "/var/lib/etcd", DataDir: "/var/lib/etcd"}}
+	if !reflect.DeepEqual(m.asked, want) {
+		t.Errorf("%+v", m.asked)
 	}
 	if d := found.Disks[0]; d.Process == nil || d.Process.PID != 7 || d.WALDir != "/wal/m1" {
 		t.Errorf("%+v", d)
