@@ -83,7 +83,7 @@ func (b *builder) claims(token, kind string, ms []*member) []ClaimMember {
 	p := Provenance{Kind: kind}
 	if kind == ProvenanceRestore {
 		s := b.obs.Snapshot
-		p.Source, p.SHA256, p.Revision, p.RevisionBump = s.Source, s.SHA256, s.Revision, b.bump()
+		p.Source, p.SHA256, p.Revision, p.Keys, p.RevisionBump = s.Source, s.SHA256, s.Revision, max(0, s.Keys), b.bump()
 	}
 	return b.claimsFor(token, ms, p)
 }

@@ -100,6 +100,13 @@ func (b *builder) unopened(token string) bool {
 	return some
 }
 
+// onlyClosedRun reports whether whoever runs has no client listener: its silence says
+// nothing.
+func (b *builder) onlyClosedRun() bool {
+	running := with(b.members, condRunning)
+	return len(running) > 0 && !slices.ContainsFunc(running, func(m *member) bool { return !m.closed() })
+}
+
 // awaitsOpening reports whether the member's settings are those of a cluster that was
 // not shown to clients yet: they differ from the file's, and are to.
 func (b *builder) awaitsOpening(m *member) bool {
@@ -236,9 +243,22 @@ func (b *builder) verifyClosed(o opening) {
 		Action: a, Title: "verify, closed",
 		Reason: Reason{Fact: what + ", the same on every member, before a client can write", Pos: b.cluster.Pos},
 		Undo:   "changes nothing",
-		Wait:   "one cluster ID, one leader, the members planned, equal HashKV", TimeoutSeconds: 300,
+		Wait:   "one cluster ID, one leader, the members planned, equal HashKV", TimeoutSeconds: 240 + copySeconds(b.largest(o.members), len(o.members)),
 		Equivalent: by,
 	}, b.quorum)
+}
+
+// largest is the size of the largest database among those of ms and the snapshot that
+// they are restored from.
+func (b *builder) largest(ms []*member) int64 {
+	var size int64
+	for _, m := range ms {
+		size = max(size, m.data().DBSize, m.survivor().DBSize)
+	}
+	if s := b.obs.Snapshot; s != nil {
+		size = max(size, s.Size)
+	}
+	return size
 }
 
 func (b *builder) stopClosed(o opening) {

@@ -134,7 +134,7 @@ func (b *builder) refuseUnfinished(why string) *Refusal {
 	return refusal(CodeRestoreUnfinished, b.cluster.Pos, "a restore was begun, and the file no longer fits it",
 		"It can't be finished: "+why+".",
 		"Put the file back as it was when the restore began, and apply it to the end.",
-		"Or, to begin another one: move the data directories that say \"never started\" away.",
+		"Or, to begin another one: requorum stop, then move the data directories away that say \"never started\", or were only started closed: no client was ever served by them.",
 		"What was begun is described in DATA_DIR.requorum/provenance.json of each member.")
 }
 

@@ -281,6 +281,7 @@ type Provenance struct {
 	Source         string `json:"source,omitempty"` // without credentials
 	SHA256         string `json:"sha256,omitempty"` // of the bbolt bytes
 	Revision       int64  `json:"revision,omitempty"`
+	Keys           int    `json:"keys,omitempty"` // live ones at Revision; 0 for not recorded
 	RevisionBump   int64  `json:"revision_bump,omitempty"`
 	When           string `json:"when"` // RFC 3339, UTC
 	By             string `json:"by"`   // user@host and requorum's version
@@ -453,6 +454,9 @@ type LiveSource struct {
 	// acknowledged more than it holds.
 	Quorum bool   `json:"quorum"`
 	At     string `json:"at"` // RFC 3339, when it was saved
+	// Replaces is why this is the cluster that the file would replace, "" where it is
+	// not. Who looked says so, for a sensitive source's members are not shown.
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // SourceDir is a data directory that is at no member's place.

@@ -179,7 +179,7 @@ func (b *builder) routeWithoutQuorum() *Plan {
 		return b.awaitOrRefuse()
 	case !survivors && count(b.members, condRunning, condServing) > 0:
 		return b.startFromDisks()
-	case survivors && (b.starting() || slices.ContainsFunc(b.members, (*member).unheard)):
+	case survivors && !b.onlyClosedRun() && (b.starting() || slices.ContainsFunc(b.members, (*member).unheard)):
 		return b.refuse(b.refuseNoReply()) // too early to call a quorum gone (S2)
 	case survivors && b.led() != nil:
 		return b.refuse(b.refuseLed(b.led()))

@@ -119,9 +119,6 @@ func (b *builder) restoreSteps(token string, stage, install []*member) {
 		b.installStep(token, install)
 	}
 	part := b.participants(token, install)
-	if slices.ContainsFunc(part, (*member).ran) {
-		keys = -1 // a lease may have run out since, and taken its keys along
-	}
 	b.openSteps(b.newIdentity(token, part, revision, keys))
 	b.lines(func(m *member) string {
 		switch {
@@ -149,7 +146,10 @@ func (b *builder) restored(token string) (revision int64, keys int) {
 		p := m.provenance()
 		if p != nil && p.Token == token {
 			revision = p.Revision + p.RevisionBump
-			if s := b.obs.Snapshot; s == nil || s.SHA256 != p.SHA256 {
+			switch s := b.obs.Snapshot; {
+			case p.Keys > 0:
+				keys = p.Keys
+			case s == nil || s.SHA256 != p.SHA256:
 				keys = -1
 			}
 		}

@@ -46,7 +46,7 @@ func Replaces(c *spec.Cluster, obs Observation, l *LiveSource) string {
 // checkLive refuses to replace a cluster by a snapshot of what it held a while ago:
 // it serves, and what is written there from now on would be lost (S15).
 func (b *builder) checkLive(s *SnapshotObservation) *Refusal {
-	why := b.replaces(s.Live.ClusterID, s.Live.Members)
+	why := orWord(s.Live.Replaces, b.replaces(s.Live.ClusterID, s.Live.Members))
 	if why == "" {
 		return nil
 	}

@@ -58,7 +58,12 @@ func TestLiveSource(t *testing.T) {
 			t.Errorf("%s: Replaces says no", name)
 		}
 	}
-	in := copied(fresh, missing, fresh)
+	in := copied(fresh, fresh, fresh)
+	in.Observation.Snapshot.Live.Members, in.Observation.Snapshot.Live.Replaces = nil, "its member has an address of the file"
+	if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeHostAlive {
+		t.Errorf("one whose members are not shown: route %s, %+v", p.Route, p.Refusal)
+	}
+	in = copied(fresh, missing, fresh)
 	if p := New(in); len(p.Needs) != 1 || p.Needs[0].Consent != ConsentDataLoss {
 		t.Errorf("with a disk gone: needs %v", p.Needs)
 	}

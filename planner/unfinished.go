@@ -16,6 +16,9 @@ func (b *builder) unfinished() string {
 		return ""
 	}
 	if ran {
+		if b.unopened(token) && len(b.participants(token, b.toInstall(token))) < majority(b.cluster.Voters()) {
+			return "" // nobody was served by it: what is left is a survivor like any other
+		}
 		return token
 	}
 	for _, m := range b.members {
@@ -404,5 +407,8 @@ func (b *builder) finishRestore(token string) *Plan {
 	b.plan.Loss = Loss{Kind: LossUnknown, Text: "Lost: what the restore that was begun gave up, and nothing more: " + b.restoreLoss(token)}
 	stage := b.toStage(token)
 	b.restoreSteps(token, stage, b.toInstall(token))
+	if p := b.begun; len(stage) == 0 {
+		b.note(NoteRemaining, b.cluster.Pos, "it goes on with what was begun at %s from %s, revision %d; the file's snapshot is not read again. To restore another one: requorum stop, then move the data directories away", p.When, p.Source, p.Revision)
+	}
 	return b.plan
 }

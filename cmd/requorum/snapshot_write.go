@@ -165,27 +165,52 @@ func newWork(parent, prefix string) (*workFolder, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(parent, prefix)
-	if err != nil {
-		return nil, err
+	for {
+		dir, err := os.MkdirTemp(parent, prefix)
+		if err != nil {
+			return nil, err
+		}
+		lock, err := lockWork(dir, os.O_CREATE)
+		switch {
+		case err == nil:
+			return &workFolder{dir, lock}, nil
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EWOULDBLOCK):
+			// Another save took it for what a kill left behind, before it had its lock.
+		default:
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
 	}
-	w := &workFolder{dir: dir}
-	if w.lock, err = lockWork(dir, os.O_CREATE); err != nil {
-		return nil, errors.Join(err, w.remove())
-	}
-	return w, nil
 }
 
+// lockWork takes the lock in dir. It is fs.ErrNotExist where there is none, or where it
+// was taken away before it was ours.
 func lockWork(dir string, flag int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), flag|os.O_RDWR, 0o600)
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, flag|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = sameFile(f, path)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+func sameFile(f *os.File, path string) error {
+	ours, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Lstat(path)
+	if err == nil && !os.SameFile(ours, there) {
+		err = fs.ErrNotExist
+	}
+	return err
 }
 
 // remove takes the folder away: it was made by newWork, and nothing is in it but
@@ -201,9 +226,7 @@ func (w *workFolder) remove() error {
 	if err == nil {
 		err = os.RemoveAll(w.dir)
 	}
-	if w.lock != nil {
-		w.lock.Close()
-	}
+	w.lock.Close()
 	return err
 }
 
@@ -242,9 +265,10 @@ func dropWork(parent, prefix string) (notes []string) {
 		lock, err := lockWork(dir, 0)
 		switch {
 		case errors.Is(err, unix.EWOULDBLOCK): // another save is at work
-		case errors.Is(err, fs.ErrNotExist) && time.Since(info.ModTime()) < time.Minute: // about to be locked, perhaps
 		case errors.Is(err, fs.ErrNotExist):
-			if err := os.Remove(dir); err != nil { // a kill came between folder and lock: it is empty
+			// A kill came between folder and lock: it is empty. Who is only about to lock
+			// it makes another one.
+			if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				notes = append(notes, fmt.Sprintf("%s looks like what an interrupted run left, and has no lock in it: it is left alone", dir))
 			}
 		case err == nil:

@@ -23,6 +23,9 @@ func (o *Observer) live(ctx context.Context, obs *planner.Observation, from stri
 	}
 	s := o.saveLive(ctx, obs, from)
 	s.Source = ShownSource(o.Cluster.Snapshot)
+	if s.Live != nil {
+		s.Live.Replaces = planner.Replaces(o.Cluster, *obs, s.Live)
+	}
 	if o.Cluster.Snapshot.Sensitive {
 		for _, m := range o.liveTargets(from) {
 			for _, secret := range append(m.URLs, m.Name) {

@@ -61,6 +61,12 @@ func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	if err == nil && torn(&obs, facts) {
 		facts, err = o.Host.Observe(ctx, o.places())
 	}
+	if err == nil && skewed(facts) {
+		var later map[string]host.Facts
+		if later, err = o.Host.Observe(ctx, o.places()); err == nil {
+			facts = since(facts, later)
+		}
+	}
 	if err != nil {
 		return obs, err
 	}
@@ -87,6 +93,37 @@ func torn(obs *planner.Observation, facts map[string]host.Facts) bool {
 		}
 	}
 	return false
+}
+
+// skewed reports whether a member's log, that grows while it is read, ends before an
+// entry that another disk proves to be agreed on: it may only have been read first.
+func skewed(facts map[string]host.Facts) bool {
+	var agreed uint64
+	for _, f := range facts {
+		if f.Data.Known() {
+			agreed = max(agreed, f.Data.Value.Agreed())
+		}
+	}
+	for _, f := range facts {
+		if d := f.Data; d.Known() && d.Value.HeldBy != 0 && d.Value.LastIndex < agreed {
+			return true
+		}
+	}
+	return false
+}
+
+// since is later, with what was proven to be agreed on before it: so each log was read
+// after what it is held to.
+func since(before, later map[string]host.Facts) map[string]host.Facts {
+	for name, f := range later {
+		was := before[name].Data
+		if f.Data.Known() && was.Known() && f.Data.Value.HeldBy != 0 {
+			f.Data.Value.Commit = min(f.Data.Value.Commit, was.Value.Commit)
+			f.Data.Value.ConsistentIndex = min(f.Data.Value.ConsistentIndex, was.Value.ConsistentIndex)
+			later[name] = f
+		}
+	}
+	return later
 }
 
 func (o *Observer) places() []planner.Place {

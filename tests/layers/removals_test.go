@@ -66,10 +66,11 @@ var removals = map[string]string{
 	"executor/snapshot/source/part.go publish os.Rename":      "a file in the cache gets its name",
 	"executor/snapshot/source/part.go drop os.Remove":         "a file in the cache",
 
-	"executor/snapshot/drill.go Drill os.RemoveAll":      "the throwaway cluster of a drill",
-	"cmd/requorum/snapshot_drill.go run os.Remove":       "the folder that it was in, empty by then",
-	"cmd/requorum/snapshot_write.go remove os.RemoveAll": "the folder that a snapshot was saved in before it was published, encrypted, compressed or sent",
-	"cmd/requorum/snapshot_write.go dropWork os.Remove":  "the same of a save that was killed, empty",
+	"executor/snapshot/drill.go Drill os.RemoveAll":       "the throwaway cluster of a drill",
+	"cmd/requorum/snapshot_drill.go run os.Remove":        "the folder that it was in, empty by then",
+	"cmd/requorum/snapshot_write.go remove os.RemoveAll":  "the folder that a snapshot was saved in before it was published, encrypted, compressed or sent",
+	"cmd/requorum/snapshot_write.go newWork os.RemoveAll": "the folder that was just made, where its lock can't be taken",
+	"cmd/requorum/snapshot_write.go dropWork os.Remove":   "the same of a save that was killed, empty",
 
 	"executor/snapshot/sorter.go spill os.Remove":      "the name of a scratch file that was just made",
 	"executor/snapshot/trial.go Trial os.RemoveAll":    "the trial's own copy",

@@ -14,8 +14,8 @@ import (
 	"github.com/requorum/requorum/tests/harness"
 )
 
-// longestGap is how long a client may wait for an acknowledgement while a
-// cluster grows.
+// longestGap is how much longer a client may wait for an acknowledgement while a
+// cluster grows than one of an etcd beside it that nothing is done to.
 const longestGap = 500 * time.Millisecond
 
 // atLocalhost are flags of a member that the cluster knows by another peer URL
@@ -38,6 +38,10 @@ func TestMigrateARunningMember(t *testing.T) {
 	id := harness.ClusterID(t, []string{m.Client})
 	base := harness.Fill(t, []string{m.Client}, keysPerTest)
 	dirs := harness.DataDirs(t, e.Dir)
+	beside := harness.New(t)
+	alone := beside.Cluster(1)
+	beside.Hand(alone.Members[0], alone.Members).Serve()
+	control := harness.StartWriters(t, 1, alone.Endpoints())
 	all, first := harness.StartWriters(t, 1, c.Endpoints()), harness.StartWriters(t, 1, []string{m.Client})
 	all.Await(t, 100)
 	first.Await(t, 100)
@@ -48,9 +52,13 @@ func TestMigrateARunningMember(t *testing.T) {
 	}
 	all.Await(t, 200)
 	first.Await(t, 200)
-	for who, w := range map[string]*harness.Writers{"a writer with all endpoints": all, "a writer with the first's alone": first} {
+	for _, w := range []*harness.Writers{all, first, control} {
 		w.Stop()
-		w.Unhindered(t, who, longestGap)
+	}
+	limit := longestGap + control.Gap()
+	control.Unhindered(t, "a writer beside it", limit)
+	for who, w := range map[string]*harness.Writers{"a writer with all endpoints": all, "a writer with the first's alone": first} {
+		w.Unhindered(t, who, limit)
 	}
 	want := harness.CheckAll(t, base, c.Endpoints(), all, first)
 	membersAreTheFiles(t, c)

@@ -195,15 +195,22 @@ func TestOldCommandComesBack(t *testing.T) {
 	t.Cleanup(endManager)
 	time.Sleep(1500 * time.Millisecond)
 
-	p := x.e.Plan(x.c.Path())
-	t.Logf("route %s, steps %s, refusal %+v: %s", p.Route, p.Steplist(), p.Refusal, p.Headline)
-	x.e.Apply(x.c.Path(), p.Accept()...)
-	time.Sleep(2500 * time.Millisecond)
-	harness.ClusterID(t, x.c.Endpoints()) // one for all
-	p = x.e.Plan(x.c.Path())
-	t.Logf("while the manager is at work: route %s, steps %s, refusal %+v: %s", p.Route, p.Steplist(), p.Refusal, p.Headline)
-	if p.Refusal == nil && len(p.Steps) > 0 {
-		x.e.Apply(x.c.Path(), p.Accept()...)
+	serves := false
+	for range 2 {
+		p := x.e.Plan(x.c.Path())
+		t.Logf("while the manager is at work: route %s, steps %s, refusal %+v: %s", p.Route, p.Steplist(), p.Refusal, p.Headline)
+		if p.Refusal != nil || len(p.Steps) == 0 {
+			continue
+		}
+		r := x.e.Run(append([]string{"apply", "--auto-approve", x.c.Path()}, p.Accept()...)...)
+		if r.Exit == 7 { // it was faster, with what had been put in place
+			r.Says(t, "which requorum did not start")
+			serves = false
+			break
+		}
+		r.Want(t, 0)
+		serves = true
+		time.Sleep(1500 * time.Millisecond)
 	}
 
 	endManager()
@@ -211,7 +218,9 @@ func TestOldCommandComesBack(t *testing.T) {
 		t.Logf("the manager's last attempt, pid %d, still has the directory or waits for it", survivor.PID())
 		harness.Hands{survivor}.Kill9()
 	}
-	harness.AwaitServing(t, member.Client)
+	if serves {
+		harness.AwaitServing(t, member.Client)
+	}
 	x.e.Settle(x.c.Path())
 	if gone := x.served(t); len(gone) > 0 {
 		t.Errorf("lost: %q", gone)

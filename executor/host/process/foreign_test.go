@@ -31,7 +31,7 @@ client-transport-security:
 peer-transport-security: { auto-tls: true, allowed-cn: [a, b] }
 `), 0o600))
 	defaults := map[string]string{
-		"name": "default", "data-dir": "/work/default.etcd",
+		"name": "default", "data-dir": "/srv/default.etcd",
 		"listen-peer-urls": "http://localhost:2380", "listen-client-urls": "http://localhost:2379",
 		"initial-advertise-peer-urls": "http://localhost:2380", "advertise-client-urls": "http://localhost:2379",
 	}
@@ -40,15 +40,15 @@ peer-transport-security: { auto-tls: true, allowed-cn: [a, b] }
 		cwd       string
 		want      map[string]string
 	}{
-		"nothing": {"", "", "/work", nil},
-		"one dash, a space, a boolean": {"-name n1 --pre-vote -strict-reconfig-check=0 --quota-backend-bytes 5", "", "/work",
-			map[string]string{"name": "n1", "data-dir": "/work/n1.etcd", "pre-vote": "true", "strict-reconfig-check": "false", "quota-backend-bytes": "5"}},
-		"of older servers": {"--experimental-initial-corrupt-check --experimental-compaction-batch-limit 100 --enable-v2=true --data-dir=../d", "ETCD_EXPERIMENTAL_PEER_SKIP_CLIENT_SAN_VERIFICATION=true", "/work",
+		"nothing": {"", "", "/srv", nil},
+		"one dash, a space, a boolean": {"-name n1 --pre-vote -strict-reconfig-check=0 --quota-backend-bytes 5", "", "/srv",
+			map[string]string{"name": "n1", "data-dir": "/srv/n1.etcd", "pre-vote": "true", "strict-reconfig-check": "false", "quota-backend-bytes": "5"}},
+		"of older servers": {"--experimental-initial-corrupt-check --experimental-compaction-batch-limit 100 --enable-v2=true --data-dir=../d", "ETCD_EXPERIMENTAL_PEER_SKIP_CLIENT_SAN_VERIFICATION=true", "/srv",
 			map[string]string{"experimental-initial-corrupt-check": "true", "experimental-compaction-batch-limit": "100", "enable-v2": "true", "data-dir": "/d", "experimental-peer-skip-client-san-verification": "true"}},
-		"environment": {"--name=n1", "ETCD_NAME=n2 ETCD_DATA_DIR=d ETCD_PRE_VOTE=1 ETCD_SERVICE_HOST=1.2.3.4 ETCD_VERSION=3 ETCD_CERT_FILE= PATH=/bin", "/work",
-			map[string]string{"name": "n1", "data-dir": "/work/d", "pre-vote": "true"}},
-		"the last one counts": {"--name=n1 --name=n2 --trusted-ca-file ca.crt", "", "/work",
-			map[string]string{"name": "n2", "data-dir": "/work/n2.etcd", "trusted-ca-file": "/work/ca.crt"}},
+		"environment": {"--name=n1", "ETCD_NAME=n2 ETCD_DATA_DIR=d ETCD_PRE_VOTE=1 ETCD_SERVICE_HOST=1.2.3.4 ETCD_VERSION=3 ETCD_CERT_FILE= PATH=/bin", "/srv",
+			map[string]string{"name": "n1", "data-dir": "/srv/d", "pre-vote": "true"}},
+		"the last one counts": {"--name=n1 --name=n2 --trusted-ca-file ca.crt", "", "/srv",
+			map[string]string{"name": "n2", "data-dir": "/srv/n2.etcd", "trusted-ca-file": "/srv/ca.crt"}},
 	} {
 		check(t, name, origin{args: strings.Fields(c.args), env: strings.Fields(c.env), cwd: c.cwd}, defaults, c.want)
 	}
