@@ -31,9 +31,12 @@ const (
 	// settleTime is how long what stands in a step's way may take to pass: an
 	// election, or etcd's own 5 s until it calls members connected.
 	settleTime = 10 * time.Second
+	// unseenTime is the same for a machine that can't be looked at: a connection that
+	// was lost is made again in that time.
+	unseenTime = 20 * time.Second
 	lookEvery  = 300 * time.Millisecond
 	// lookLimit is for a look after the step's own time is over.
-	lookLimit = 10 * time.Second
+	lookLimit = 20 * time.Second
 )
 
 var errTimeout = errors.New("not done")
@@ -63,31 +66,52 @@ func (r *Runner) ready(ctx context.Context, s planner.Step) (seen string, done b
 			return "", false, fmt.Errorf("what this step touches can't be looked at: %w", err)
 		}
 	}
-	for end := time.Now().Add(settleTime); ; {
+	for began := time.Now(); ; {
 		if ok, _ := planner.Holds(s.Action, obs); ok && !planner.Traceless(s.Action) {
 			r.Seen = obs
 			return Digest(obs), true, nil
 		}
 		_, err := planner.Predict(obs, s.Action)
+		if why := planner.Shaken(r.Cluster, obs, s); err == nil && why != "" {
+			err = errors.New(why)
+		}
 		if err == nil {
 			r.Seen = obs
 			return Digest(obs), false, nil
 		}
-		if time.Now().After(end) {
+		switch why := unseen(obs, s.Target); {
+		case why == "" && time.Since(began) > settleTime:
 			return "", false, &ChangedError{What: err.Error()}
+		case time.Since(began) > unseenTime:
+			return "", false, errors.New("what this step touches can't be looked at: " + why)
 		}
 		if r.Events != nil {
 			_ = r.tell(StepWaits{Step: s, For: err.Error()})
 		}
 		select {
 		case <-ctx.Done():
-			return "", false, fmt.Errorf("interrupted while waiting: %w", err)
+			return "", false, fmt.Errorf("%w: %w", errInterrupted, err)
 		case <-time.After(lookEvery):
 		}
 		if obs, err = r.look(ctx, s); err != nil {
 			return "", false, fmt.Errorf("what this step touches can't be looked at: %w", err)
 		}
 	}
+}
+
+// unseen says which of the targets' machines could not be looked at, and why.
+func unseen(obs planner.Observation, targets []string) string {
+	for _, name := range targets {
+		m, ok := obs.Members[name]
+		switch {
+		case !ok:
+		case !m.Data.Known():
+			return name + ": " + m.Data.Why
+		case !m.Service.Known():
+			return name + ": " + m.Service.Why
+		}
+	}
+	return ""
 }
 
 // look looks at what the step touches.
@@ -155,6 +179,8 @@ func (r *Runner) doneAfterAll(ctx context.Context, s planner.Step, err error) (n
 	open := errors.Is(err, errTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, etcd.ErrUnknownOutcome) || ctx.Err() != nil
 	var lost *host.LostError
+	var unknown *host.UnknownError
+	open = open || errors.As(err, &unknown)
 	if !open || r.Look == nil || errors.As(err, &lost) {
 		return "", err
 	}

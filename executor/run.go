@@ -122,7 +122,7 @@ func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err e
 		if res.Note == "" {
 			res.Note = strings.Join(r.said, "; ")
 		}
-		res.Interrupted = err != nil && ctx.Err() != nil
+		res.Interrupted = ctx.Err() != nil && (errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled))
 		return res, errors.Join(err, r.tell(res))
 	}
 	seen, done, err := r.ready(ctx, s)

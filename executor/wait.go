@@ -19,6 +19,9 @@ const (
 	tooManyRestarts = 5
 )
 
+// errInterrupted is the operator's stop, at a point where nothing is half done.
+var errInterrupted = errors.New("interrupted while waiting")
+
 // poll calls check until it is content, until it gives a final error, or until
 // ctx ends; then the last reason for waiting is part of the error. Each new reason is
 // told to whoever watches.
@@ -43,7 +46,7 @@ func (r *Runner) poll(ctx context.Context, check func() (waitingFor string, err 
 			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 				return fmt.Errorf("%w (%s)", cause, waiting)
 			}
-			return fmt.Errorf("interrupted while waiting: %s", waiting)
+			return fmt.Errorf("%w: %s", errInterrupted, waiting)
 		case <-tick.C:
 		}
 	}

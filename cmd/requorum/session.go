@@ -145,9 +145,10 @@ func operator() string {
 // observe looks at everything the file names.
 func (s *session) observe(ctx context.Context) (planner.Input, error) {
 	in := planner.Input{Cluster: s.cluster, Token: s.token, Now: s.now, By: s.by, Accept: s.accept}
+	began := time.Now()
 	obs, err := s.observer.Observe(ctx)
 	in.Observation = obs
-	defer func() { s.seen, s.seenAt = in.Observation, time.Now() }()
+	defer func() { s.seen, s.seenAt = in.Observation, began }()
 	if err != nil || planner.New(in).Route != planner.RouteRecover {
 		return in, err
 	}

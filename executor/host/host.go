@@ -169,6 +169,13 @@ func (e *LockedError) Error() string {
 	return text
 }
 
+// Regained is a Lock that can tell whether anybody else acted at its places, or broke a
+// lock there, since the same holder had them under these epochs, by member: a
+// *LostError then.
+type Regained interface {
+	Untouched(since map[string]int64) error
+}
+
 // LostError says that a lock is not the current one any more.
 type LostError struct {
 	Path string

@@ -143,6 +143,18 @@ func (c *Client) orLost(err error) error {
 	return fmt.Errorf("%w (%v)", errLost, err)
 }
 
+// lostOn is orLost for a stream that ends with its caller's ctx: what the caller gave
+// up says nothing of the connection.
+func (c *Client) lostOn(s grpc.ClientStream, err error) error {
+	if errors.Is(err, io.EOF) { // the reason is with the receiving half
+		err = s.RecvMsg(&reply{})
+	}
+	if code := status.Code(err); s.Context().Err() != nil && (code == codes.Canceled || code == codes.DeadlineExceeded) {
+		return context.Cause(s.Context())
+	}
+	return c.orLost(err)
+}
+
 func (c *Client) lostBy(stream grpc.ClientStream, err error) error {
 	if errors.Is(err, io.EOF) { // the reason is with the receiving half
 		err = stream.RecvMsg(&reply{})

@@ -22,6 +22,7 @@ type lock struct {
 	client *Client // whose number it is
 	number uint64
 	epochs map[string]int64
+	first  map[string]int64 // the epochs of its first taking
 	lost   error
 }
 
@@ -34,12 +35,12 @@ func (r *Remote) Lock(ctx context.Context, places []planner.Place, holder host.H
 	if err != nil {
 		return nil, err
 	}
-	l := &lock{r: r, args: lockArgs{places, holder}, client: c}
+	l := &lock{r: r, args: lockArgs{Places: places, Holder: holder}, client: c}
 	n, err := take(ctx, c, l.args)
 	if err != nil {
 		return nil, err
 	}
-	l.number, l.epochs = n.Lock, n.Epochs
+	l.number, l.epochs, l.first = n.Lock, n.Epochs, n.Epochs
 	r.mu.Lock()
 	r.locks = append(r.locks, l)
 	r.mu.Unlock()
@@ -74,8 +75,12 @@ func (r *Remote) relock(ctx context.Context, c *Client) {
 }
 
 func (l *lock) again(ctx context.Context, c *Client) (lockNumber, error) {
+	l.r.mu.Lock()
+	args := l.args
+	args.Again = maps.Clone(l.first)
+	l.r.mu.Unlock()
 	for end := time.Now().Add(lockPatience); ; {
-		number, err := take(ctx, c, l.args)
+		number, err := take(ctx, c, args)
 		var locked *host.LockedError
 		if !errors.As(err, &locked) || !same(locked.Holder, l.args.Holder) || time.Now().After(end) {
 			return number, err

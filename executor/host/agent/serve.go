@@ -117,6 +117,11 @@ func (s *server) lock(ctx context.Context, in lockArgs) (lockNumber, error) {
 	if err != nil {
 		return lockNumber{}, err
 	}
+	if regained, ok := l.(host.Regained); ok && in.Again != nil {
+		if err := regained.Untouched(in.Again); err != nil {
+			return lockNumber{}, errors.Join(err, l.Release())
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++

@@ -116,11 +116,11 @@ func (c *Client) socket(ctx context.Context, path string, end func()) (net.Conn,
 		return nil, err
 	}
 	if err := stream.SendMsg(&request{Body: body}); err != nil {
-		return nil, c.lostBy(stream, err)
+		return nil, c.lostOn(stream, err)
 	}
 	var r reply
 	if err := stream.RecvMsg(&r); err != nil {
-		return nil, c.orLost(err)
+		return nil, c.lostOn(stream, err)
 	}
 	if r.Error != nil {
 		return nil, r.Error

@@ -71,12 +71,12 @@ func (c *Client) give(stream grpc.ClientStream, what pathArgs, w io.Writer) (str
 		return "", err
 	}
 	if err := stream.SendMsg(&request{Body: b}); err != nil {
-		return "", c.lostBy(stream, err)
+		return "", c.lostOn(stream, err)
 	}
 	counted := &failsHere{w: w}
 	sum, err := unpack(func(b *block) error { return stream.RecvMsg(b) }, counted)
 	if err != nil && counted.err == nil {
-		err = c.orLost(err)
+		err = c.lostOn(stream, err)
 	}
 	return sum, err
 }
@@ -98,12 +98,12 @@ func (f *failsHere) Write(b []byte) (int, error) {
 // take has the far side take a file.
 func (c *Client) take(stream grpc.ClientStream, in request, fill host.Fill) (string, error) {
 	if err := stream.SendMsg(&in); err != nil {
-		return "", c.lostBy(stream, err)
+		return "", c.lostOn(stream, err)
 	}
 	for {
 		var r reply
 		if err := stream.RecvMsg(&r); err != nil {
-			return "", c.orLost(err)
+			return "", c.lostOn(stream, err)
 		}
 		if r.Done {
 			return takenAt(r)

@@ -130,6 +130,9 @@ type (
 	lockArgs struct {
 		Places []planner.Place `json:"places"`
 		Holder host.Holder     `json:"holder"`
+		// Again are the epochs under which the holder had it before the connection was
+		// lost.
+		Again map[string]int64 `json:"again,omitempty"`
 	}
 	lockNumber struct {
 		Lock   uint64           `json:"lock"`

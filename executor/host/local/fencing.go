@@ -193,7 +193,7 @@ func (d *Driver) Locks(_ context.Context, places []planner.Place) (map[string]ho
 }
 
 func lockState(l host.Layout) host.LockState {
-	s := host.LockState{Path: l.Lock(), Epoch: readEpoch(l), Held: planner.Known(false)}
+	s := host.LockState{Path: l.Lock(), Epoch: readEpoch(l).Epoch, Held: planner.Known(false)}
 	f, err := os.Open(l.Lock())
 	if notExist(err) {
 		return s
@@ -235,7 +235,8 @@ func (d *Driver) BreakLock(_ context.Context, place planner.Place, epoch int64) 
 	if ok && h.Epoch != epoch || !ok && epoch != 0 {
 		return fmt.Errorf("%s: the lock at %s is another one by now: of epoch %d, held by %s; look again with requorum lock status", place.Name, l.Lock(), h.Epoch, h.Who)
 	}
-	if err := writeEpoch(l, max(readEpoch(l), h.Epoch, epoch)); err != nil {
+	broken := host.Holder{Who: "requorum lock release", Epoch: max(readEpoch(l).Epoch, h.Epoch, epoch)}
+	if err := writeEpoch(l, broken); err != nil {
 		return err
 	}
 	mine, err := f.Stat()

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -144,25 +143,28 @@ func (p *placeLock) conflict(err error) error {
 // lastEpoch is the highest number that is recorded here: in its own file, or by a
 // holder that was killed.
 func (p *placeLock) lastEpoch() int64 {
-	last := readEpoch(p.at)
+	last := readEpoch(p.at).Epoch
 	if h, ok := readHolder(p.file); ok {
 		last = max(last, h.Epoch)
 	}
 	return last
 }
 
-// readEpoch is 0 where none is recorded.
-func readEpoch(l host.Layout) int64 {
-	b, err := os.ReadFile(l.Epoch())
-	if err != nil {
-		return 0
+// readEpoch is the last holder who acted here, and under which epoch; none where it is
+// not recorded.
+func readEpoch(l host.Layout) (h host.Holder) {
+	if b, err := os.ReadFile(l.Epoch()); err == nil {
+		_ = json.Unmarshal(b, &h)
 	}
-	n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return n
+	return h
 }
 
-func writeEpoch(l host.Layout, epoch int64) error {
-	return host.WriteFile(l.Epoch(), []byte(strconv.FormatInt(epoch, 10)+"\n"))
+func writeEpoch(l host.Layout, h host.Holder) error {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return host.WriteFile(l.Epoch(), append(b, '\n'))
 }
 
 // write says in the lock's file who holds it. A full disk must not keep anybody from
@@ -224,7 +226,7 @@ func (p *placeLock) Held() error {
 	p.mu.Lock()
 	mine := p.holder.Epoch
 	p.mu.Unlock()
-	if now := readEpoch(p.at); now > mine {
+	if now := readEpoch(p.at).Epoch; now > mine {
 		return &host.LostError{Path: p.at.Lock(), Why: fmt.Sprintf("epoch %d is recorded there, and this one is of epoch %d", now, mine)}
 	}
 	return nil
@@ -238,7 +240,7 @@ func (p *placeLock) record() error {
 	if p.recorded {
 		return nil
 	}
-	if err := writeEpoch(p.at, p.holder.Epoch); err != nil && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+	if err := writeEpoch(p.at, p.holder); err != nil && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 		return fmt.Errorf("the lock's epoch can't be recorded: %w", err)
 	}
 	p.recorded = true
@@ -273,15 +275,29 @@ func (k *lock) Held() error {
 	return nil
 }
 
-// Note implements host.Lock.
+// Note implements host.Lock. Where something is kept already the epoch is recorded with
+// it: also a run that only asks etcd for changes has acted there.
 func (k *lock) Note(plan string) error {
 	var errs []error
 	for _, p := range k.held {
 		h := p.holder
 		h.Plan = plan
-		errs = append(errs, p.write(h))
+		if errs = append(errs, p.write(h)); len(p.made) == 0 {
+			errs = append(errs, p.record())
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// Untouched implements host.Regained.
+func (k *lock) Untouched(since map[string]int64) error {
+	for _, p := range k.held {
+		last := readEpoch(p.at)
+		if ours := last.Who == p.holder.Who && last.PID == p.holder.PID && last.Since == p.holder.Since; last.Epoch >= since[p.name] && !ours {
+			return &host.LostError{Path: p.at.Lock(), Why: fmt.Sprintf("%s (pid %d) had it meanwhile, and acted", last.Who, last.PID)}
+		}
+	}
+	return nil
 }
 
 // Epochs implements host.Lock.

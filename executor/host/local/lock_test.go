@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,4 +87,60 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Who lost a lock and has it again learns whether another one acted in between, or
+// broke it, whether he himself had acted or not.
+func TestUntouched(t *testing.T) {
+	for name, c := range map[string]struct {
+		noted   bool
+		between func(t *testing.T, d *Driver, p planner.Place, epoch int64)
+		want    string
+	}{
+		"nobody":                {noted: true},
+		"nobody, nothing noted": {},
+		"one who only looked": {noted: true, between: func(t *testing.T, d *Driver, p planner.Place, _ int64) {
+			k, err := d.Lock(t.Context(), []planner.Place{p}, host.Holder{Who: "b", PID: 2, Since: "later"})
+			must(t, err)
+			must(t, k.Release())
+		}},
+		"one who acted":                {noted: true, between: acts, want: "b (pid 2)"},
+		"one who acted, before we did": {between: acts, want: "b (pid 2)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, p := New(Options{}), planner.Place{Name: "m1", DataDir: filepath.Join(t.TempDir(), "m1")}
+			_, err := host.MkdirAll(host.LayoutOf(p.DataDir, "").Runs()) // a member lives there
+			must(t, err)
+			before, err := d.Lock(t.Context(), []planner.Place{p}, host.Holder{Who: "x", PID: 9, Since: "long ago"})
+			must(t, err)
+			must(t, before.Note("plan0"))
+			must(t, before.Release())
+			holder := host.Holder{Who: "a", PID: 1, Since: "now"}
+			k, err := d.Lock(t.Context(), []planner.Place{p}, holder)
+			must(t, err)
+			first := k.Epochs()
+			if c.noted {
+				must(t, k.Note("plan1"))
+			}
+			must(t, k.Release())
+			if c.between != nil {
+				c.between(t, d, p, first["m1"])
+			}
+			k, err = d.Lock(t.Context(), []planner.Place{p}, holder)
+			must(t, err)
+			defer k.Release()
+			err = k.(host.Regained).Untouched(first)
+			var lost *host.LostError
+			if c.want == "" && err != nil || c.want != "" && (!errors.As(err, &lost) || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func acts(t *testing.T, d *Driver, p planner.Place, _ int64) {
+	k, err := d.Lock(t.Context(), []planner.Place{p}, host.Holder{Who: "b", PID: 2, Since: "later"})
+	must(t, err)
+	must(t, k.Note("plan2"))
+	must(t, k.Release())
 }

@@ -50,7 +50,7 @@ func run(ctx context.Context, limit time.Duration, argv []string) (string, error
 	case err == nil:
 		return out.String(), nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "", fmt.Errorf("%s did not end within %s: does systemd hang?", what, limit)
+		return "", fmt.Errorf("%s did not end within %s: does systemd hang? (%w)", what, limit, context.DeadlineExceeded)
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("%s: %w", what, ctx.Err())
 	case words.Len() > 0:
