@@ -110,7 +110,11 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 	case err != nil:
 		return err
 	default:
-		defer func() { err = errors.Join(err, lock.Release()) }()
+		defer func() {
+			if err := lock.Release(); err != nil { // it ends with this process all the same
+				fmt.Fprintf(os.Stderr, "The lock could not be given up: %v\n", err)
+			}
+		}()
 	}
 	in, err := s.observe(ctx)
 	if err != nil {
@@ -136,7 +140,7 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 	if few != nil {
 		return exitWith(exitRefused, fmt.Errorf("nothing was changed: %w", few))
 	}
-	release, err := s.takeKey(ctx, p, verb)
+	release, err := s.takeKey(ctx, p, verb, lock)
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,13 @@ import (
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/planner/render"
+	"github.com/requorum/requorum/spec"
 )
 
 // takeKey takes the cluster's own lock beside those of the hosts, where a quorum is
 // there to keep it; best effort, but for one that somebody else has. A stop takes
 // none: the key would be stopped with the cluster.
-func (s *session) takeKey(ctx context.Context, p *planner.Plan, verb string) (release func(), err error) {
+func (s *session) takeKey(ctx context.Context, p *planner.Plan, verb string, held host.Lock) (release func(), err error) {
 	release = func() {}
 	if !p.Before.Has() || verb != "apply" {
 		return release, nil
@@ -33,8 +34,16 @@ func (s *session) takeKey(ctx context.Context, p *planner.Plan, verb string) (re
 	}
 	h := etcd.KeyHolder{Who: s.by, PID: os.Getpid(), Operation: verb, Cluster: s.cluster.Name, Since: s.now, Plan: p.Digest()}
 	here, _ := os.Hostname()
+	epochs := held.Epochs()
 	for _, pl := range s.places() {
-		h.Places = append(h.Places, or(pl.Host, here)+":"+pl.DataDir)
+		if _, ours := epochs[pl.Name]; !ours {
+			continue // its machine could not be reached: somebody else may have its lock
+		}
+		machine := here
+		if x, ok := s.cluster.Host(pl.Host); ok && x.Access == spec.AccessSSH {
+			machine = x.Address
+		}
+		h.Places = append(h.Places, machine+":"+pl.DataDir)
 	}
 	key, err := etcd.TakeKey(ctx, endpoints, s.observer.Client, h)
 	var taken *etcd.KeyTakenError

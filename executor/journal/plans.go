@@ -57,7 +57,7 @@ func UsePlan(dir string, u Use) (*Use, error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, os.Remove(path)) // of a plan that is not used yet
 	}
 	return nil, syncDir(filepath.Dir(path))
 }

@@ -40,6 +40,9 @@ type Hosts struct {
 	here    *local.Driver
 	version string
 	remote  map[string]*agent.Remote // by the host's name
+
+	mu       sync.Mutex
+	unlocked map[string]error // machines that are no part of the lock that was taken
 }
 
 var _ host.Several = (*Hosts)(nil)
@@ -151,7 +154,15 @@ func (h *Hosts) Observe(ctx context.Context, places []planner.Place) (map[string
 	var mu sync.Mutex
 	parts := part(h, places, func(p planner.Place) planner.Place { return p })
 	err := h.each(slices.Sorted(maps.Keys(parts)), func(name string) error {
-		facts, err := h.on(name).Observe(ctx, parts[name])
+		h.mu.Lock()
+		no := h.unlocked[name]
+		h.mu.Unlock()
+		facts, err := map[string]host.Facts(nil), error(nil)
+		if no != nil { // come back since, perhaps: nothing can be done there without its lock
+			facts = agent.Unknown(parts[name], "its lock could not be taken: "+no.Error())
+		} else {
+			facts, err = h.on(name).Observe(ctx, parts[name])
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		maps.Copy(out, facts)

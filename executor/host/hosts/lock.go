@@ -38,7 +38,7 @@ func (h *Hosts) Lock(ctx context.Context, places []planner.Place, holder host.Ho
 	names := slices.Sorted(maps.Keys(parts))
 	all, missing := &locks{held: map[string]host.Lock{}}, map[string]error{}
 	var mu sync.Mutex
-	_ = h.each(names, func(name string) error {
+	lock := func(name string) error {
 		k, err := h.on(name).Lock(ctx, parts[name], holder)
 		mu.Lock()
 		defer mu.Unlock()
@@ -48,13 +48,27 @@ func (h *Hosts) Lock(ctx context.Context, places []planner.Place, holder host.Ho
 			all.held[name] = k
 		}
 		return nil
-	})
+	}
+	// The first one that can be had decides between two who begin at once: each would
+	// have some otherwise, and neither all.
+	for len(names) > 0 && len(all.held) == 0 {
+		_ = lock(names[0])
+		var locked *host.LockedError
+		if errors.As(missing[names[0]], &locked) {
+			return nil, missing[names[0]]
+		}
+		names = names[1:]
+	}
+	_ = h.each(names, lock)
 	for _, why := range h.shared(places) {
 		return nil, errors.Join(errors.New(why), all.Release())
 	}
 	if err := h.enough(parts, missing); err != nil {
 		return nil, errors.Join(err, all.Release())
 	}
+	h.mu.Lock()
+	h.unlocked = missing
+	h.mu.Unlock()
 	return all, nil
 }
 

@@ -28,7 +28,7 @@ const (
 	settle = 700 * time.Millisecond
 	// firstLog is how long an etcd without data may take to begin its log: a member
 	// that joins asks the others first.
-	firstLog = 15 * time.Second
+	firstLog = 45 * time.Second
 	look     = 100 * time.Millisecond
 )
 
@@ -74,6 +74,8 @@ func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Conf
 		if err := u.begin(ctx, m, cfg, p, name); err != nil {
 			return err
 		}
+	} else if err := u.dropFirst(ctx, m, name); err != nil { // of a start that was cut short
+		return err
 	}
 	if err := systemctl(ctx, "enable", name); err != nil {
 		return fmt.Errorf("%s runs, and is not started at the next boot: %w", name, err)
@@ -187,7 +189,7 @@ func (u Unit) prepareFirst(m planner.StartMember, name string) error {
 // dropFirst takes that away once there is a log: from then on the directory must be
 // there.
 func (u Unit) dropFirst(ctx context.Context, m planner.StartMember, name string) error {
-	if !m.Bootstrap {
+	if _, err := os.Lstat(firstPath(name)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for end := time.Now().Add(firstLog); ; {
@@ -195,11 +197,11 @@ func (u Unit) dropFirst(ctx context.Context, m planner.StartMember, name string)
 			break
 		}
 		if time.Now().After(end) {
-			return nil // it is still asking the others; the next start takes it away
+			return fmt.Errorf("%s runs, and has not begun its log within %s: is a quorum of the others there? Plan again, which takes away %s", name, firstLog, firstPath(name))
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return fmt.Errorf("%s runs, and has not begun its log yet: %w", name, ctx.Err())
 		case <-time.After(look):
 		}
 	}
