@@ -68,6 +68,7 @@ var removals = map[string]string{
 
 	"executor/snapshot/drill.go Drill os.RemoveAll":       "the throwaway cluster of a drill",
 	"cmd/requorum/snapshot_drill.go run os.Remove":        "the folder that it was in, empty by then",
+	"executor/journal/plans.go UsePlan os.Remove":         "the record of a plan's use that could not be written, made right before",
 	"cmd/requorum/snapshot_write.go remove os.RemoveAll":  "the folder that a snapshot was saved in before it was published, encrypted, compressed or sent",
 	"cmd/requorum/snapshot_write.go newWork os.RemoveAll": "the folder that was just made, where its lock can't be taken",
 	"cmd/requorum/snapshot_write.go dropWork os.Remove":   "the same of a save that was killed, empty",
