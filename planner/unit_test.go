@@ -138,7 +138,7 @@ func TestNewIdentityGetsItsFile(t *testing.T) {
 	for _, s := range p.Steps {
 		files += len(s.Files)
 	}
-	if p.Route != RouteRestore || files != 3 {
+	if p.Route != RouteRestore || files != 6 { // closed first, then for clients
 		t.Errorf("%s, %d files", p.Route, files)
 	}
 
