@@ -267,6 +267,7 @@ func (s *stoppedCopy) source(cmd *cobra.Command, f *snapshotFile, args []string)
 		return "", "", func() {}, f.refuse(cmd, err)
 	}
 	f.progress.clear()
+	fmt.Fprint(os.Stderr, render.Paragraph("Note: "+unprovable(s.dataDir), style()))
 	if text := s.doubtText(d); text != "" {
 		fmt.Fprint(os.Stderr, render.Paragraph("Note: "+text, style()))
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/requorum/requorum/executor/snapshot/source"
+	"github.com/requorum/requorum/planner"
 )
 
 // TestKeepTouchesOnlyItsOwn: what --keep removes was written by this verb for this
@@ -15,10 +16,13 @@ func TestKeepTouchesOnlyItsOwn(t *testing.T) {
 	name := func(owner string, revision int64, minutes int) string {
 		return snapshotName(owner, revision, at.Add(time.Duration(minutes)*time.Minute), "", false)
 	}
+	own := (&saver{cluster: "demo"}).owner(origin{live: candidate{Endpoint: planner.Endpoint{ClusterID: "cdf818194e3a8c32"}}})
 	list := []source.Object{
-		{Name: "/b/" + name("demo", 10, 1)}, {Name: "/b/" + name("demo", 9, 2)}, // the revision went back: a restore
-		{Name: "/b/" + name("demo", 20, 3)}, {Name: "/b/" + name("demo", 30, 4)},
-		{Name: "/b/" + name("demo", 31, 5) + ".zst.age"},
+		{Name: "/b/" + name(own, 10, 1)}, {Name: "/b/" + name(own, 9, 2)}, // the revision went back: a restore
+		{Name: "/b/" + name(own, 20, 3)}, {Name: "s3://b/" + name(own, 30, 4) + "?region=eu-1&endpoint=http%3A%2F%2Fx"},
+		{Name: "/b/" + name(own, 31, 5) + ".zst.age"},
+		{Name: "/b/" + name("demo", 1, 0)}, {Name: "/b/" + name("demo~0df81819", 1, 0)}, // of before there was an ID; of another cluster
+		{Name: "/b/" + name(own+"@m1", 1, 0)}, {Name: "/b/" + name(own+"@m1~disk", 1, 0)},
 		{Name: "/b/" + name("demo-2", 1, 0)}, {Name: "/b/" + name("demo@m1", 1, 0)}, {Name: "/b/" + name("old-demo", 1, 0)},
 		{Name: "/b/demo-5.db"}, {Name: "/b/demo-5-20261121.db"}, {Name: "/b/" + name("demo", 1, 0) + ".bak"},
 		{Name: "/b/demo-5-20261399T990000Z.db"}, {Name: "/b/demo-99999999999999999999-20261121T150000Z.db"},
@@ -28,14 +32,17 @@ func TestKeepTouchesOnlyItsOwn(t *testing.T) {
 		keep    int
 		want    []string
 	}{
-		{name("demo", 31, 5) + ".zst.age", 2, []string{name("demo", 10, 1), name("demo", 9, 2), name("demo", 20, 3)}},
-		{name("demo", 31, 5) + ".zst.age", 1, []string{name("demo", 10, 1), name("demo", 9, 2), name("demo", 20, 3), name("demo", 30, 4)}},
-		{name("demo", 31, 5) + ".zst.age", 5, nil},
-		{name("demo", 31, 5) + ".zst.age", 50, nil},
-		{name("demo", 10, 1), 3, []string{name("demo", 9, 2), name("demo", 20, 3)}}, // a clock that went back
+		{name(own, 31, 5) + ".zst.age", 2, []string{name(own, 10, 1), name(own, 9, 2), name(own, 20, 3)}},
+		{name(own, 31, 5) + ".zst.age", 1, []string{name(own, 10, 1), name(own, 9, 2), name(own, 20, 3), name(own, 30, 4)}},
+		{name(own, 31, 5) + ".zst.age", 5, nil},
+		{name(own, 31, 5) + ".zst.age", 50, nil},
+		{name(own, 20, 3), 1, []string{name(own, 10, 1), name(own, 9, 2)}}, // two saves at once: what is newer is the other's
+		{name(own, 20, 3), 4, []string{name(own, 10, 1)}},
+		{name(own, 10, 1), 3, nil}, // a clock that went back
+		{name(own, 99, 9), 1, nil}, // not listed
 	} {
 		var got []string
-		for _, n := range tooMany(list, "demo", tc.written, tc.keep) {
+		for _, n := range tooMany(list, own, tc.written, tc.keep) {
 			got = append(got, n.base)
 		}
 		if !slices.Equal(got, tc.want) {

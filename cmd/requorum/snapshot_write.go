@@ -42,7 +42,7 @@ func (v *saver) save(ctx context.Context, a origin) (f savedFile, err error) {
 	}
 	f.Source, f.Path = f.File, ""
 	if v.keep > 0 {
-		if f.Removed, err = v.removeOld(ctx, v.owner(a), filepath.Base(f.File)); err != nil {
+		if f.Removed, err = v.removeOld(ctx, v.owner(a), baseOf(f.File)); err != nil {
 			v.notes = append(v.notes, fmt.Sprintf("%s is saved, but older ones could not be removed: %v", f.File, err))
 			err = nil
 		}
@@ -72,7 +72,8 @@ func (v *saver) takeLive(ctx context.Context, a candidate, path string) (f saved
 		return f, fmt.Errorf("%s was at revision %d, and what it sent is at %d", a.Name, got.Revision, o.Revision)
 	}
 	return savedFile{
-		Member: a.Name, MemberID: a.MemberID, ClusterID: a.ClusterID, Role: render.Role(a.Endpoint), Etcd: got.Version, SnapshotObservation: o,
+		Member: a.Name, MemberID: a.MemberID, ClusterID: a.ClusterID, Role: render.Role(a.Endpoint), Etcd: got.Version,
+		ValuesProven: true, SnapshotObservation: o,
 	}, nil
 }
 
@@ -88,6 +89,7 @@ func (v *saver) takeStopped(ctx context.Context, a origin, work, path string) (f
 	if o.Problem != "" {
 		return f, &refused{planner.RefuseFile(o.Problem, "what was made of "+a.from.dataDir+" is not a snapshot that can be restored: "+o.Detail)}
 	}
+	v.notes = append(v.notes, unprovable(a.from.dataDir))
 	if text := a.from.doubtText(a.data); text != "" {
 		v.notes = append(v.notes, text)
 	}

@@ -30,8 +30,8 @@ type Request struct {
 	// Upto is the last entry to take: LastIndex, or a lower one that is not below
 	// what this member knows to be agreed on.
 	Upto uint64
-	// Out is the snapshot file to make, with etcd's sha256 appended; "" for a
-	// directory in place.
+	// Out is the snapshot file to make, with a sha256 appended as etcd does: ours, of
+	// what was read. "" for a directory in place.
 	Out string
 	// OutDataDir and OutWALDir are where a directory of a cluster of one is left
 	// that keeps cluster ID, member ID and peer URLs; OutWALDir is "" for the one
