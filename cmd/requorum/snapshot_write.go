@@ -7,10 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot"
@@ -148,92 +145,6 @@ func (v *saver) workDir() (*workFolder, error) {
 	return newWork(os.TempDir(), scratchPrefix)
 }
 
-// The names of folders for what is not finished: beside its later name, and below
-// TMPDIR.
-const (
-	savingPrefix  = ".requorum-saving-"
-	scratchPrefix = "requorum-saving-"
-)
-
-// workFolder is a folder of our own, for what is not finished. As long as its maker
-// lives it holds the lock in it.
-type workFolder struct {
-	dir  string
-	lock *os.File
-}
-
-func newWork(parent, prefix string) (*workFolder, error) {
-	parent, err := filepath.Abs(parent) // an etcd that runs in it has another working folder
-	if err != nil {
-		return nil, err
-	}
-	for {
-		dir, err := os.MkdirTemp(parent, prefix)
-		if err != nil {
-			return nil, err
-		}
-		lock, err := lockWork(dir, os.O_CREATE)
-		switch {
-		case err == nil:
-			return &workFolder{dir, lock}, nil
-		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EWOULDBLOCK):
-			// Another save took it for what a kill left behind, before it had its lock.
-		default:
-			return nil, errors.Join(err, os.RemoveAll(dir))
-		}
-	}
-}
-
-// lockWork takes the lock in dir. It is fs.ErrNotExist where there is none, or where it
-// was taken away before it was ours.
-func lockWork(dir string, flag int) (*os.File, error) {
-	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, flag|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		err = sameFile(f, path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func sameFile(f *os.File, path string) error {
-	ours, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	there, err := os.Lstat(path)
-	if err == nil && !os.SameFile(ours, there) {
-		err = fs.ErrNotExist
-	}
-	return err
-}
-
-// remove takes the folder away: it was made by newWork, and nothing is in it but
-// what came from a member, or was made of a directory's copy. The lock goes last:
-// what a kill leaves of it is still known for ours.
-func (w *workFolder) remove() error {
-	entries, err := os.ReadDir(w.dir)
-	for _, e := range entries {
-		if e.Name() != lockName {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(w.dir, e.Name())))
-		}
-	}
-	if err == nil {
-		err = os.RemoveAll(w.dir)
-	}
-	w.lock.Close()
-	return err
-}
-
-const lockName = "lock"
-
 // dropStrays removes what saves that were killed left half done, and names what it
 // can't: a folder of ours whose lock nobody holds, and uploads that never ended.
 func (v *saver) dropStrays(ctx context.Context) {
@@ -251,43 +162,4 @@ func (v *saver) dropStrays(ctx context.Context) {
 	for _, o := range begun {
 		v.notes = append(v.notes, fmt.Sprintf("an upload of %s, begun %s, was not finished: it takes room there until it is aborted (aws s3api abort-multipart-upload, or a lifecycle rule)", o.Name, o.ModifiedAt.UTC().Format(time.RFC3339)))
 	}
-}
-
-// dropWork removes folders of ours that nobody works in any more, and says so.
-func dropWork(parent, prefix string) (notes []string) {
-	found, err := filepath.Glob(filepath.Join(escapeGlob(parent), prefix+"*"))
-	if err != nil {
-		return nil
-	}
-	for _, dir := range found {
-		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() {
-			continue
-		}
-		lock, err := lockWork(dir, 0)
-		switch {
-		case errors.Is(err, unix.EWOULDBLOCK): // another save is at work
-		case errors.Is(err, fs.ErrNotExist):
-			// A kill came between folder and lock: it is empty. Who is only about to lock
-			// it makes another one.
-			if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				notes = append(notes, fmt.Sprintf("%s looks like what an interrupted run left, and has no lock in it: it is left alone", dir))
-			}
-		case err == nil:
-			if err = (&workFolder{dir, lock}).remove(); err == nil {
-				notes = append(notes, "removed what an interrupted run had left: "+dir)
-			}
-			fallthrough
-		default:
-			if err != nil {
-				notes = append(notes, fmt.Sprintf("%s is of a run that was interrupted, and can't be removed: %v", dir, err))
-			}
-		}
-	}
-	return notes
-}
-
-// escapeGlob makes a path stand for itself in a pattern.
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
