@@ -22,6 +22,7 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot"
+	"github.com/requorum/requorum/executor/snapshot/source"
 	"github.com/requorum/requorum/planner/render"
 )
 
@@ -100,8 +101,11 @@ func (e *exporter) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return e.refuse(cmd, err)
 	}
-	if err := errors.Join(w.Flush(), out.publish()); err != nil {
-		return err
+	if err = w.Flush(); err == nil {
+		err = out.publish()
+	}
+	if err != nil {
+		return e.refuse(cmd, err)
 	}
 	s := style()
 	fmt.Fprint(os.Stderr, render.Paragraph(fmt.Sprintf("Exported: %s as of revision %d, of %s", render.Count(got.Keys, "key"), got.At, shown), s))
@@ -138,7 +142,7 @@ func (e *exporter) open() (*exportFile, error) {
 	if err != nil {
 		return nil, errors.Join(err, work.remove())
 	}
-	return &exportFile{f, f, work, e.to}, nil
+	return &exportFile{source.RoomWriter(f, "name another file (--to)"), f, work, e.to}, nil
 }
 
 func (x *exportFile) publish() error {

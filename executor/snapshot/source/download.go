@@ -188,7 +188,7 @@ func (t *transfer) receive(ctx context.Context, body io.Reader, v version, from 
 		return 0, err
 	}
 	defer f.Close()
-	if err := room(f, max(v.Size-from, 0)); err != nil {
+	if err := room(f, max(v.Size-from, 0), elsewhere); err != nil {
 		f.Close()
 		t.restart()
 		return 0, err
@@ -199,7 +199,7 @@ func (t *transfer) receive(ctx context.Context, body io.Reader, v version, from 
 	}
 	told(0)
 	in := &stream{r: body, alive: told}
-	n, err = io.CopyBuffer(&roomWriter{f: f, since: checkEvery}, in, make([]byte, 256<<10))
+	n, err = io.CopyBuffer(&roomWriter{f: f, since: checkEvery, instead: elsewhere}, in, make([]byte, 256<<10))
 	var p *Problem
 	switch {
 	case errors.As(err, &p): // no room: what is there would only take more of it

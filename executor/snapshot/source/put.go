@@ -140,7 +140,7 @@ func putLocal(p place, fill func(io.Writer) error) error {
 		}
 		return err
 	}
-	err := writeNew(p.path, func(f *os.File) error { return fill(&roomWriter{f: f}) })
+	err := writeNew(p.path, func(f *os.File) error { return fill(RoomWriter(f, "name another destination")) })
 	var is *Problem
 	if err != nil && !errors.As(err, &is) {
 		return refuse(planner.CodeSnapshotUnreadable, err, "%s could not be written: %v", p.shown(), err)
