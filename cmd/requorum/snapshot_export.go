@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -54,7 +55,8 @@ them.
 Memory is bounded whatever the size; what does not fit is sorted in a file without a
 name below --scratch.
 
-Exit codes: 0 done, 1 not proven or not written in full, 8 interrupted (stdout may
+Exit codes: 0 done, 1 not proven or not written in full (nothing is said where the
+reader of a pipe went away), 8 interrupted (stdout may
 have a part of it; a file has all or is not there).`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.run(cmd, args) },
@@ -80,7 +82,7 @@ func (e *exporter) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	ctx := cmd.Context()
-	acting.Store(true) // what was begun is removed before the end
+	tidies() // what was begun is removed before the end
 	path, shown, done, err := e.source(cmd, &e.snapshotFile, args)
 	if err != nil {
 		return err
@@ -98,13 +100,16 @@ func (e *exporter) run(cmd *cobra.Command, args []string) error {
 	if ctx.Err() != nil {
 		return exitWith(exitInterrupted, errors.New("interrupted; not all was written"))
 	}
-	if err != nil {
-		return e.refuse(cmd, err)
+	if err == nil {
+		err = w.Flush()
 	}
-	if err = w.Flush(); err == nil {
+	if err == nil {
 		err = out.publish()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EPIPE): // as of head: it has what it wanted
+		return exitWith(exitError, nil)
+	case err != nil:
 		return e.refuse(cmd, err)
 	}
 	s := style()

@@ -35,7 +35,7 @@ Exit codes: 0 done, 1 not proven, 8 interrupted (nothing is left).`,
 			if err := d.check(args); err != nil {
 				return err
 			}
-			acting.Store(true) // a copy is removed before the end
+			tidies() // a copy is removed before the end
 			path, shown, done, err := d.source(cmd, f, args)
 			if err != nil {
 				return err

@@ -136,12 +136,15 @@ func (v *saver) run(cmd *cobra.Command, o *options, args []string) error {
 	if err != nil {
 		return refuseSnapshot(cmd, err, v.asJSON)
 	}
-	acting.Store(true) // a file that was begun is removed before the end
+	tidies() // a file that was begun is removed before the end
 	v.dropStrays(ctx)
 	out := savedAll{Failed: failed, Notes: []string{}, Saved: []savedFile{}}
 	for _, a := range from {
 		f, err := v.save(ctx, a)
 		v.progress.clear()
+		if f.File != "" {
+			out.Saved = append(out.Saved, f)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return exitWith(exitInterrupted, v.interrupted(out))
@@ -149,9 +152,7 @@ func (v *saver) run(cmd *cobra.Command, o *options, args []string) error {
 			return refuseSnapshot(cmd, err, v.asJSON)
 		case err != nil:
 			out.Failed = append(out.Failed, notSaved{a.name(), err.Error()})
-			continue
 		}
-		out.Saved = append(out.Saved, f)
 	}
 	out.Notes = append(out.Notes, v.notes...)
 	return v.show(out)
@@ -185,6 +186,9 @@ func (v *saver) interrupted(out savedAll) error {
 	text := "interrupted; nothing half saved is left"
 	for _, f := range out.Saved {
 		text += "; saved before: " + f.File
+		if n := len(f.Removed); n > 0 {
+			text += fmt.Sprintf(", and %s removed", render.Count(n, "older file"))
+		}
 	}
 	return errors.New(text)
 }

@@ -23,7 +23,7 @@ func (v *saver) save(ctx context.Context, a origin) (f savedFile, err error) {
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, work.remove()) }()
+	defer func() { err = v.cleared(f.File, err, work) }()
 	path := filepath.Join(work.dir, "snapshot.db")
 	if a.from != nil {
 		f, err = v.takeStopped(ctx, a, work.dir, path)
@@ -34,9 +34,11 @@ func (v *saver) save(ctx context.Context, a origin) (f savedFile, err error) {
 		return f, err
 	}
 	f.Encrypted, f.Removed = len(v.recipients) > 0, []string{}
-	if f.File, err = v.publish(ctx, path, a, f.Revision); err != nil {
+	final, err := v.publish(ctx, path, a, f.Revision)
+	if err != nil {
 		return f, err
 	}
+	f.File = final
 	f.Source, f.Path = f.File, ""
 	if v.keep > 0 {
 		if f.Removed, err = v.removeOld(ctx, v.owner(a), baseOf(f.File)); err != nil {
@@ -45,6 +47,17 @@ func (v *saver) save(ctx context.Context, a origin) (f savedFile, err error) {
 		}
 	}
 	return f, nil
+}
+
+// cleared removes the work folder. Where a file was published, what is in the way is
+// but a note.
+func (v *saver) cleared(saved string, err error, work *workFolder) error {
+	left := work.remove()
+	if left == nil || saved == "" || err != nil {
+		return errors.Join(err, left)
+	}
+	v.notes = append(v.notes, fmt.Sprintf("%s is saved, but %s could not be removed: %v", saved, work.dir, left))
+	return nil
 }
 
 // takeLive saves from a member that runs.
@@ -119,7 +132,7 @@ func (v *saver) publish(ctx context.Context, path string, a origin, revision int
 		if err != nil {
 			return "", err
 		}
-		defer func() { err = errors.Join(err, work.remove()) }()
+		defer func() { err = v.cleared(final, err, work) }()
 		if path, err = source.Put(ctx, path, filepath.Join(work.dir, name), pack); err != nil {
 			return "", err
 		}

@@ -181,6 +181,82 @@ func TestKilledSaves(t *testing.T) {
 	}
 }
 
+// Who reads the output goes away, or the terminal does: nothing is left in TMPDIR of the
+// keys that were on their way.
+func TestExportWhoseReaderGoes(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c := e.Cluster(1).Write()
+	hand := e.Hand(c.Members[0], c.Members)
+	hand.Serve()
+	fat(t, c.Endpoints()[0], 8)
+	hand.Term()
+	cmd := e.Command("snapshot", "export", "--data-dir", c.Members[0].DataDir)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 100)); err != nil {
+		t.Error(err)
+	}
+	out.Close()
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("whose reader went away: %v", err)
+	}
+	noScratch(t, e)
+
+	cmd = e.Command("snapshot", "export", "--data-dir", c.Members[0].DataDir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); len(working(e.Path("tmp"))) == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	_ = cmd.Process.Signal(unix.SIGHUP)
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 8 {
+		t.Errorf("whose terminal went away: %v", err)
+	}
+	noScratch(t, e)
+}
+
+// An interrupt after the file has its name: it is said that it is saved, and what was
+// removed for it.
+func TestSaveInterruptedLate(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c := e.Cluster(1).Write()
+	e.Hand(c.Members[0], c.Members).Serve()
+	dir := e.Path("backups")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	id := harness.ClusterID(t, c.Endpoints())
+	const old = 4000
+	for i := range old {
+		write(t, filepath.Join(dir, fmt.Sprintf("demo~%s-%d-20200101T000000Z.db", id[:8], i)), nil)
+	}
+	cmd := e.Command("snapshot", "save", "--to", dir, "--keep", "1", c.Path())
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var file []string
+	for end := time.Now().Add(20 * time.Second); len(file) == 0 && time.Now().Before(end); {
+		all, _ := filepath.Glob(filepath.Join(dir, "demo~*-1-*.db"))
+		file = slices.DeleteFunc(all, func(f string) bool { return strings.Contains(f, "-2020") })
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	text := strings.Join(strings.Fields(said.String()), " ")
+	if len(file) != 1 || cmd.ProcessState.ExitCode() != 8 || !strings.Contains(text, "saved before: "+file[0]+", and") || !strings.Contains(text, "older files removed") {
+		t.Errorf("%q, exit %d: %s", file, cmd.ProcessState.ExitCode(), text)
+	}
+}
+
 // small mounts a file system of so many megabytes at a folder of the test's.
 func small(t *testing.T, e *harness.Env, name string, megabytes int) (path string, resize func(int)) {
 	t.Helper()
