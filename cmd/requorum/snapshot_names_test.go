@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,34 @@ func TestKeepTouchesOnlyItsOwn(t *testing.T) {
 		if !slices.Equal(got, tc.want) {
 			t.Errorf("--keep %d after %s removes\n  %q, want\n  %q", tc.keep, tc.written, got, tc.want)
 		}
+	}
+}
+
+// A remote destination's settings go along with each name, and only its own uploads
+// that take too long are said to be unfinished.
+func TestRemoteDestination(t *testing.T) {
+	d, err := newDestination(t.Context(), "s3://b/etcd/?region=eu-1&endpoint=http%3A%2F%2Fh%3A1%2F")
+	if err != nil || !d.folder || d.join("x~1.db") != "s3://b/etcd/x~1.db?region=eu-1&endpoint=http%3A%2F%2Fh%3A1%2F" || baseOf(d.join("x~1.db")) != "x~1.db" || baseOf(d.list()) != "etcd" {
+		t.Errorf("%+v, %v: %s", d, err, d.join("x~1.db"))
+	}
+	for _, to := range []string{"s3://b", "s3:///x", "s3://u:secret%zz@b/x"} {
+		if _, err := newDestination(t.Context(), to); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+	now := time.Date(2026, 11, 21, 16, 0, 0, 0, time.UTC)
+	v, a := &saver{cluster: "demo", dest: d}, origin{live: candidate{Endpoint: planner.Endpoint{ClusterID: "cdf818194e3a8c32"}}}
+	name := snapshotName(v.owner(a), 5, now, "", false)
+	long := now.Add(-longUpload - time.Minute)
+	begun := []source.Object{
+		{Name: d.join(name), ModifiedAt: long},
+		{Name: d.join(name), ModifiedAt: now.Add(-time.Hour)},
+		{Name: d.join("else/" + name), ModifiedAt: long},
+		{Name: d.join("somebody-elses.db"), ModifiedAt: long},
+		{Name: d.join(snapshotName("demo~01234567", 5, now, "", false)), ModifiedAt: long},
+	}
+	if got := v.unfinished(begun, []origin{a}, now); len(got) != 1 || got[0] != begun[0] {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -137,7 +137,7 @@ func (v *saver) run(cmd *cobra.Command, o *options, args []string) error {
 		return refuseSnapshot(cmd, err, v.asJSON)
 	}
 	tidies() // a file that was begun is removed before the end
-	v.dropStrays(ctx)
+	v.dropStrays(ctx, from)
 	out := savedAll{Failed: failed, Notes: []string{}, Saved: []savedFile{}}
 	for _, a := range from {
 		f, err := v.save(ctx, a)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
@@ -160,7 +161,7 @@ func (v *saver) workDir() (*workFolder, error) {
 
 // dropStrays removes what saves that were killed left half done, and names what it
 // can't: a folder of ours whose lock nobody holds, and uploads that never ended.
-func (v *saver) dropStrays(ctx context.Context) {
+func (v *saver) dropStrays(ctx context.Context, from []origin) {
 	if v.dest.dir != "" {
 		v.notes = append(v.notes, dropWork(v.dest.dir, savingPrefix)...)
 	}
@@ -172,7 +173,26 @@ func (v *saver) dropStrays(ctx context.Context) {
 	if err != nil {
 		return // the save itself says what is wrong with the place
 	}
-	for _, o := range begun {
-		v.notes = append(v.notes, fmt.Sprintf("an upload of %s, begun %s, was not finished: it takes room there until it is aborted (aws s3api abort-multipart-upload, or a lifecycle rule)", o.Name, o.ModifiedAt.UTC().Format(time.RFC3339)))
+	for _, o := range v.unfinished(begun, from, time.Now()) {
+		v.notes = append(v.notes, fmt.Sprintf("an upload of %s, begun %s, was not finished, or is still running: if not, it takes room there until it is aborted (aws s3api abort-multipart-upload, or a lifecycle rule)", o.Name, o.ModifiedAt.UTC().Format(time.RFC3339)))
 	}
+}
+
+// longUpload is for a large file on a slow line.
+const longUpload = 6 * time.Hour
+
+// unfinished are those of the uploads that saves to this destination began, and that
+// take too long.
+func (v *saver) unfinished(begun []source.Object, from []origin, now time.Time) (list []source.Object) {
+	for _, o := range begun {
+		base := baseOf(o.Name)
+		own := base == v.dest.name || v.dest.folder && slices.ContainsFunc(from, func(a origin) bool {
+			_, ok := parseOwn(v.owner(a), base)
+			return ok
+		})
+		if own && o.Name == v.dest.join(base) && now.Sub(o.ModifiedAt) > longUpload {
+			list = append(list, o)
+		}
+	}
+	return list
 }

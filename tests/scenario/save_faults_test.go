@@ -81,8 +81,16 @@ func TestSaveToS3(t *testing.T) {
 		t.Fatalf("killed: %v; %d uploads are unfinished, %d objects there", hit, unfinished(), objects())
 	}
 	out := save(t, e, 0, "--to", to, c.Path())
-	if notes := strings.Join(out.Notes, "\n"); !strings.Contains(notes, "an upload of "+to) || !strings.Contains(notes, "requorum-saving-") {
-		t.Errorf("the save after a killed one says %q", notes)
+	if notes := strings.Join(out.Notes, "\n"); strings.Contains(notes, "an upload of "+to) || !strings.Contains(notes, "requorum-saving-") {
+		t.Errorf("the save after a killed one says %q", notes) // the upload may be somebody's who is at work
+	}
+	s.AgeUploads(t, 7*time.Hour)
+	out = save(t, e, 0, "--to", to+"?region=us-east-1", "--keep", "1", c.Path())
+	if notes := strings.Join(out.Notes, "\n"); !strings.Contains(notes, "an upload of "+to) || !strings.Contains(notes, "or is still running") {
+		t.Errorf("the save long after a killed one says %q", notes)
+	}
+	if objects() != 1 || !strings.HasSuffix(out.Saved[0].File, ".db?region=us-east-1") {
+		t.Errorf("%d objects after --keep 1; %+v", objects(), out)
 	}
 	e.Run("snapshot", "verify", out.Saved[0].File).Want(t, 0)
 	noScratch(t, e)
