@@ -165,11 +165,10 @@ func (t *transfer) restart() {
 func (t *transfer) accept(resp *http.Response, begun version, have int64) (version, int64, error) {
 	if resp.StatusCode == http.StatusPartialContent {
 		from, total, err := contentRange(resp.Header.Get("Content-Range"))
-		v := versionOf(resp, total)
 		switch {
 		case have == 0:
 			return version{}, 0, refuse(planner.CodeSnapshotUnreadable, nil, "%s: the server sends a part of it where the whole was asked for", t.place.shown())
-		case err != nil || from != have || begun.Size >= 0 && total >= 0 && total != begun.Size || v.ETag != "" && begun.ETag != "" && v.ETag != begun.ETag:
+		case err != nil || from != have || begun.Size >= 0 && total >= 0 && total != begun.Size || !begun.tied(resp.Header):
 			t.restart()
 			return version{}, 0, fmt.Errorf("the server answered a request for the bytes from %d on with others (Content-Range %q)", have, resp.Header.Get("Content-Range"))
 		}
