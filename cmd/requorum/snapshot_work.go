@@ -30,8 +30,10 @@ type workFolder struct {
 
 const lockName = "lock"
 
-// hereNow is this one's name, and which of its boots this is. A lock is seen by all
-// that the same kernel runs, and by nobody else who shares the file system.
+// hereNow is this machine's name, and which of its boots this is. A lock is seen by all
+// that the same kernel runs, and perhaps by nobody else who shares the file system. A
+// folder of this name's and of another boot is taken for one of before: machines that
+// share a destination need names that differ.
 func hereNow() (host, boot string) {
 	host, _ = os.Hostname()
 	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
