@@ -97,13 +97,23 @@ func run() int {
 // acting is whether the verb changes things and so has to end at a safe point.
 var acting atomic.Bool
 
-// interruptible gives a context that the first SIGINT or SIGTERM ends; the
+// tidies is acting for a verb that has files to remove before its end: who reads its
+// output may go away, and then a write fails, instead of a SIGPIPE that ends it.
+func tidies() {
+	acting.Store(true)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
+
+// interruptible gives a context that the first SIGINT, SIGTERM or SIGHUP ends; the
 // second ends the program at once, and so does the first where nothing can be
-// left half done.
+// left half done. Under nohup a SIGHUP stays ignored.
 func interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		cancel()
