@@ -69,7 +69,7 @@ missing, 7 stopped part-way by a failure, 8 interrupted at a safe point.`,
 // show, ask, look again, carry out.
 func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(planner.Input) *planner.Plan) (err error) {
 	ctx := cmd.Context()
-	acting.Store(true)
+	tidies()
 	given, err := planner.ParseConsents(c.accept)
 	if err != nil {
 		return err

@@ -97,8 +97,9 @@ func run() int {
 // acting is whether the verb changes things and so has to end at a safe point.
 var acting atomic.Bool
 
-// tidies is acting for a verb that has files to remove before its end: who reads its
-// output may go away, and then a write fails, instead of a SIGPIPE that ends it.
+// tidies is acting for a verb that must come to an end of its own, with files to remove
+// or a step to finish: who reads its output may go away, and then a write fails,
+// instead of a SIGPIPE that ends it.
 func tidies() {
 	acting.Store(true)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
