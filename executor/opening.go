@@ -81,25 +81,34 @@ func (r *Runner) othersRun(ctx context.Context, a planner.Start) bool {
 // of the voters. It gives what was verified.
 func (r *Runner) verifyMost(ctx context.Context, a planner.Verify, voters int, look func(planner.Verify) (string, error)) (planner.Verify, error) {
 	a = without(a, r.unverified) // they were not started
-	part := without(a, r.behind)
-	if !majority(len(part.Members), voters) {
-		part = a
+	most := func() planner.Verify {
+		if part := without(a, r.behind); majority(len(part.Members), voters) {
+			return part
+		}
+		return a
 	}
+	part, first := most(), map[string]int{}
 	err := poll(ctx, func() (string, error) {
 		waiting, err := look(part)
 		if err != nil || waiting == "" {
 			return waiting, err
 		}
-		lost := r.hopeless(ctx, r.silent(ctx, a))
-		if len(lost) > 0 && !majority(len(a.Members)-len(lost), voters) {
+		lost := r.hopeless(ctx, r.silent(ctx, part), first)
+		if len(lost) == 0 {
+			return waiting, nil
+		}
+		if !majority(len(part.Members)-len(lost), voters) {
 			return "", anyOf(lost)
 		}
 		r.goOnWithout(lost)
-		part = without(a, slices.Collect(maps.Keys(lost)))
+		part = most()
 		return waiting, nil
 	})
 	return part, err
 }
+
+// LeftBehind are the members without which an opening went on.
+func (r *Runner) LeftBehind() []string { return r.behind }
 
 // silent are the places of a's members that do not answer at all.
 func (r *Runner) silent(ctx context.Context, a planner.Verify) []planner.Place {

@@ -72,7 +72,7 @@ func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress hos
 		if len(silent) == 0 {
 			return "", nil
 		}
-		lost := r.hopeless(ctx, places)
+		lost := r.hopeless(ctx, places, nil)
 		switch {
 		case len(lost) == 0:
 			return strings.Join(silent, "; "), nil
@@ -107,8 +107,10 @@ func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, e
 }
 
 // hopeless gives those members whose service has given up, or dies again and again,
-// with an error that says so.
-func (r *Runner) hopeless(ctx context.Context, places []planner.Place) map[string]error {
+// with an error that says so. Where seen is not nil it keeps how often a member had been
+// started again when it was looked at first: one that died before that, of something
+// that may be gone, has to die again.
+func (r *Runner) hopeless(ctx context.Context, places []planner.Place, seen map[string]int) map[string]error {
 	facts, err := r.Host.Observe(ctx, places)
 	if err != nil {
 		return nil // asked again at the next poll
@@ -116,7 +118,16 @@ func (r *Runner) hopeless(ctx context.Context, places []planner.Place) map[strin
 	lost := map[string]error{}
 	for _, p := range places {
 		s := facts[p.Name].Service
-		if s.Known() && (s.Value.State == planner.ServiceFailed || s.Value.Restarts >= tooManyRestarts) {
+		if !s.Known() {
+			continue
+		}
+		again := s.Value.Restarts >= tooManyRestarts
+		if before, ok := seen[p.Name]; seen != nil && !ok {
+			seen[p.Name], again = s.Value.Restarts, false
+		} else if seen != nil {
+			again = again && s.Value.Restarts > before && s.Value.State == planner.ServiceBackoff
+		}
+		if s.Value.State == planner.ServiceFailed || again {
 			lost[p.Name] = fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
 		}
 	}
