@@ -32,6 +32,11 @@ type Runner struct {
 
 	clusterID string // of the plan: nobody else's members are changed
 	now       planner.Step
+
+	// In an opening: how many voters the cluster has that was verified closed, 0 where
+	// none was; which of its members were not verified; and who is left behind.
+	opening            int
+	unverified, behind []string
 }
 
 // StepError says at which step a plan stopped, and why.
@@ -121,10 +126,7 @@ func (r *Runner) act(ctx, act context.Context, action planner.Action, progress h
 	case planner.Install:
 		return r.Host.Install(act, a)
 	case planner.Start:
-		if err := r.Host.Start(act, a.Members); err != nil {
-			return err
-		}
-		return r.awaitServing(ctx, a, progress)
+		return r.start(ctx, act, a, progress)
 	case planner.Adopt:
 		return r.Host.Adopt(act, a.Members)
 	case planner.Verify:

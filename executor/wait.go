@@ -36,31 +36,34 @@ func poll(ctx context.Context, check func() (waitingFor string, err error)) erro
 		last = waiting
 		select {
 		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-				return fmt.Errorf("%w (%s)", cause, waiting)
-			}
-			return fmt.Errorf("interrupted while waiting: %s", waiting)
+			return timeUp(ctx, waiting)
 		case <-tick.C:
 		}
 	}
 }
 
-// awaitServing waits until the started members serve clients under a leader,
-// and gives up early where a member's service says that it never will.
-func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress host.Progress) error {
-	var places []planner.Place
-	for _, m := range a.Members {
-		places = append(places, m.Place)
+// timeUp is the error of a wait that ctx ended.
+func timeUp(ctx context.Context, waiting string) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return fmt.Errorf("%w (%s)", cause, waiting)
 	}
+	return fmt.Errorf("interrupted while waiting: %s", waiting)
+}
+
+// awaitServing waits until the started members serve clients under a leader, and gives
+// up early where a member's service says that it never will; in an opening only where
+// too few are left.
+func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress host.Progress) error {
 	return poll(ctx, func() (string, error) {
 		var silent []string
+		var places []planner.Place
 		for _, m := range a.Members {
 			why, err := r.servesAs(ctx, m)
 			if err != nil {
 				return "", err
 			}
 			if why != "" {
-				silent = append(silent, m.Name+": "+why)
+				silent, places = append(silent, m.Name+": "+why), append(places, m.Place)
 			}
 		}
 		if progress != nil {
@@ -69,7 +72,17 @@ func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress hos
 		if len(silent) == 0 {
 			return "", nil
 		}
-		return strings.Join(silent, "; "), r.hopeless(ctx, places)
+		lost := r.hopeless(ctx, places, nil)
+		switch {
+		case len(lost) == 0:
+			return strings.Join(silent, "; "), nil
+		case !r.opens(a) || !majority(len(a.Members)-len(lost), a.Voters):
+			return "", anyOf(lost)
+		case len(lost) < len(silent):
+			return strings.Join(silent, "; "), nil // the others may only be slow
+		}
+		r.goOnWithout(lost)
+		return "", nil
 	})
 }
 
@@ -93,23 +106,32 @@ func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, e
 	return "", nil
 }
 
-// hopeless gives an error where a member's service has given up, or dies again
-// and again.
-func (r *Runner) hopeless(ctx context.Context, places []planner.Place) error {
+// hopeless gives those members whose service has given up, or dies again and again,
+// with an error that says so. Where seen is not nil it keeps how often a member had been
+// started again when it was looked at first: one that died before that, of something
+// that may be gone, has to die again.
+func (r *Runner) hopeless(ctx context.Context, places []planner.Place, seen map[string]int) map[string]error {
 	facts, err := r.Host.Observe(ctx, places)
 	if err != nil {
 		return nil // asked again at the next poll
 	}
+	lost := map[string]error{}
 	for _, p := range places {
 		s := facts[p.Name].Service
 		if !s.Known() {
 			continue
 		}
-		if s.Value.State == planner.ServiceFailed || s.Value.Restarts >= tooManyRestarts {
-			return fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
+		again := s.Value.Restarts >= tooManyRestarts
+		if before, ok := seen[p.Name]; seen != nil && !ok {
+			seen[p.Name], again = s.Value.Restarts, false
+		} else if seen != nil {
+			again = again && s.Value.Restarts > before && s.Value.State == planner.ServiceBackoff
+		}
+		if s.Value.State == planner.ServiceFailed || again {
+			lost[p.Name] = fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
 		}
 	}
-	return nil
+	return lost
 }
 
 // verify waits until the members are one cluster with one leader and the same
@@ -119,7 +141,7 @@ func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Pro
 		return r.verifyClosed(ctx, a, progress)
 	}
 	disarmed := !a.Disarm
-	return poll(ctx, func() (string, error) {
+	look := func(a planner.Verify) (string, error) {
 		if r.wantUser(ctx, a) {
 			return r.verifySealed(ctx, a)
 		}
@@ -134,23 +156,32 @@ func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Pro
 			disarmed = true
 		}
 		if a.Lease { // its data was compared before anybody could write
-			return "", r.tryLease(ctx, endpoints)
+			return r.tryLease(ctx, endpoints)
 		}
-		return r.equal(ctx, endpoints, progress)
-	})
+		return r.equal(ctx, endpoints, 2, progress)
+	}
+	if a.Lease && r.opening > 0 {
+		_, err := r.verifyMost(ctx, a, r.opening, look)
+		return err
+	}
+	return poll(ctx, func() (string, error) { return look(a) })
 }
 
-// equal compares the members' data. A difference is an error, what can't be compared
-// yet is waited for.
-func (r *Runner) equal(ctx context.Context, endpoints map[string]string, progress host.Progress) (string, error) {
+// equal compares the data of the members, where they are least or more. A difference is
+// an error, what can't be compared yet is waited for. There is no limit but the step's:
+// etcd goes on hashing when nobody waits for it any more, and another hash beside that
+// one would take longer still.
+func (r *Runner) equal(ctx context.Context, endpoints map[string]string, least int, progress host.Progress) (string, error) {
 	if progress != nil {
 		progress("compare data", 0, 0)
 	}
-	if len(endpoints) < 2 {
+	if len(endpoints) < least {
 		return "", nil
 	}
-	kv := etcd.CompareKV(ctx, endpoints, r.Client, time.Minute)
+	kv := etcd.CompareKV(ctx, endpoints, r.Client, 0)
 	switch {
+	case !kv.Known() && ctx.Err() != nil:
+		return "", timeUp(ctx, "compare data: "+kv.Why)
 	case !kv.Known():
 		return "compare data: " + kv.Why, nil
 	case !kv.Value.Equal:

@@ -180,7 +180,7 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 	if err != nil {
 		return s.stoppedAt(err, p, run.Path())
 	}
-	return s.finished(p, verb)
+	return s.finished(p, verb, r.LeftBehind())
 }
 
 // remember notes in the journal which cluster lives in these directories, so
@@ -223,9 +223,15 @@ func (s *session) lookAgain() *planner.Plan {
 	return p
 }
 
-// finished says how the cluster stands after a plan was carried out.
-func (s *session) finished(p *planner.Plan, verb string) error {
-	fmt.Printf("\n%s %s.\n", color.GreenString("Done:"), doneText(p))
+// finished says how the cluster stands after a plan was carried out; behind are the
+// members without which it went on.
+func (s *session) finished(p *planner.Plan, verb string, behind []string) error {
+	text := doneText(p)
+	if len(behind) > 0 {
+		up := slices.DeleteFunc(slices.Clone(p.Steps[len(p.Steps)-1].Target), func(name string) bool { return slices.Contains(behind, name) })
+		text = fmt.Sprintf("%s serve cluster %s, without %s: see above", strings.Join(up, ", "), p.ID(), strings.Join(behind, ", "))
+	}
+	fmt.Printf("\n%s %s.\n", color.GreenString("Done:"), text)
 	if verb != "apply" {
 		return nil
 	}

@@ -119,17 +119,23 @@ func (p *progress) event(e executor.Event) {
 		p.said = append(p.said, e.Text)
 	case executor.StepDone:
 		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), color.GreenString("done"), took(e.Took)), true)
-		for _, text := range p.said {
-			p.line(strings.Repeat(" ", p.ids+4)+text, true)
-		}
-		p.said = nil
+		p.tell()
 	case executor.StepFailed:
 		word := color.RedString("failed")
 		if errors.Is(e.Err, context.Canceled) {
 			word = color.YellowString("interrupted")
 		}
 		p.line(fmt.Sprintf("%s%s  %s", p.step(e.Step), word, took(e.Took)), true)
+		p.tell()
 	}
+}
+
+// tell prints what was said of the step that has ended.
+func (p *progress) tell() {
+	for _, text := range p.said {
+		p.line(strings.Repeat(" ", p.ids+4)+text, true)
+	}
+	p.said = nil
 }
 
 func (p *progress) step(s planner.Step) string {
