@@ -208,8 +208,8 @@ func TestSealedIsHashedOnce(t *testing.T) {
 				t.Errorf("said %q", said)
 			}
 			e.front.delay = 0
-			if err := r.verify(within(t, 10*time.Second), e.closed(e.revision-1, 5), nil); err == nil || !strings.Contains(err.Error(), "somebody wrote") {
-				t.Errorf("at a later revision than restored: %v", err)
+			if err := r.verify(within(t, 10*time.Second), e.closed(e.revision-1, 5), nil); err != nil || !strings.Contains(said.String(), "what was restored ends at") {
+				t.Errorf("at a later revision than restored: %v, said %q", err, said)
 			}
 			if err := r.verify(within(t, 10*time.Second), e.closed(e.revision-1, -1), nil); err != nil {
 				t.Errorf("with nothing to hold it to: %v", err)
