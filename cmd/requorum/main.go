@@ -105,9 +105,13 @@ func tidies() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
+// samePress is for how long a second signal counts as the first one: sudo, make and the
+// like pass on what the terminal has sent to everybody.
+const samePress = 500 * time.Millisecond
+
 // interruptible gives a context that the first SIGINT, SIGTERM or SIGHUP ends; the
-// second ends the program at once, and so does the first where nothing can be
-// left half done. Under nohup a SIGHUP stays ignored.
+// second, a moment later, ends the program at once, and so does the first where nothing
+// can be left half done. Under nohup a SIGHUP stays ignored.
 func interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -122,7 +126,9 @@ func interruptible() (context.Context, context.CancelFunc) {
 			time.Sleep(interruptGrace)
 			os.Exit(exitError)
 		}
-		<-signals
+		for pressed := time.Now(); time.Since(pressed) < samePress; {
+			<-signals
+		}
 		os.Exit(exitPartWay) // in the midst of a step, perhaps
 	}()
 	return ctx, cancel

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -217,6 +218,10 @@ func TestExportWhoseReaderGoes(t *testing.T) {
 	noScratch(t, e)
 
 	cmd = e.Command("snapshot", "export", "--data-dir", c.Members[0].DataDir)
+	cmd.Args = append([]string{"env", "--default-signal=HUP"}, cmd.Args...) // this test may run under nohup
+	if cmd.Path, cmd.Err = exec.LookPath("env"); cmd.Err != nil {
+		t.Fatal(cmd.Err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
