@@ -2,24 +2,23 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
 )
 
-// compareLimit is how long the hashes of all members' whole data may take.
-const compareLimit = 4 * time.Minute
-
 // verifyClosed reads back members whose client listeners are closed (S17). What a
 // member still has to do (elect, publish itself, catch up) is waited for; what no
 // waiting puts right is an error, and nobody has been served.
 func (r *Runner) verifyClosed(ctx context.Context, a planner.Verify, progress host.Progress) error {
-	return r.poll(ctx, func() (string, error) {
+	voters := len(a.Closed.MemberIDs)
+	r.opening, r.unverified = 0, nil
+	verified, err := r.verifyMost(ctx, a, voters, func(a planner.Verify) (string, error) {
 		if waiting, err := r.asPlanned(ctx, a); err != nil || waiting != "" {
 			return waiting, err
 		}
@@ -33,19 +32,19 @@ func (r *Runner) verifyClosed(ctx context.Context, a planner.Verify, progress ho
 		if err := r.asRestored(ctx, a); err != nil {
 			return "", err
 		}
-		if progress != nil {
-			progress("compare data", 0, 0)
-		}
 		// One member alone is hashed too: all of its data is read by that.
-		kv := etcd.CompareKV(ctx, endpoints, r.Client, compareLimit)
-		switch {
-		case !kv.Known():
-			return "compare data: " + kv.Why, nil
-		case !kv.Value.Equal:
-			return "", unequal(kv.Value)
-		}
-		return "", nil
+		return r.equal(ctx, endpoints, 1, progress)
 	})
+	if err != nil {
+		return err
+	}
+	r.opening = voters
+	for _, name := range a.Members {
+		if !slices.Contains(verified.Members, name) {
+			r.unverified = append(r.unverified, name)
+		}
+	}
+	return nil
 }
 
 // asPlanned holds every member's own list to the planned one, at the peer listeners,
@@ -102,17 +101,26 @@ func (r *Runner) asRestored(ctx context.Context, a planner.Verify) error {
 	return nil
 }
 
+const saidNoSpace = "no lease could be granted: the alarm NOSPACE is raised, so that clients can read and delete, and not write. " +
+	"Compact (etcdctl compact), defragment (etcdctl defrag), then disarm it (etcdctl alarm disarm)"
+
 // tryLease grants a lease and revokes it, which takes the way of every write, and
-// leaves nothing in the key space. What a user is wanted for is said, and no failure.
-func (r *Runner) tryLease(ctx context.Context, endpoints map[string]string) error {
+// leaves nothing in the key space. What a user is wanted for is said, and no failure;
+// so is a cluster that came with too little space, for it reads as it did before.
+func (r *Runner) tryLease(ctx context.Context, endpoints map[string]string) (waiting string, err error) {
 	for name, url := range endpoints {
-		switch why, err := etcd.TryLease(ctx, url, r.Client); {
+		why, err := etcd.TryLease(ctx, url, r.Client)
+		switch {
+		case errors.Is(err, etcd.ErrNoSpace):
+			r.say(saidNoSpace)
+		case etcd.IsNotYet(err):
+			return fmt.Sprintf("%s: reads are served, and a lease is not granted yet: %v", name, err), nil
 		case err != nil:
-			return fmt.Errorf("%s: reads are served, and a lease can't be granted: %w", name, err)
+			return "", fmt.Errorf("%s: reads are served, and a lease can't be granted: %w", name, err)
 		case why != "":
 			r.say("no lease was tried: " + why)
 		}
-		return nil
+		return "", nil
 	}
-	return nil
+	return "", nil
 }

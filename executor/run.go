@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,11 @@ type Runner struct {
 	waits     func(string)       // is told what the step at work waits for
 	phase     func(string) error // begins a part of it
 	said      []string           // of the step at work, for whoever reads the result
+
+	// In an opening: how many voters the cluster has that was verified closed, 0 where
+	// none was; which of its members were not verified; and who is left behind.
+	opening            int
+	unverified, behind []string
 }
 
 // StepError says at which step a plan stopped, and why.
@@ -211,7 +217,11 @@ func (r *Runner) tell(e Event) error {
 }
 
 // say tells whoever reads the result something about the step that is at work.
-func (r *Runner) say(text string) { r.said = append(r.said, text) }
+func (r *Runner) say(text string) {
+	if !slices.Contains(r.said, text) { // a wait says it at each look
+		r.said = append(r.said, text)
+	}
+}
 
 // act is the one place where actions meet the world.
 func (r *Runner) act(ctx, act context.Context, action planner.Action, progress host.Progress) error {
@@ -225,10 +235,7 @@ func (r *Runner) act(ctx, act context.Context, action planner.Action, progress h
 	case planner.Install:
 		return r.Host.Install(act, a)
 	case planner.Start:
-		if err := r.Host.Start(act, a.Members); err != nil {
-			return err
-		}
-		return r.awaitServing(ctx, a, progress)
+		return r.start(ctx, act, a, progress)
 	case planner.Adopt:
 		return r.Host.Adopt(act, a.Members)
 	case planner.Verify:

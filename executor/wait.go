@@ -43,30 +43,33 @@ func (r *Runner) poll(ctx context.Context, check func() (waitingFor string, err 
 		last = waiting
 		select {
 		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-				return fmt.Errorf("%w (%s)", cause, waiting)
-			}
-			return fmt.Errorf("%w: %s", errInterrupted, waiting)
+			return timeUp(ctx, waiting)
 		case <-tick.C:
 		}
 	}
 }
 
-// awaitServing waits until the started members serve clients under a leader,
-// and gives up early where a member's service says that it never will.
+// timeUp is the error of a wait that ctx ended.
+func timeUp(ctx context.Context, waiting string) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return fmt.Errorf("%w (%s)", cause, waiting)
+	}
+	return fmt.Errorf("%w: %s", errInterrupted, waiting)
+}
+
+// awaitServing waits until the started members serve clients under a leader, and gives
+// up early where a member's service says that it never will; in an opening only where
+// too few are left.
 func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress host.Progress) error {
 	return r.awaitCopied(ctx, a, 0, progress)
 }
 
 // awaitCopied is awaitServing for members that first copy so many bytes.
 func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, size int64, progress host.Progress) error {
-	var places []planner.Place
-	for _, m := range a.Members {
-		places = append(places, m.Place)
-	}
 	served := map[string]bool{}
 	return r.poll(ctx, func() (string, error) {
 		var silent []string
+		var places []planner.Place
 		for _, m := range a.Members {
 			why, err := r.servesAs(ctx, m)
 			if err != nil {
@@ -74,7 +77,7 @@ func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, size int64, p
 			}
 			switch {
 			case why != "":
-				silent = append(silent, m.Name+": "+why)
+				silent, places = append(silent, m.Name+": "+why), append(places, m.Place)
 			case !served[m.Name] && r.phase != nil:
 				served[m.Name] = true
 				_ = r.phase(m.Name + " serves") // the outcome's record would fail as well
@@ -86,11 +89,20 @@ func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, size int64, p
 		if len(silent) == 0 {
 			return "", nil
 		}
-		received, err := r.hopeless(ctx, places)
+		received, lost := r.hopeless(ctx, places, nil)
 		if progress != nil && size > 0 {
 			progress("copying the database", min(received, size), size)
 		}
-		return strings.Join(silent, "; "), err
+		switch {
+		case len(lost) == 0:
+			return strings.Join(silent, "; "), nil
+		case !r.opens(a) || !majority(len(a.Members)-len(lost), a.Voters):
+			return "", anyOf(lost)
+		case len(lost) < len(silent):
+			return strings.Join(silent, "; "), nil // the others may only be slow
+		}
+		r.goOnWithout(lost)
+		return "", nil
 	})
 }
 
@@ -114,24 +126,33 @@ func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, e
 	return "", nil
 }
 
-// hopeless gives an error where a member's service has given up, or dies again
-// and again; and how much data all of them have by now.
-func (r *Runner) hopeless(ctx context.Context, places []planner.Place) (received int64, _ error) {
+// hopeless gives those members whose service has given up, or dies again and again,
+// with an error that says so, and how much data all of them have by now. Where seen is
+// not nil it keeps how often a member had been started again when it was looked at
+// first: one that died before that, of something that may be gone, has to die again.
+func (r *Runner) hopeless(ctx context.Context, places []planner.Place, seen map[string]int) (received int64, lost map[string]error) {
 	facts, err := r.Host.Observe(ctx, places)
 	if err != nil {
 		return 0, nil // asked again at the next poll
 	}
+	lost = map[string]error{}
 	for _, p := range places {
 		received += facts[p.Name].Received
 		s := facts[p.Name].Service
 		if !s.Known() {
 			continue
 		}
-		if s.Value.State == planner.ServiceFailed || s.Value.Restarts >= tooManyRestarts {
-			return received, fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
+		again := s.Value.Restarts >= tooManyRestarts
+		if before, ok := seen[p.Name]; seen != nil && !ok {
+			seen[p.Name], again = s.Value.Restarts, false
+		} else if seen != nil {
+			again = again && s.Value.Restarts > before && s.Value.State == planner.ServiceBackoff
+		}
+		if s.Value.State == planner.ServiceFailed || again {
+			lost[p.Name] = fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
 		}
 	}
-	return received, nil
+	return received, lost
 }
 
 // verify waits until the members are one cluster with one leader and the same
@@ -141,7 +162,7 @@ func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Pro
 		return r.verifyClosed(ctx, a, progress)
 	}
 	disarmed := !a.Disarm
-	return r.poll(ctx, func() (string, error) {
+	look := func(a planner.Verify) (string, error) {
 		if r.wantUser(ctx, a) {
 			return r.verifySealed(ctx, a)
 		}
@@ -156,37 +177,38 @@ func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Pro
 			disarmed = true
 		}
 		if a.Lease { // its data was compared before anybody could write
-			return "", r.tryLease(ctx, endpoints)
+			return r.tryLease(ctx, endpoints)
 		}
-		return r.equal(ctx, endpoints, progress)
-	})
+		return r.equal(ctx, endpoints, 2, progress)
+	}
+	if a.Lease && r.opening > 0 {
+		_, err := r.verifyMost(ctx, a, r.opening, look)
+		return err
+	}
+	return r.poll(ctx, func() (string, error) { return look(a) })
 }
 
-// equal compares the members' data. A difference is an error, what can't be compared
-// yet is waited for.
-func (r *Runner) equal(ctx context.Context, endpoints map[string]string, progress host.Progress) (string, error) {
+// equal compares the data of the members, where they are least or more. A difference is
+// an error, what can't be compared yet is waited for. There is no limit but the step's:
+// etcd goes on hashing when nobody waits for it any more, and another hash beside that
+// one would take longer still.
+func (r *Runner) equal(ctx context.Context, endpoints map[string]string, least int, progress host.Progress) (string, error) {
 	if progress != nil {
 		progress("compare data", 0, 0)
 	}
-	if len(endpoints) < 2 {
+	if len(endpoints) < least {
 		return "", nil
 	}
-	kv := etcd.CompareKV(ctx, endpoints, r.Client, left(ctx, time.Minute))
+	kv := etcd.CompareKV(ctx, endpoints, r.Client, 0)
 	switch {
+	case !kv.Known() && ctx.Err() != nil:
+		return "", timeUp(ctx, "compare data: "+kv.Why)
 	case !kv.Known():
 		return "compare data: " + kv.Why, nil
 	case !kv.Value.Equal:
 		return "", unequal(kv.Value)
 	}
 	return "", nil
-}
-
-// left is how long ctx still has, otherwise where it has no end.
-func left(ctx context.Context, otherwise time.Duration) time.Duration {
-	if end, ok := ctx.Deadline(); ok {
-		return time.Until(end)
-	}
-	return otherwise
 }
 
 func unequal(kv planner.KVComparison) error {

@@ -90,7 +90,7 @@ part-way by a failure, 8 interrupted at a safe point.`,
 // show, ask, look again, carry out.
 func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(planner.Input) *planner.Plan) (err error) {
 	ctx := cmd.Context()
-	acting.Store(true)
+	tidies()
 	given, err := planner.ParseConsents(c.accept)
 	if err != nil {
 		return err
@@ -261,7 +261,7 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 		return s.stoppedAt(err, p, now, run)
 	}
 	if !s.lines.stdout {
-		finished(p, now, verb)
+		finished(p, now, verb, r.LeftBehind())
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -125,8 +126,13 @@ func planAgain(now *planner.Plan) string {
 }
 
 // finished says how the cluster stands after a plan was carried out.
-func finished(p, now *planner.Plan, verb string) {
-	fmt.Printf("\n%s %s.\n", color.GreenString("Done:"), doneText(p))
+func finished(p, now *planner.Plan, verb string, behind []string) {
+	text := doneText(p)
+	if len(behind) > 0 {
+		up := slices.DeleteFunc(slices.Clone(p.Steps[len(p.Steps)-1].Target), func(name string) bool { return slices.Contains(behind, name) })
+		text = fmt.Sprintf("%s serve cluster %s, without %s: see above", strings.Join(up, ", "), p.ID(), strings.Join(behind, ", "))
+	}
+	fmt.Printf("\n%s %s.\n", color.GreenString("Done:"), text)
 	if verb == "apply" && now != nil && now.Route != planner.RouteInSync {
 		fmt.Printf("  Not yet as the file says: %s.\n", now.Headline)
 	}

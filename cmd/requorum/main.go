@@ -114,9 +114,21 @@ var atOnce atomic.Pointer[progress]
 // acting is whether the verb changes things and so has to end at a safe point.
 var acting atomic.Bool
 
+// tidies is acting for a verb that must come to an end of its own, with files to remove
+// or a step to finish: who reads its output may go away, and then a write fails,
+// instead of a SIGPIPE that ends it.
+func tidies() {
+	acting.Store(true)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
+
+// samePress is for how long a second signal counts as the first one: sudo, make and the
+// like pass on what the terminal has sent to everybody.
+const samePress = 500 * time.Millisecond
+
 // interruptible gives a context that the first SIGINT, SIGTERM or SIGHUP ends; the
-// second ends the program at once, and so does the first where nothing can be
-// left half done.
+// second, a moment later, ends the program at once, and so does the first where nothing
+// can be left half done. Under nohup a SIGHUP stays ignored.
 func interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -131,7 +143,9 @@ func interruptible() (context.Context, context.CancelFunc) {
 			time.Sleep(interruptGrace)
 			os.Exit(exitError)
 		}
-		<-signals
+		for pressed := time.Now(); time.Since(pressed) < samePress; {
+			<-signals
+		}
 		if shown := atOnce.Load(); shown != nil {
 			shown.end()
 		}

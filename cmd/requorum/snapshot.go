@@ -189,12 +189,33 @@ func startsText(written string, starts []string) string {
 	return fmt.Sprintf("%s; etcd %s and %s start from it", by, strings.Join(starts[:last], ", "), starts[last])
 }
 
-// hashText says what vouches for the bytes.
-func hashText(s planner.SnapshotObservation) string {
-	if s.HasHash {
-		return s.SHA256 + ", appended by etcd and right"
+// hashText says what vouches for the bytes. A file that was made of a directory has
+// a hash by requorum, of what was read there.
+func hashText(s planner.SnapshotObservation, ofDir bool) string {
+	switch {
+	case ofDir:
+		return s.SHA256 + ", appended by requorum: it was made of a data directory, and its values are not provable"
+	case s.HasHash:
+		return s.SHA256 + ", appended and right"
 	}
 	return s.SHA256 + ", of the file as it is: it has none of its own, so its values are not provable"
+}
+
+// unprovable is what is said of each snapshot that was made of a directory (S14).
+func unprovable(dir string) string {
+	return dir + ": its pages have no checksums, so that a value that changed on the disk may have gone unseen: values were held against its log as far as that reaches, the others are not provable; the sha256 is requorum's own"
+}
+
+// valuesProven is false in JSON where it is known that nothing vouches for the values.
+type valuesProven struct {
+	Values *bool `json:"values_proven,omitempty"`
+}
+
+func valuesOf(o planner.SnapshotObservation, ofDir bool) (p valuesProven) {
+	if ofDir || !o.HasHash {
+		p.Values = new(false)
+	}
+	return p
 }
 
 // ageText says how old a file is.

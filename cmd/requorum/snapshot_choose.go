@@ -31,6 +31,13 @@ func (a origin) name() string {
 	return a.live.Name
 }
 
+func (a origin) clusterID() string {
+	if a.from != nil {
+		return a.data.ClusterID
+	}
+	return a.live.ClusterID
+}
+
 // origins are all that is to be saved from, the live ones first. What can't be is
 // failed; the error is a *refused where there is nothing to save from.
 func (v *saver) origins(ctx context.Context) (from []origin, failed []notSaved, err error) {
@@ -75,12 +82,31 @@ func (v *saver) origins(ctx context.Context) (from []origin, failed []notSaved, 
 			failed = append(failed, notSaved{f.Member, f.Why + "; " + why})
 			continue
 		}
+		if text := v.foreign(a); text != "" {
+			if !v.all {
+				return nil, nil, &refused{planner.RefuseSave(planner.CodeClusterIDChanged, text+".")}
+			}
+			v.notes = append(v.notes, text)
+		}
 		from = append(from, a)
 	}
 	if len(from) == 0 && !v.all {
 		return nil, nil, &refused{planner.RefuseSave(planner.CodeUnreachable, whyNobody(failed))}
 	}
 	return from, failed, nil
+}
+
+// foreign says that a directory is of another cluster than the file names, or than
+// members answer as; "" where it is not, or nothing is known of that.
+func (v *saver) foreign(a origin) string {
+	known := v.answered
+	if id := v.session.cluster.ID; id != "" {
+		known = []string{id}
+	}
+	if len(known) == 0 || slices.Contains(known, a.data.ClusterID) {
+		return ""
+	}
+	return fmt.Sprintf("%s is of cluster %s, and %s's is %s", a.from.dataDir, a.data.ClusterID, v.cluster, strings.Join(known, " and "))
 }
 
 // fromDisk is a member that does not answer, by what lies at its place or behind
@@ -113,6 +139,11 @@ func (v *saver) choose(ctx context.Context) (from []candidate, failed []notSaved
 	asked := v.ask(ctx, v.session.cluster.Members)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
+	}
+	for _, a := range asked {
+		if a.Reach == planner.ReachServing && !slices.Contains(v.answered, a.ClusterID) {
+			v.answered = append(v.answered, a.ClusterID)
+		}
 	}
 	if v.member != "" {
 		asked = slices.DeleteFunc(asked, func(a candidate) bool { return a.Name != v.member })

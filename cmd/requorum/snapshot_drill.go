@@ -56,7 +56,7 @@ func (d *driller) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	acting.Store(true) // what was made is removed before the end
+	tidies() // what was made is removed before the end
 	scratch, err := os.MkdirTemp(d.scratch, "requorum-drill-")
 	if err != nil {
 		return fmt.Errorf("--scratch: %w", err)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot"
+	"github.com/requorum/requorum/executor/snapshot/source"
 	"github.com/requorum/requorum/planner/render"
 )
 
@@ -53,7 +55,8 @@ them.
 Memory is bounded whatever the size; what does not fit is sorted in a file without a
 name below --scratch.
 
-Exit codes: 0 done, 1 not proven or not written in full, 8 interrupted (stdout may
+Exit codes: 0 done, 1 not proven or not written in full (nothing is said where the
+reader of a pipe went away), 8 interrupted (stdout may
 have a part of it; a file has all or is not there).`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.run(cmd, args) },
@@ -79,7 +82,7 @@ func (e *exporter) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	ctx := cmd.Context()
-	acting.Store(true) // what was begun is removed before the end
+	tidies() // what was begun is removed before the end
 	path, shown, done, err := e.source(cmd, &e.snapshotFile, args)
 	if err != nil {
 		return err
@@ -97,11 +100,17 @@ func (e *exporter) run(cmd *cobra.Command, args []string) error {
 	if ctx.Err() != nil {
 		return exitWith(exitInterrupted, errors.New("interrupted; not all was written"))
 	}
-	if err != nil {
-		return e.refuse(cmd, err)
+	if err == nil {
+		err = w.Flush()
 	}
-	if err := errors.Join(w.Flush(), out.publish()); err != nil {
-		return err
+	if err == nil {
+		err = out.publish()
+	}
+	switch {
+	case errors.Is(err, syscall.EPIPE): // as of head: it has what it wanted
+		return exitWith(exitError, nil)
+	case err != nil:
+		return e.refuse(cmd, err)
 	}
 	s := style()
 	fmt.Fprint(os.Stderr, render.Paragraph(fmt.Sprintf("Exported: %s as of revision %d, of %s", render.Count(got.Keys, "key"), got.At, shown), s))
@@ -138,7 +147,7 @@ func (e *exporter) open() (*exportFile, error) {
 	if err != nil {
 		return nil, errors.Join(err, work.remove())
 	}
-	return &exportFile{f, f, work, e.to}, nil
+	return &exportFile{source.RoomWriter(f, "name another file (--to)"), f, work, e.to}, nil
 }
 
 func (x *exportFile) publish() error {
@@ -267,6 +276,7 @@ func (s *stoppedCopy) source(cmd *cobra.Command, f *snapshotFile, args []string)
 		return "", "", func() {}, f.refuse(cmd, err)
 	}
 	f.progress.clear()
+	fmt.Fprint(os.Stderr, render.Paragraph("Note: "+unprovable(s.dataDir), style()))
 	if text := s.doubtText(d); text != "" {
 		fmt.Fprint(os.Stderr, render.Paragraph("Note: "+text, style()))
 	}

@@ -35,7 +35,7 @@ Exit codes: 0 done, 1 not proven, 8 interrupted (nothing is left).`,
 			if err := d.check(args); err != nil {
 				return err
 			}
-			acting.Store(true) // a copy is removed before the end
+			tidies() // a copy is removed before the end
 			path, shown, done, err := d.source(cmd, f, args)
 			if err != nil {
 				return err
@@ -51,10 +51,14 @@ Exit codes: 0 done, 1 not proven, 8 interrupted (nothing is left).`,
 			if at := d.modifiedAt; at != "" {
 				in.ModifiedAt = at
 			}
+			ofDir := d.dataDir != "" || namedOfDir(shown)
 			if f.asJSON {
-				return printJSON(in)
+				return printJSON(struct {
+					*snapshot.Inspection
+					valuesProven
+				}{in, valuesOf(in.SnapshotObservation, ofDir)})
 			}
-			fmt.Print(inspection(in, style()))
+			fmt.Print(inspection(in, ofDir, style()))
 			return nil
 		},
 	}
@@ -65,7 +69,7 @@ Exit codes: 0 done, 1 not proven, 8 interrupted (nothing is left).`,
 	return cmd
 }
 
-func inspection(in *snapshot.Inspection, s render.Style) string {
+func inspection(in *snapshot.Inspection, ofDir bool, s render.Style) string {
 	var b strings.Builder
 	head := render.Paragraph(fmt.Sprintf("Snapshot %s: revision %d, %s, %s", in.Source, in.Revision, render.Count(in.Keys, "key"), render.Bytes(in.Size)), s)
 	b.WriteString(strings.Replace(head, "Snapshot", s.Bold("Snapshot"), 1) + "\n")
@@ -79,7 +83,7 @@ func inspection(in *snapshot.Inspection, s render.Style) string {
 		{Label: "Alarms", Text: alarmsText(in)},
 		{Label: "Auth", Text: authText(in.Auth, in.Users, in.Roles)},
 		{Label: "File", Text: ageText(in.ModifiedAt)},
-		{Label: "sha256", Text: hashText(in.SnapshotObservation)},
+		{Label: "sha256", Text: hashText(in.SnapshotObservation, ofDir)},
 	}, s))
 	b.WriteString(memberTable(in, s))
 	b.WriteString(prefixTables(in, s))

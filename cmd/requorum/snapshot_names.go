@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -23,23 +24,25 @@ import (
 // destination is where a snapshot goes.
 type destination struct {
 	remote bool
-	folder bool   // the name is made here
-	dir    string // of a local one
-	prefix string // of a remote one, with its last slash
-	name   string // where it is one file
+	folder bool     // the name is made here
+	dir    string   // of a local one
+	prefix *url.URL // of a remote one: to its last slash, and what says how it is reached
+	name   string   // where it is one file
 }
 
 // newDestination looks at the place before anything is read from a member.
 func newDestination(ctx context.Context, to string) (destination, error) {
-	if scheme, rest, ok := strings.Cut(to, "://"); ok {
+	if scheme, _, ok := strings.Cut(to, "://"); ok {
 		if scheme != "s3" {
 			return destination{}, fmt.Errorf("--to: a snapshot is saved to a path or to s3://BUCKET/KEY, not to %s://", scheme)
 		}
-		i := strings.LastIndex(rest, "/")
-		if i < 1 {
+		u, err := url.Parse(to)
+		if err != nil || u.Host == "" || u.Path == "" { // the text may hold a secret
 			return destination{}, errors.New("--to: s3://BUCKET/KEY, or s3://BUCKET/ for a name that is made")
 		}
-		d := destination{remote: true, prefix: "s3://" + rest[:i+1], name: rest[i+1:], folder: rest[i+1:] == ""}
+		d := destination{remote: true, prefix: u}
+		u.Path, d.name = path.Split(u.Path)
+		u.RawPath, d.folder = "", d.name == ""
 		return d, d.taken(ctx)
 	}
 	info, err := os.Stat(to)
@@ -65,11 +68,11 @@ func (d destination) taken(ctx context.Context) error {
 	if d.folder {
 		return nil
 	}
-	list, err := source.List(ctx, d.prefix)
+	list, err := source.List(ctx, d.list())
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(list, func(o source.Object) bool { return path.Base(o.Name) == d.name }) {
+	if slices.ContainsFunc(list, func(o source.Object) bool { return baseOf(o.Name) == d.name }) {
 		return fmt.Errorf("--to: %s is there already, and is never written over", d.join(d.name))
 	}
 	return nil
@@ -77,7 +80,9 @@ func (d destination) taken(ctx context.Context) error {
 
 func (d destination) join(name string) string {
 	if d.remote {
-		return d.prefix + name
+		u := *d.prefix
+		u.Path += name
+		return u.String()
 	}
 	return filepath.Join(d.dir, name)
 }
@@ -85,20 +90,42 @@ func (d destination) join(name string) string {
 // list is what to give source.List.
 func (d destination) list() string {
 	if d.remote {
-		return d.prefix
+		return d.prefix.String()
 	}
 	return d.dir
 }
 
-// owner is whose snapshots stand beside each other: a cluster's, or with --all one
-// member's. No cluster's name has an @ here, so none is another's member.
+// baseOf is an object's last name.
+func baseOf(object string) string {
+	if u, err := url.Parse(object); err == nil && u.Scheme == "s3" {
+		object = u.Path
+	}
+	return path.Base(object)
+}
+
+// diskMark is in the name of what was made of a data directory.
+const diskMark = "~disk"
+
+// owner is whose snapshots stand beside each other: those of one cluster by name and
+// ID, with --all of one of its members, and of directories apart from those that a
+// member sent. No name that fileName gives has an @ or a ~.
 func (v *saver) owner(a origin) string {
 	name := fileName(v.cluster)
-	if v.all || v.dataDir != "" {
+	if v.dataDir == "" { // else it is the ID
+		id := a.clusterID()
+		name += "~" + id[:min(8, len(id))]
+	}
+	if v.all || a.from != nil {
 		name += "@" + fileName(a.name())
+	}
+	if a.from != nil {
+		name += diskMark
 	}
 	return name
 }
+
+// namedOfDir tells by its name that requorum made a snapshot of a data directory.
+func namedOfDir(object string) bool { return strings.Contains(baseOf(object), diskMark+"-") }
 
 var unfit = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
@@ -139,7 +166,7 @@ type ownName struct {
 
 // parseOwn reads a name as snapshotName writes it for this owner.
 func parseOwn(owner, object string) (ownName, bool) {
-	base := path.Base(object)
+	base := baseOf(object)
 	m := regexp.MustCompile(`^` + regexp.QuoteMeta(owner) + `-([0-9]{1,19})-([0-9]{8}T[0-9]{6}Z)\.db(?:\.zst|\.gz)?(?:\.age)?$`).FindStringSubmatch(base)
 	if m == nil {
 		return ownName{}, false
@@ -155,18 +182,20 @@ func parseOwn(owner, object string) (ownName, bool) {
 }
 
 // tooMany are those of the list that keep leaves no place for, the oldest first.
-// The one just written counts, and stays whatever its clock said.
+// What is newer than the one just written is another save's, which counts ours and
+// may remove it.
 func tooMany(list []source.Object, owner, written string, keep int) []ownName {
 	var own []ownName
 	for _, o := range list {
-		if n, ok := parseOwn(owner, o.Name); ok && n.base != written {
+		if n, ok := parseOwn(owner, o.Name); ok {
 			own = append(own, n)
 		}
 	}
 	slices.SortFunc(own, func(a, b ownName) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.revision, b.revision), cmp.Compare(a.base, b.base))
 	})
-	return own[:max(0, len(own)-(keep-1))]
+	ours := slices.IndexFunc(own, func(n ownName) bool { return n.base == written })
+	return own[:max(0, min(ours, len(own)-keep))]
 }
 
 // removeOld removes this owner's oldest snapshots beyond --keep.
@@ -176,11 +205,16 @@ func (v *saver) removeOld(ctx context.Context, owner, written string) ([]string,
 	if err != nil {
 		return removed, err
 	}
-	if !slices.ContainsFunc(list, func(o source.Object) bool { return path.Base(o.Name) == written }) {
+	if !slices.ContainsFunc(list, func(o source.Object) bool { return baseOf(o.Name) == written }) {
 		return removed, &refused{planner.RefuseFile(planner.CodeSnapshotMissing, written+" is not listed there")}
 	}
 	for _, n := range tooMany(list, owner, written, v.keep) {
-		if err := source.Remove(ctx, n.object); err != nil {
+		var p *source.Problem
+		err := source.Remove(ctx, n.object)
+		switch {
+		case errors.As(err, &p) && p.Code == planner.CodeSnapshotMissing:
+			continue // another save was faster
+		case err != nil:
 			return removed, err
 		}
 		removed = append(removed, n.object)

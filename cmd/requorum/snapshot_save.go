@@ -24,7 +24,8 @@ type saver struct {
 	asJSON     bool
 
 	session  *session // nil with --data-dir
-	cluster  string   // whose snapshots they are, by name
+	cluster  string   // whose snapshots they are, by name; by ID with --data-dir
+	answered []string // the IDs of the clusters that members answered as
 	dest     destination
 	progress *dials
 	notes    []string
@@ -40,21 +41,24 @@ leader where another has as much. It is called saved once its hash is right, eve
 page and record was read, and it is on the disk under its name.
 
 DEST is a file that does not exist, a folder that does, or s3://BUCKET/KEY; below
-a folder, or an s3 prefix that ends in "/", the name is CLUSTER-REVISION-TIME.db.
+a folder, or an s3 prefix that ends in "/", the name is OWNER-REVISION-TIME.db. OWNER
+is the cluster's name and the first 8 digits of its ID, demo~cdf81819.
 
---all saves each member's own, for the hour when members differ or are dead, as
-CLUSTER@MEMBER-REVISION-TIME.db: of one that answers as it runs, of one that is
-stopped from its data directory. --member does so for one. Nothing is stopped,
+--all saves each member's own, for the hour when members differ or are dead: of one
+that answers as it runs (demo~cdf81819@m1), of one that is stopped from its data
+directory (demo~cdf81819@m1~disk). --member does so for one. Nothing is stopped,
 started or changed: it is the safe thing to do first. --data-dir DIR needs no file
-of a cluster, and names are then CLUSTER-ID@MEMBER-REVISION-TIME.db.
+of a cluster; OWNER is then CLUSTER-ID@MEMBER~disk.
 
 Of a data directory all is saved that its log holds. It is only read: a copy of it
 is made beside DEST (or below TMPDIR), opened by an etcd of its own minor version,
 and removed again. The log's last entries may never have been acknowledged: what
-there is of them is said, and --drop-tail leaves them out.
+there is of them is said, and --drop-tail leaves them out. Such a snapshot is whole,
+not proven: a directory's pages have no checksums, and the sha256 is requorum's own.
 
---keep N leaves the newest N that this verb wrote there for this cluster (with
---all, for each member) and removes the older ones; no other file is touched.
+--keep N leaves the newest N there of the same OWNER and removes those that are older
+than the one just written; no other file is touched. Names that requorum wrote before
+they had an ID are nobody's: remove them by hand.
 
 PATH is the cluster's file; its client URLs, tls, auth and etcd binary are used.
 etcd asks for the root role where authentication is enabled.
@@ -87,6 +91,8 @@ type savedFile struct {
 	Log       string `json:"log,omitempty"`      // how far its log was taken
 	File      string `json:"file"`
 	Encrypted bool   `json:"encrypted"`
+	// ValuesProven is false for a directory's: nothing there vouches for them (S14).
+	ValuesProven bool `json:"values_proven"`
 	planner.SnapshotObservation
 	Removed []string `json:"removed"`
 }
@@ -130,12 +136,15 @@ func (v *saver) run(cmd *cobra.Command, o *options, args []string) error {
 	if err != nil {
 		return refuseSnapshot(cmd, err, v.asJSON)
 	}
-	acting.Store(true) // a file that was begun is removed before the end
-	v.dropStrays(ctx)
+	tidies() // a file that was begun is removed before the end
+	v.dropStrays(ctx, from)
 	out := savedAll{Failed: failed, Notes: []string{}, Saved: []savedFile{}}
 	for _, a := range from {
 		f, err := v.save(ctx, a)
 		v.progress.clear()
+		if f.File != "" {
+			out.Saved = append(out.Saved, f)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return exitWith(exitInterrupted, v.interrupted(out))
@@ -143,9 +152,7 @@ func (v *saver) run(cmd *cobra.Command, o *options, args []string) error {
 			return refuseSnapshot(cmd, err, v.asJSON)
 		case err != nil:
 			out.Failed = append(out.Failed, notSaved{a.name(), err.Error()})
-			continue
 		}
-		out.Saved = append(out.Saved, f)
 	}
 	out.Notes = append(out.Notes, v.notes...)
 	return v.show(out)
@@ -179,6 +186,9 @@ func (v *saver) interrupted(out savedAll) error {
 	text := "interrupted; nothing half saved is left"
 	for _, f := range out.Saved {
 		text += "; saved before: " + f.File
+		if n := len(f.Removed); n > 0 {
+			text += fmt.Sprintf(", and %s removed", render.Count(n, "older file"))
+		}
 	}
 	return errors.New(text)
 }
@@ -207,9 +217,12 @@ func savedText(out savedAll, all bool, s render.Style) string {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		kind := "proven"
+		kind := "whole"
+		if f.ValuesProven {
+			kind = "proven"
+		}
 		if f.Encrypted {
-			kind = "proven, then encrypted"
+			kind += ", then encrypted"
 		}
 		head := render.Paragraph(fmt.Sprintf("Saved: %s, %s, %s", f.File, render.Bytes(f.Size), kind), s)
 		b.WriteString(strings.Replace(head, "Saved:", s.Good("Saved:"), 1))

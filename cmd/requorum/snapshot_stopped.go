@@ -91,9 +91,12 @@ func (s *stopped) snapshot(ctx context.Context, d planner.DataDir, work, out str
 		if now := etcd.ReadDataDir(s.dataDir, s.walDir); now.Known() && now.Value.HeldBy != 0 { // since it was looked at
 			return rec, &refused{planner.RefuseDir(s.dataDir, now)}
 		}
-		r := planner.RefuseFile(planner.CodeDataDamaged, err.Error()+".")
+		r := planner.RefuseFile(planner.CodeDataUnknown, err.Error()+".")
+		r.Remedy = []string{"Keep it as it is: it may hold what no other disk has.", "What was in the way need not be the data: see to that, then try again."}
+		if survivor.IsDamage(err) {
+			r.Code, r.Remedy[1] = planner.CodeDataDamaged, "Use another member's directory, or a snapshot."
+		}
 		r.Title = "nothing could be made of the data directory"
-		r.Remedy = []string{"Keep it as it is: it may hold what no other disk has.", "Use another member's directory, or a snapshot."}
 		if survivor.IsNoRoom(err) {
 			r = planner.RefuseFile(planner.CodeNoRoom, err.Error())
 			r.Remedy = []string{"Make room there, or name a folder on another disk: TMPDIR, or the destination of a save."}

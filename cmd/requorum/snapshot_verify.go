@@ -16,7 +16,9 @@ func newSnapshotVerify() *cobra.Command {
 		Use:   "verify FILE|URL",
 		Short: "Prove that a snapshot is whole, and is etcd's",
 		Long: `Reads the whole file and proves it: the sha256 that etcd appends, every page of
-the database, every record of every key, lease and member. Nothing is changed.
+the database, every record of every key, lease and member. Nothing is changed. Of
+one that requorum made of a data directory this shows that it is whole; that its
+values are not provable is known from its name alone, which has ~disk in it.
 
 FILE may also be a folder (its newest file is taken), http://, https:// or
 s3://BUCKET/KEY, compressed with gzip or zstd, and encrypted with age.
@@ -43,22 +45,23 @@ func (f *snapshotFile) verify(cmd *cobra.Command, name string) error {
 	if o.Problem != "" {
 		return f.refuse(cmd, &refused{planner.RefuseFile(o.Problem, o.Detail)})
 	}
-	starts := planner.SnapshotServers(o.Version, "")
+	starts, ofDir := planner.SnapshotServers(o.Version, ""), namedOfDir(got.Origin)
 	if f.asJSON {
 		return printJSON(struct {
-			Proven   bool                        `json:"proven"`
+			Proven bool `json:"proven"`
+			valuesProven
 			Snapshot planner.SnapshotObservation `json:"snapshot"`
 			Starts   []string                    `json:"starts"`
-		}{true, o, starts})
+		}{true, valuesOf(o, ofDir), o, starts})
 	}
 	s := style()
 	proven := "Proven:"
-	if !o.HasHash {
+	if !o.HasHash || ofDir {
 		proven = "Whole:"
 	}
 	fmt.Printf("%s %s", s.Good(proven), render.Paragraph(fmt.Sprintf("%s, every page and record of %s", got.Origin, render.Bytes(o.Size)), s))
 	fmt.Print(render.Facts([]render.Fact{
-		{Label: "sha256", Text: hashText(o)},
+		{Label: "sha256", Text: hashText(o, ofDir)},
 		{Label: "Revision", Text: fmt.Sprintf("%d, with %s", o.Revision, contentsText(o))},
 		{Label: "Version", Text: startsText(o.Version, starts)},
 		{Label: "File", Text: ageText(o.ModifiedAt)},

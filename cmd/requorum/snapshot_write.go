@@ -7,10 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot"
@@ -26,7 +24,7 @@ func (v *saver) save(ctx context.Context, a origin) (f savedFile, err error) {
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, work.remove()) }()
+	defer func() { err = v.cleared(f.File, err, work) }()
 	path := filepath.Join(work.dir, "snapshot.db")
 	if a.from != nil {
 		f, err = v.takeStopped(ctx, a, work.dir, path)
@@ -37,17 +35,30 @@ func (v *saver) save(ctx context.Context, a origin) (f savedFile, err error) {
 		return f, err
 	}
 	f.Encrypted, f.Removed = len(v.recipients) > 0, []string{}
-	if f.File, err = v.publish(ctx, path, a, f.Revision); err != nil {
+	final, err := v.publish(ctx, path, a, f.Revision)
+	if err != nil {
 		return f, err
 	}
+	f.File = final
 	f.Source, f.Path = f.File, ""
 	if v.keep > 0 {
-		if f.Removed, err = v.removeOld(ctx, v.owner(a), filepath.Base(f.File)); err != nil {
+		if f.Removed, err = v.removeOld(ctx, v.owner(a), baseOf(f.File)); err != nil {
 			v.notes = append(v.notes, fmt.Sprintf("%s is saved, but older ones could not be removed: %v", f.File, err))
 			err = nil
 		}
 	}
 	return f, nil
+}
+
+// cleared removes the work folder. Where a file was published, what is in the way is
+// but a note.
+func (v *saver) cleared(saved string, err error, work *workFolder) error {
+	left := work.remove()
+	if left == nil || saved == "" || err != nil {
+		return errors.Join(err, left)
+	}
+	v.notes = append(v.notes, fmt.Sprintf("%s is saved, but %s could not be removed: %v", saved, work.dir, left))
+	return nil
 }
 
 // takeLive saves from a member that runs.
@@ -72,7 +83,8 @@ func (v *saver) takeLive(ctx context.Context, a candidate, path string) (f saved
 		return f, fmt.Errorf("%s was at revision %d, and what it sent is at %d", a.Name, got.Revision, o.Revision)
 	}
 	return savedFile{
-		Member: a.Name, MemberID: a.MemberID, ClusterID: a.ClusterID, Role: render.Role(a.Endpoint), Etcd: got.Version, SnapshotObservation: o,
+		Member: a.Name, MemberID: a.MemberID, ClusterID: a.ClusterID, Role: render.Role(a.Endpoint), Etcd: got.Version,
+		ValuesProven: true, SnapshotObservation: o,
 	}, nil
 }
 
@@ -88,6 +100,7 @@ func (v *saver) takeStopped(ctx context.Context, a origin, work, path string) (f
 	if o.Problem != "" {
 		return f, &refused{planner.RefuseFile(o.Problem, "what was made of "+a.from.dataDir+" is not a snapshot that can be restored: "+o.Detail)}
 	}
+	v.notes = append(v.notes, unprovable(a.from.dataDir))
 	if text := a.from.doubtText(a.data); text != "" {
 		v.notes = append(v.notes, text)
 	}
@@ -120,7 +133,7 @@ func (v *saver) publish(ctx context.Context, path string, a origin, revision int
 		if err != nil {
 			return "", err
 		}
-		defer func() { err = errors.Join(err, work.remove()) }()
+		defer func() { err = v.cleared(final, err, work) }()
 		if path, err = source.Put(ctx, path, filepath.Join(work.dir, name), pack); err != nil {
 			return "", err
 		}
@@ -146,95 +159,9 @@ func (v *saver) workDir() (*workFolder, error) {
 	return newWork(os.TempDir(), scratchPrefix)
 }
 
-// The names of folders for what is not finished: beside its later name, and below
-// TMPDIR.
-const (
-	savingPrefix  = ".requorum-saving-"
-	scratchPrefix = "requorum-saving-"
-)
-
-// workFolder is a folder of our own, for what is not finished. As long as its maker
-// lives it holds the lock in it.
-type workFolder struct {
-	dir  string
-	lock *os.File
-}
-
-func newWork(parent, prefix string) (*workFolder, error) {
-	parent, err := filepath.Abs(parent) // an etcd that runs in it has another working folder
-	if err != nil {
-		return nil, err
-	}
-	for {
-		dir, err := os.MkdirTemp(parent, prefix)
-		if err != nil {
-			return nil, err
-		}
-		lock, err := lockWork(dir, os.O_CREATE)
-		switch {
-		case err == nil:
-			return &workFolder{dir, lock}, nil
-		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EWOULDBLOCK):
-			// Another save took it for what a kill left behind, before it had its lock.
-		default:
-			return nil, errors.Join(err, os.RemoveAll(dir))
-		}
-	}
-}
-
-// lockWork takes the lock in dir. It is fs.ErrNotExist where there is none, or where it
-// was taken away before it was ours.
-func lockWork(dir string, flag int) (*os.File, error) {
-	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, flag|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		err = sameFile(f, path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func sameFile(f *os.File, path string) error {
-	ours, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	there, err := os.Lstat(path)
-	if err == nil && !os.SameFile(ours, there) {
-		err = fs.ErrNotExist
-	}
-	return err
-}
-
-// remove takes the folder away: it was made by newWork, and nothing is in it but
-// what came from a member, or was made of a directory's copy. The lock goes last:
-// what a kill leaves of it is still known for ours.
-func (w *workFolder) remove() error {
-	entries, err := os.ReadDir(w.dir)
-	for _, e := range entries {
-		if e.Name() != lockName {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(w.dir, e.Name())))
-		}
-	}
-	if err == nil {
-		err = os.RemoveAll(w.dir)
-	}
-	w.lock.Close()
-	return err
-}
-
-const lockName = "lock"
-
 // dropStrays removes what saves that were killed left half done, and names what it
 // can't: a folder of ours whose lock nobody holds, and uploads that never ended.
-func (v *saver) dropStrays(ctx context.Context) {
+func (v *saver) dropStrays(ctx context.Context, from []origin) {
 	if v.dest.dir != "" {
 		v.notes = append(v.notes, dropWork(v.dest.dir, savingPrefix)...)
 	}
@@ -246,46 +173,26 @@ func (v *saver) dropStrays(ctx context.Context) {
 	if err != nil {
 		return // the save itself says what is wrong with the place
 	}
+	for _, o := range v.unfinished(begun, from, time.Now()) {
+		v.notes = append(v.notes, fmt.Sprintf("an upload of %s, begun %s, was not finished, or is still running: if not, it takes room there until it is aborted (aws s3api abort-multipart-upload, or a lifecycle rule)", o.Name, o.ModifiedAt.UTC().Format(time.RFC3339)))
+	}
+}
+
+// longUpload is for a large file on a slow line.
+const longUpload = 6 * time.Hour
+
+// unfinished are those of the uploads that saves to this destination began, and that
+// take too long.
+func (v *saver) unfinished(begun []source.Object, from []origin, now time.Time) (list []source.Object) {
 	for _, o := range begun {
-		v.notes = append(v.notes, fmt.Sprintf("an upload of %s, begun %s, was not finished: it takes room there until it is aborted (aws s3api abort-multipart-upload, or a lifecycle rule)", o.Name, o.ModifiedAt.UTC().Format(time.RFC3339)))
-	}
-}
-
-// dropWork removes folders of ours that nobody works in any more, and says so.
-func dropWork(parent, prefix string) (notes []string) {
-	found, err := filepath.Glob(filepath.Join(escapeGlob(parent), prefix+"*"))
-	if err != nil {
-		return nil
-	}
-	for _, dir := range found {
-		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() {
-			continue
-		}
-		lock, err := lockWork(dir, 0)
-		switch {
-		case errors.Is(err, unix.EWOULDBLOCK): // another save is at work
-		case errors.Is(err, fs.ErrNotExist):
-			// A kill came between folder and lock: it is empty. Who is only about to lock
-			// it makes another one.
-			if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				notes = append(notes, fmt.Sprintf("%s looks like what an interrupted run left, and has no lock in it: it is left alone", dir))
-			}
-		case err == nil:
-			if err = (&workFolder{dir, lock}).remove(); err == nil {
-				notes = append(notes, "removed what an interrupted run had left: "+dir)
-			}
-			fallthrough
-		default:
-			if err != nil {
-				notes = append(notes, fmt.Sprintf("%s is of a run that was interrupted, and can't be removed: %v", dir, err))
-			}
+		base := baseOf(o.Name)
+		own := base == v.dest.name || v.dest.folder && slices.ContainsFunc(from, func(a origin) bool {
+			_, ok := parseOwn(v.owner(a), base)
+			return ok
+		})
+		if own && o.Name == v.dest.join(base) && now.Sub(o.ModifiedAt) > longUpload {
+			list = append(list, o)
 		}
 	}
-	return notes
-}
-
-// escapeGlob makes a path stand for itself in a pattern.
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+	return list
 }

@@ -137,3 +137,22 @@ func TestOneLine(t *testing.T) {
 		}
 	}
 }
+
+// Where the caller's context has a deadline and no limit is given, that alone holds: a
+// hash that takes long is waited for, and not begun a second time beside itself.
+func TestCompareKVTakesItsTime(t *testing.T) {
+	t.Parallel()
+	one := startOne(t, "slow", nil)
+	b := newBetween(t, one.client)
+	b.set(func(_ context.Context, method string, forward func(func([]byte) ([]byte, error)) error) error {
+		if method == "HashKV" {
+			time.Sleep(defaultLimit + time.Second)
+		}
+		return forward(asIs)
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if f := CompareKV(ctx, map[string]string{"m1": b.url}, Access{}, 0); !f.Known() || !f.Value.Equal || b.count("HashKV") != 1 {
+		t.Errorf("%+v after %d hashes", f, b.count("HashKV"))
+	}
+}

@@ -3,7 +3,6 @@ package etcd
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,6 +26,8 @@ const (
 	metricLearner  = "etcd_server_is_learner"
 	metricRevision = "etcd_debugging_mvcc_current_revision"
 	metricDBSize   = "etcd_mvcc_db_total_size_in_bytes"
+
+	metricLeasesEnded = "etcd_debugging_lease_revoked_total"
 )
 
 // SealedMember is a member whose cluster has auth enabled: where it is asked.
@@ -105,16 +106,12 @@ func describeSealed(ctx context.Context, m SealedMember, client, peer Access, li
 // by itself (server/etcdserver/api/etcdhttp/health.go). Alarms come before the read, so
 // that with one there is no proof: where there is a leader it is not known.
 func readHealth(ctx context.Context, url string, a Access, limit time.Duration, e *planner.Endpoint) error {
-	body, err := getSmall(ctx, url, "/health", nil, a, limit)
-	if err != nil {
+	ok, why, err := health(ctx, url, "/health", a, limit)
+	switch {
+	case err != nil:
 		return err
-	}
-	var health struct{ Health, Reason string }
-	if err := json.Unmarshal(body, &health); err != nil {
-		return fmt.Errorf("/health: %w", err)
-	}
-	if health.Health != "true" {
-		return errors.New("/health: " + orElse(health.Reason, "not true"))
+	case !ok:
+		return errors.New("/health: " + why)
 	}
 	e.Linearizable = planner.Known(true)
 	return nil
@@ -152,52 +149,23 @@ func readIdentity(body []byte, e *planner.Endpoint) (lead, error) {
 }
 
 // CompareSealed is CompareKV for members that want a user, by the hashes at their peer
-// URLs (3.5 and later).
+// URLs, at the lowest revision that one of them has. limit is for all of it.
 func CompareSealed(ctx context.Context, members map[string]SealedMember, client, peer Access, limit time.Duration) planner.Fact[planner.KVComparison] {
 	ctx, cancel := withLimit(ctx, limit)
 	defer cancel()
-	ask := func(at int64) (map[string]Sealed, error) {
-		out, errs := map[string]Sealed{}, map[string]error{}
-		var mu sync.Mutex
-		var wg sync.WaitGroup
-		for name, m := range members {
-			wg.Go(func() {
-				s, err := ProbeSealed(ctx, m.ClientURL, client, m.PeerURLs, peer, at, limit)
-				mu.Lock()
-				defer mu.Unlock()
-				out[name], errs[name] = s, err
-			})
+	var least int64
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		revision, _, err := SealedRevision(ctx, members[name].ClientURL, client, limit)
+		if err != nil {
+			return planner.Unknown[planner.KVComparison](name + ": " + oneLine(err))
 		}
-		wg.Wait()
-		for name, err := range errs {
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
+		if least == 0 || revision < least {
+			least = revision
 		}
-		return out, nil
 	}
-	first, err := ask(0)
+	kv, err := HashSealed(ctx, members, peer, least)
 	if err != nil {
 		return planner.Unknown[planner.KVComparison](oneLine(err))
-	}
-	least := first[slices.Sorted(maps.Keys(first))[0]].Revision
-	for _, s := range first {
-		least = min(least, s.Revision)
-	}
-	all, err := ask(least)
-	if err != nil {
-		return planner.Unknown[planner.KVComparison](oneLine(err))
-	}
-	names := slices.Sorted(maps.Keys(all))
-	kv := planner.KVComparison{Revision: least, Equal: true, Hashes: map[string]uint32{}}
-	one := all[names[0]]
-	for _, n := range names {
-		s := all[n]
-		if s.HashedAt != one.HashedAt || s.Compacted != one.Compacted {
-			return planner.Unknown[planner.KVComparison](fmt.Sprintf("%s is hashed at %d, compacted at %d, and %s at %d and %d", names[0], one.HashedAt, one.Compacted, n, s.HashedAt, s.Compacted))
-		}
-		kv.Hashes[n] = s.Hash
-		kv.Equal = kv.Equal && s.Hash == one.Hash
 	}
 	return planner.Known(kv)
 }

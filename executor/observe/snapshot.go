@@ -73,9 +73,13 @@ func ShownSource(s *spec.Snapshot) string {
 	if _, live := s.Live(); live || strings.HasPrefix(s.Source, "datadir://") {
 		return s.Source
 	}
-	if u, err := url.Parse(s.Source); err == nil && u.Scheme != "" {
-		u.User, u.RawQuery = nil, ""
-		return u.String()
+	if !strings.Contains(s.Source, "://") {
+		return filepath.Clean(s.Source)
 	}
-	return filepath.Clean(s.Source)
+	u, err := url.Parse(s.Source)
+	if err != nil {
+		return "(not a URL)"
+	}
+	u.User, u.RawQuery = nil, ""
+	return u.String()
 }

@@ -48,7 +48,12 @@ func (e *RevisionError) Error() string {
 // bounded; histories that are larger are sorted in an unnamed file in Scratch.
 // progress may be nil. Refusal tells why a file is not taken.
 func Export(ctx context.Context, path string, o ExportOptions, emit func(*mvccpb.KeyValue) error, progress func(what string, done, total int64)) (Exported, error) {
-	obs, c, err := prove(ctx, path, o.Want, nil, progress)
+	f, info, err := openRegular(path)
+	if err != nil {
+		return Exported{}, err
+	}
+	defer f.Close()
+	obs, c, err := proveFile(ctx, f, info, o.Want, nil, progress)
 	out := Exported{SnapshotObservation: obs, At: o.Revision}
 	if err != nil {
 		return out, err
@@ -61,14 +66,9 @@ func Export(ctx context.Context, path string, o ExportOptions, emit func(*mvccpb
 	if out.At < c.compacted || out.At < 0 || out.At > newest {
 		return out, &RevisionError{o.Revision, c.compacted, newest}
 	}
-	db, f, err := openProven(path, obs.Size)
+	db, err := boltfile.Open(f, obs.Size)
 	if err != nil {
-		return out, err
-	}
-	defer f.Close()
-	before, err := f.Stat()
-	if err != nil {
-		return out, err
+		return out, damaged(path, err)
 	}
 	s := &sorter{scratch: o.Scratch}
 	defer s.close()
@@ -76,7 +76,7 @@ func Export(ctx context.Context, path string, o ExportOptions, emit func(*mvccpb
 	if err := sortKeys(ctx, db, out.At, []byte(o.Prefix), s); err != nil {
 		return out, err
 	}
-	if err := unchanged(f, before); err != nil {
+	if err := unchanged(f, info); err != nil {
 		return out, err
 	}
 	var kv mvccpb.KeyValue

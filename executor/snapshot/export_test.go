@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,38 @@ func TestExportRefuses(t *testing.T) {
 	}, nil)
 	if r := Refusal(err); r == nil || r.Code != planner.CodeSnapshotDamaged {
 		t.Errorf("%v", err)
+	}
+}
+
+// What is read is what was proven, also where the name leads elsewhere since.
+func TestWhatIsReadIsWhatWasProven(t *testing.T) {
+	l := makeRich(t, false)
+	dir := t.TempDir()
+	path, empty := filepath.Join(dir, "link"), filepath.Join(dir, "empty.db")
+	none := makeSource(t, 0, false)
+	if err := os.WriteFile(empty, must(os.ReadFile(none.snapshot))(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lead := func(to string) {
+		if err := errors.Join(os.Symlink(to, path+".new"), os.Rename(path+".new", path)); err != nil {
+			t.Error(err)
+		}
+	}
+	proven := func(what string, done, total int64) {
+		if what == "checking pages and records" && done == total {
+			lead(empty)
+		}
+	}
+	lead(l.path)
+	keys := 0
+	_, err := Export(context.Background(), path, ExportOptions{}, func(*mvccpb.KeyValue) error { keys++; return nil }, proven)
+	if err != nil || keys != len(l.keys.Kvs) {
+		t.Errorf("%d keys, %v", keys, err)
+	}
+	lead(l.path)
+	in, err := Inspect(context.Background(), path, InspectOptions{Prefixes: 3}, proven)
+	if err != nil || len(in.ByCount) == 0 || in.LiveBytes == 0 {
+		t.Errorf("%+v, %v", in, err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 
@@ -80,27 +79,27 @@ type SnapshotMember struct {
 // a bounded number of prefixes. progress may be nil. Refusal tells why a file is
 // not taken.
 func Inspect(ctx context.Context, path string, o InspectOptions, progress func(what string, done, total int64)) (*Inspection, error) {
-	obs, c, err := prove(ctx, path, o.Want, nil, progress)
+	f, info, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	obs, c, err := proveFile(ctx, f, info, o.Want, nil, progress)
 	if err != nil {
 		return nil, err
 	}
 	in := &Inspection{SnapshotObservation: obs, Compacted: c.compacted, Records: c.records,
 		MemberList: []SnapshotMember{}, AlarmList: []string{}}
-	db, f, err := openProven(path, obs.Size)
+	db, err := boltfile.Open(f, obs.Size)
 	if err != nil {
-		return nil, err
+		return nil, damaged(path, err)
 	}
-	defer f.Close()
 	Progress(progress).tell("counting keys", 0, obs.Size)
-	before, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
 	for _, step := range []func() error{
 		func() (err error) { in.InUse, err = db.InUse(ctx); return err },
 		func() error { return in.countKeys(ctx, db, o) },
 		func() error { return in.readSmall(ctx, db) },
-		func() error { return unchanged(f, before) },
+		func() error { return unchanged(f, info) },
 	} {
 		if err := step(); err != nil {
 			return nil, err

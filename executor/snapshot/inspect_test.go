@@ -34,7 +34,7 @@ func makeRich(t *testing.T, compact bool) live {
 	e := start(t, config(filepath.Join(t.TempDir(), "rich"), "rich", u, freeURL(t)))
 	ready(t, e)
 	c := client(t, u.String())
-	var s source
+	var s origin
 	s.kv = map[string]string{}
 	fill(t, c, &s, 300)
 	for i := range 40 {

@@ -90,8 +90,8 @@ func client(t testing.TB, u string) *clientv3.Client {
 	return c
 }
 
-// source is a cluster of one that was written to and stopped.
-type source struct {
+// origin is a cluster of one that was written to and stopped.
+type origin struct {
 	dir      string            // its data directory
 	snapshot string            // saved from it while it ran
 	kv       map[string]string // all live keys
@@ -101,9 +101,9 @@ type source struct {
 // makeSource writes n keys, overwrites, deletes and leases, and saves a
 // snapshot. With compact it deletes the last key and compacts there, so that the
 // last revision is in no record.
-func makeSource(t testing.TB, n int, compact bool) source {
+func makeSource(t testing.TB, n int, compact bool) origin {
 	t.Helper()
-	s := source{dir: filepath.Join(t.TempDir(), "src"), kv: map[string]string{}}
+	s := origin{dir: filepath.Join(t.TempDir(), "src"), kv: map[string]string{}}
 	u := freeURL(t)
 	e := start(t, config(s.dir, "src", u, freeURL(t)))
 	ready(t, e)
@@ -127,7 +127,7 @@ func makeSource(t testing.TB, n int, compact bool) source {
 	return s
 }
 
-func fill(t testing.TB, c *clientv3.Client, s *source, n int) {
+func fill(t testing.TB, c *clientv3.Client, s *origin, n int) {
 	t.Helper()
 	ctx := context.Background()
 	lease := must(c.Grant(ctx, 3600))(t)

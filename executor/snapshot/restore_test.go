@@ -90,15 +90,15 @@ func (c cluster) start(t testing.TB) []*clientv3.Client {
 func TestRestoreThreeMembers(t *testing.T) {
 	plain, compacted := makeSource(t, 250, false), makeSource(t, 60, true)
 	for name, c := range map[string]struct {
-		source
+		origin
 		copied, walDirs bool
 		bump            int64
 	}{
-		"plain":            {source: plain},
-		"bumped":           {source: plain, bump: 1_000_000_000},
-		"copied db":        {source: plain, copied: true, walDirs: true},
-		"compacted":        {source: compacted},
-		"compacted bumped": {source: compacted, bump: 500, copied: true},
+		"plain":            {origin: plain},
+		"bumped":           {origin: plain, bump: 1_000_000_000},
+		"copied db":        {origin: plain, copied: true, walDirs: true},
+		"compacted":        {origin: compacted},
+		"compacted bumped": {origin: compacted, bump: 500, copied: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := c.snapshot
@@ -118,12 +118,12 @@ func TestRestoreThreeMembers(t *testing.T) {
 				t.Error("the source changed")
 			}
 			trialOf(t, cl, 0, obs.Revision+c.bump, obs.Keys)
-			equalCluster(t, cl.start(t), c.source, obs.Revision+c.bump)
+			equalCluster(t, cl.start(t), c.origin, obs.Revision+c.bump)
 		})
 	}
 }
 
-func equalCluster(t *testing.T, clients []*clientv3.Client, s source, revision int64) {
+func equalCluster(t *testing.T, clients []*clientv3.Client, s origin, revision int64) {
 	t.Helper()
 	var hash uint32
 	for i, c := range clients {
@@ -312,7 +312,7 @@ func expect(t *testing.T, err error, words ...string) {
 // Short leases, auth and alarms of the snapshot do not stand in a trial's way,
 // and the trial leaves them where they are.
 func TestTrialWithAuthAlarmAndShortLeases(t *testing.T) {
-	s := source{dir: filepath.Join(t.TempDir(), "src"), kv: map[string]string{}}
+	s := origin{dir: filepath.Join(t.TempDir(), "src"), kv: map[string]string{}}
 	u := freeURL(t)
 	cfg := config(s.dir, "src", u, freeURL(t))
 	e := start(t, cfg)

@@ -12,6 +12,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+
+	"github.com/requorum/requorum/executor/snapshot/source"
 )
 
 // sortMemory is what a sorter holds before it writes a run, in bytes of keys and
@@ -29,6 +31,7 @@ type sorter struct {
 	held    map[string][]byte // nil: deleted
 	size    int64
 	file    *os.File
+	room    io.Writer // to its end
 	end     int64
 	runs    []sortedRun // in the file, the oldest first
 }
@@ -60,13 +63,13 @@ func (s *sorter) spill() error {
 		if err != nil {
 			return err
 		}
-		s.file = f
+		s.file, s.room = f, source.RoomWriter(f, "sort elsewhere (--scratch)")
 		// Its name only: nobody else reads it, and it is gone when we are.
 		if err := os.Remove(f.Name()); err != nil {
 			return err
 		}
 	}
-	w := bufio.NewWriterSize(&offsetWriter{s.file, s.end}, 1<<20)
+	w := bufio.NewWriterSize(s.room, 1<<20)
 	var n int64
 	for _, key := range slices.Sorted(maps.Keys(s.held)) {
 		record := s.held[key]
@@ -91,17 +94,6 @@ func (s *sorter) spill() error {
 
 func (s *sorter) full(err error) error {
 	return fmt.Errorf("sorting keys in %s: %w", s.file.Name(), err)
-}
-
-type offsetWriter struct {
-	f  *os.File
-	at int64
-}
-
-func (w *offsetWriter) Write(p []byte) (int, error) {
-	n, err := w.f.WriteAt(p, w.at)
-	w.at += int64(n)
-	return n, err
 }
 
 func (s *sorter) close() {

@@ -87,13 +87,20 @@ const (
 // them: what they got is proven only when prove returns without an error. What it
 // returns beside an error is incomplete.
 func prove(ctx context.Context, path string, want Want, sinks []sink, progress Progress) (obs planner.SnapshotObservation, c *contents, err error) {
-	obs = planner.SnapshotObservation{Source: path, Path: path}
-	progress = progress.oneByOne()
 	f, info, err := openRegular(path)
 	if err != nil {
-		return obs, nil, err
+		return planner.SnapshotObservation{Source: path, Path: path}, nil, err
 	}
 	defer f.Close()
+	return proveFile(ctx, f, info, want, sinks, progress)
+}
+
+// proveFile is prove of a file that is open: whoever reads more of it must not open it
+// by its name again.
+func proveFile(ctx context.Context, f *os.File, info os.FileInfo, want Want, sinks []sink, progress Progress) (obs planner.SnapshotObservation, c *contents, err error) {
+	path := f.Name()
+	obs = planner.SnapshotObservation{Source: path, Path: path}
+	progress = progress.oneByOne()
 	obs.Size, obs.ModifiedAt = info.Size(), info.ModTime().UTC().Format(time.RFC3339)
 	if err := notInUse(path); err != nil {
 		return obs, nil, err

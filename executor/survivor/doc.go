@@ -47,7 +47,8 @@
 // is not found.
 // Compare holds survivors on one machine against each other: a log that reaches
 // further back than a db's own, and the dbs among themselves, revision by revision,
-// find more of them.
+// find more of them. The sha256 behind a snapshot that is made here vouches for the
+// bytes since then, and not for these.
 //
 // The length of the log's last records has no second witness either: a log whose
 // end is damaged reads like one that was cut there by the crash. That is why the

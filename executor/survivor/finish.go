@@ -64,7 +64,7 @@ func (j *job) finishSnapshot(ctx context.Context, rec Record) (Record, error) {
 		return rec, err
 	}
 	if err := j.checkValues(ctx, part, obs.Size, j.src.entries); err != nil {
-		return rec, err
+		return rec, read(err)
 	}
 	rec.take(obs)
 	if err := writeIntent(rec.Path, rec); err != nil {
@@ -131,7 +131,7 @@ func (j *job) finishDir(ctx context.Context, e ending, rec Record) (Record, erro
 		return rec, err
 	}
 	if err := j.checkValues(ctx, j.dbPath(), obs.Size, j.src.entries); err != nil {
-		return rec, err
+		return rec, read(err)
 	}
 	if err := j.checkDir(); err != nil {
 		return rec, err

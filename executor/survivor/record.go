@@ -211,6 +211,9 @@ func (r *ctxReader) Read(b []byte) (int, error) {
 	return r.r.Read(b)
 }
 
+// spareRoom stays free on each disk: it may be a member's too.
+const spareRoom = 64 << 20
+
 // room refuses to fill a disk (S20): the copy and the log that etcd
 // preallocates, twice, and what comes out.
 func room(q Request, s *source) error {
@@ -236,8 +239,8 @@ func room(q Request, s *source) error {
 		if err := unix.Statfs(dir, &fsys); err != nil {
 			return &os.PathError{Op: "statfs", Path: dir, Err: err}
 		}
-		if free := int64(fsys.Bavail) * fsys.Bsize; free < total[st.Dev] {
-			return noRoom{fmt.Errorf("%s has %d MiB free, and %d MiB may be needed", strings.TrimSuffix(dir, "/"), free>>20, total[st.Dev]>>20)}
+		if free := int64(fsys.Bavail) * fsys.Bsize; free < total[st.Dev]+spareRoom {
+			return noRoom{fmt.Errorf("%s has %d MiB free; %d MiB may be needed, and %d are to stay free", strings.TrimSuffix(dir, "/"), free>>20, total[st.Dev]>>20, spareRoom>>20)}
 		}
 	}
 	return nil

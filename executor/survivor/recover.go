@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -30,8 +31,8 @@ type Request struct {
 	// Upto is the last entry to take: LastIndex, or a lower one that is not below
 	// what this member knows to be agreed on.
 	Upto uint64
-	// Out is the snapshot file to make, with etcd's sha256 appended; "" for a
-	// directory in place.
+	// Out is the snapshot file to make, with a sha256 appended as etcd does: ours, of
+	// what was read. "" for a directory in place.
 	Out string
 	// OutDataDir and OutWALDir are where a directory of a cluster of one is left
 	// that keeps cluster ID, member ID and peer URLs; OutWALDir is "" for the one
@@ -83,7 +84,7 @@ func (p Progress) tell(what string, done, total int64) {
 func Recover(ctx context.Context, r Request, progress func(what string, done, total int64)) (rec Record, err error) {
 	defer func() {
 		if p := recover(); p != nil { // of etcd's own packages, on bytes that they don't expect
-			err = fmt.Errorf("%v", p)
+			err = read(fmt.Errorf("%v", p))
 		}
 		if err != nil {
 			rec, err = Record{}, fmt.Errorf("recovering from %s: %w", r.DataDir, err)
@@ -151,7 +152,7 @@ func (j *job) replayed(ctx context.Context) (ending, error) {
 			continue
 		}
 		if err != nil {
-			return end, fmt.Errorf("what came out of the copy is not to be used: %w", err)
+			return end, read(fmt.Errorf("what came out of the copy is not to be used: %w", err))
 		}
 		return end, nil
 	}
@@ -179,13 +180,13 @@ func (j *job) copy(ctx context.Context) error {
 func (j *job) prepare(ctx context.Context) error {
 	var err error
 	if j.db, err = readDBState(j.dbPath()); err != nil {
-		return err
+		return read(err)
 	}
 	if err := j.src.judge(j.db); err != nil {
 		return err
 	}
 	if err := j.checkValues(ctx, j.dbPath(), j.db.size, j.appliedEntries()); err != nil {
-		return err
+		return read(err)
 	}
 	err = editDB(j.dbPath(), func(tx *tx) error {
 		return errors.Join(tx.onlyMember(j.src.self(nowhere)), tx.remove(j.src.others(j.db)),
@@ -212,8 +213,32 @@ func prove(ctx context.Context, path string, want snapshot.Want, tell func(strin
 	if err := ctx.Err(); err != nil {
 		return obs, err
 	}
-	if obs.Problem != "" {
+	switch obs.Problem {
+	case "":
+		return obs, nil
+	case planner.CodeSnapshotUnreadable, planner.CodeDataHeld:
 		return obs, errors.New(obs.Detail)
 	}
-	return obs, nil
+	return obs, read(errors.New(obs.Detail))
+}
+
+// unsound is an error of what was read.
+type unsound struct{ error }
+
+func (d unsound) Unwrap() error { return d.error }
+
+func read(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unsound{err}
+}
+
+// IsDamage reports whether Recover failed over what it read. A time-out, or too few
+// open files, says nothing of the data.
+func IsDamage(err error) bool {
+	var d unsound
+	var no syscall.Errno
+	return errors.As(err, &d) && (!errors.As(err, &no) || no == syscall.EIO) &&
+		!errors.Is(err, context.DeadlineExceeded)
 }

@@ -118,7 +118,7 @@ func readSource(r Request) (*source, error) {
 	}
 	var err error
 	if s.raftLog, err = readLog(walDir); err != nil {
-		return nil, fmt.Errorf("%s: %w", walDir, err)
+		return nil, read(fmt.Errorf("%s: %w", walDir, err))
 	}
 	// The same again from what is really used.
 	if s.cluster.String() != r.ClusterID || s.member.String() != r.MemberID || s.end() != (position{r.LastTerm, r.LastIndex}) {
@@ -126,7 +126,7 @@ func readSource(r Request) (*source, error) {
 			s.member, s.cluster, s.end().index, s.end().term)
 	}
 	if err := s.findDB(r.DataDir); err != nil {
-		return nil, err
+		return nil, read(err)
 	}
 	if s.files, err = filepath.Glob(filepath.Join(walDir, "*.wal")); err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func readSource(r Request) (*source, error) {
 	if err := s.unheld(); err != nil {
 		return nil, err
 	}
-	return s, s.cut(r.Upto)
+	return s, read(s.cut(r.Upto))
 }
 
 // asPlanned refuses a directory that is not what the plan was made for.
@@ -146,7 +146,7 @@ func asPlanned(r Request, d planner.DataDir) error {
 	case d.HeldBy != 0:
 		return fmt.Errorf("process %d has its files open: stop the member first", d.HeldBy)
 	case d.Problem != "":
-		return errors.New(d.Problem)
+		return read(errors.New(d.Problem))
 	case d.ClusterID != r.ClusterID || d.MemberID != r.MemberID:
 		return fmt.Errorf("it is of member %s of cluster %s, and the plan saw member %s of cluster %s",
 			d.MemberID, d.ClusterID, r.MemberID, r.ClusterID)

@@ -501,7 +501,7 @@ func TestDamage(t *testing.T) {
 	r := requestFor(t, n)
 	wals := must(filepath.Glob(filepath.Join(n.dir, "member", "wal", "*.wal")))(t)
 	files := []string{filepath.Join(n.dir, "member", "snap", "db"), wals[len(wals)-1]}
-	refused := 0
+	refused, damaged := 0, 0
 	const rounds = 16
 	for i := range rounds {
 		restore := flip(t, files[i%2])
@@ -511,6 +511,9 @@ func TestDamage(t *testing.T) {
 		restore()
 		if err != nil {
 			refused++
+			if IsDamage(err) {
+				damaged++
+			}
 			continue
 		}
 		if kv := keys(t, rec.db(rec.Path)); len(kv) != len(want) {
@@ -520,6 +523,9 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d flips were refused", refused, rounds)
+	if damaged == 0 {
+		t.Error("none is called damage")
+	}
 	if refused < rounds/3 {
 		t.Error("most flips went unnoticed")
 	}
@@ -562,8 +568,20 @@ func TestNotAsPlanned(t *testing.T) {
 	}
 	r := requestFor(t, n)
 	r.Command = []string{"/bin/false"}
-	if _, err := Recover(context.Background(), r, nil); err == nil || !strings.Contains(err.Error(), "ended by itself") {
+	if _, err := Recover(context.Background(), r, nil); err == nil || !strings.Contains(err.Error(), "ended by itself") || IsDamage(err) {
 		t.Errorf("%v", err)
+	}
+	for err, want := range map[error]bool{
+		read(errors.New("a page")):                            true,
+		read(&os.PathError{Op: "read", Err: syscall.EIO}):     true,
+		read(&os.PathError{Op: "open", Err: syscall.EMFILE}):  false,
+		fmt.Errorf("copying: %w", read(errors.New("a page"))): true,
+		errors.New("etcd had not applied all within 2m0s"):    false,
+		read(fmt.Errorf("it: %w", context.DeadlineExceeded)):  false,
+	} {
+		if IsDamage(err) != want {
+			t.Errorf("%v: damage %v", err, !want)
+		}
 	}
 }
 

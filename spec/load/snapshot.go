@@ -92,10 +92,15 @@ func (l *loader) source(b block, s *spec.Snapshot, members []member) {
 }
 
 // carriesSecret tells whether a URL has a password or a signature in it. What an
-// s3 URL may have behind its "?" says where the server is.
+// s3 URL may have behind its "?" says where the server is. What can't be taken apart
+// may have one anywhere; etcd://HOST:PORT,HOST:PORT can't, and has no place for one but
+// before an @.
 func carriesSecret(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && (u.User != nil || u.RawQuery != "" && u.Scheme != "s3" && u.Scheme != "datadir" || u.Scheme == "s3" && unknownS3Setting(u) != "")
+	if err != nil {
+		return !strings.HasPrefix(s, "etcd://") || strings.Contains(s, "@")
+	}
+	return u.User != nil || u.RawQuery != "" && u.Scheme != "s3" && u.Scheme != "datadir" || u.Scheme == "s3" && unknownS3Setting(u) != ""
 }
 
 // s3Settings are what executor/snapshot/source takes.

@@ -124,6 +124,9 @@ func TestSensitive(t *testing.T) {
 		{"in the environment", strings.Replace(variable, "= string", "= number", 1) + one(), Options{Env: environment("REQUORUM_VAR_s", secret)}, true},
 		{"password written out", one("auth {\nusername = 7 + \"a\"\npassword = \"" + secret + "\"\nx = 1\n}\n"), Options{}, true},
 		{"source written out", one("snapshot {\nsource = \"https://u:" + secret + "@h\"\n}\n"), Options{}, true},
+		{"source that is no URL", one("snapshot {\nsource = \"https://u:" + secret + "%zz@h/x.db\"\n}\n"), Options{}, true},
+		{"source with a wrong port", one("snapshot {\nsource = \"s3://u:" + secret + "@h:port/x\"\n}\n"), Options{}, true},
+		{"etcd source with a user", one("snapshot {\nsource = \"etcd://u:" + secret + "@h:1,h:2\"\n}\n"), Options{}, true},
 		{"presigned source", one("snapshot {\nsource = \"https://h?sig=" + secret + "\"\n}\n"), Options{}, true},
 		{"an unknown variable", one(), Options{Vars: []string{"p", secret}}, true},
 	}

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +23,8 @@ type S3 struct {
 	Endpoint       string // http://127.0.0.1:PORT
 	Access, Secret string
 	Bucket         string
+
+	dir string // its files
 }
 
 var versitygw struct {
@@ -70,7 +73,8 @@ func StartS3(t testing.TB) *S3 {
 	t.Cleanup(ports.Release)
 	addr := fmt.Sprintf("127.0.0.1:%d", ports.Numbers[0])
 	s := &S3{Endpoint: "http://" + addr, Access: "requorum-test", Secret: "not-so-secret-key", Bucket: "backups"}
-	dir, log := t.TempDir(), filepath.Join(t.TempDir(), "versitygw.log")
+	s.dir = t.TempDir()
+	dir, log := s.dir, filepath.Join(t.TempDir(), "versitygw.log")
 	out, err := os.Create(log)
 	if err != nil {
 		t.Fatal(err)
@@ -126,3 +130,18 @@ func (s *S3) Environ(endpoint string) map[string]string {
 
 // URL is an object's, or a prefix's.
 func (s *S3) URL(key string) string { return "s3://" + s.Bucket + "/" + key }
+
+// AgeUploads makes the uploads that are not finished older.
+func (s *S3) AgeUploads(t testing.TB, by time.Duration) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(s.dir, s.Bucket, ".sgwtmp"), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		at := time.Now().Add(-by)
+		return os.Chtimes(path, at, at)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

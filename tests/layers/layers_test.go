@@ -89,7 +89,7 @@ func TestImportsWithinLayers(t *testing.T) {
 		"executor/etcd":               {"planner", "spec", "executor/snapshot/boltfile"},
 		"executor/snapshot/throwaway": nil,
 		"executor/snapshot/source":    {"planner"},
-		"executor/snapshot":           {"planner", "spec", "executor/etcd", "executor/snapshot/boltfile", "executor/snapshot/throwaway"},
+		"executor/snapshot":           {"planner", "spec", "executor/etcd", "executor/snapshot/boltfile", "executor/snapshot/source", "executor/snapshot/throwaway"},
 		"executor/survivor":           {"planner", "executor/etcd", "executor/snapshot", "executor/snapshot/boltfile", "executor/snapshot/throwaway"},
 		"executor/host":               {"planner", "spec"},
 		"executor/host/process":       {"planner", "spec", "executor/host", "executor/etcd"},

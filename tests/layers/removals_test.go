@@ -66,12 +66,12 @@ var removals = map[string]string{
 	"executor/snapshot/source/part.go publish os.Rename":      "a file in the cache gets its name",
 	"executor/snapshot/source/part.go drop os.Remove":         "a file in the cache",
 
-	"executor/snapshot/drill.go Drill os.RemoveAll":       "the throwaway cluster of a drill",
-	"cmd/requorum/snapshot_drill.go run os.Remove":        "the folder that it was in, empty by then",
-	"executor/journal/plans.go UsePlan os.Remove":         "the record of a plan's use that could not be written, made right before",
-	"cmd/requorum/snapshot_write.go remove os.RemoveAll":  "the folder that a snapshot was saved in before it was published, encrypted, compressed or sent",
-	"cmd/requorum/snapshot_write.go newWork os.RemoveAll": "the folder that was just made, where its lock can't be taken",
-	"cmd/requorum/snapshot_write.go dropWork os.Remove":   "the same of a save that was killed, empty",
+	"executor/journal/plans.go UsePlan os.Remove":             "the record of a plan's use that could not be written, made right before",
+	"executor/snapshot/drill.go Drill os.RemoveAll":           "the throwaway cluster of a drill",
+	"cmd/requorum/snapshot_drill.go run os.Remove":            "the folder that it was in, empty by then",
+	"cmd/requorum/snapshot_work.go remove root.RemoveAll":     "what is in the folder that a snapshot was saved in before it was published, encrypted, compressed or sent",
+	"cmd/requorum/snapshot_work.go remove root.Remove":        "the lock in it",
+	"cmd/requorum/snapshot_work.go removeEmpty parent.Remove": "and the folder, empty by then",
 
 	"executor/snapshot/sorter.go spill os.Remove":      "the name of a scratch file that was just made",
 	"executor/snapshot/trial.go Trial os.RemoveAll":    "the trial's own copy",
@@ -88,7 +88,7 @@ var removals = map[string]string{
 }
 
 // takes are the calls that can take something away.
-var takes = []string{"os.Remove", "os.RemoveAll", "os.Rename", "os.Truncate", "os.Create", "unix.Unlink", "unix.Unlinkat", "unix.Rmdir", "unix.Rename", "syscall.Unlink", "syscall.Rmdir"}
+var takes = []string{"os.Remove", "os.RemoveAll", "os.Rename", "os.Truncate", "os.Create", "unix.Unlink", "unix.Unlinkat", "unix.Rmdir", "unix.Rename", "syscall.Unlink", "syscall.Rmdir", "root.Remove", "root.RemoveAll", "parent.Remove"}
 
 func TestEveryRemovalIsKnown(t *testing.T) {
 	found := map[string]bool{}
@@ -150,8 +150,11 @@ func takesAway(call *ast.CallExpr) string {
 		return ""
 	}
 	what := sel.Sel.Name
-	if x, ok := sel.X.(*ast.Ident); ok {
+	switch x := sel.X.(type) {
+	case *ast.Ident:
 		what = x.Name + "." + what
+	case *ast.SelectorExpr: // an os.Root that a struct has
+		what = x.Sel.Name + "." + what
 	}
 	switch {
 	case slices.Contains(takes, what):

@@ -53,6 +53,13 @@ func TestSaveOfADeadDirectory(t *testing.T) {
 	if len(s.Saved) != 1 || s.Saved[0].Keys != len(want) || s.Saved[0].Member != c.Members[leader].Name {
 		t.Fatalf("%+v, %d keys were there", s, len(want))
 	}
+	if s.Saved[0].ValuesProven || !strings.Contains(strings.Join(s.Notes, "\n"), dir+": its pages have no checksums") || !strings.Contains(s.Saved[0].File, "~disk-") {
+		t.Errorf("what can't be proven (S14) is not said: %+v", s)
+	}
+	e.Run("snapshot", "save", "--data-dir", dir, "--to", e.Path("b.db")).Want(t, 0).Says(t, ", whole", "not provable")
+	e.Run("snapshot", "inspect", "--data-dir", dir).Want(t, 0).Says(t, "appended by requorum", ": its pages have no checksums")
+	e.Run("snapshot", "inspect", "--data-dir", dir, "--json").Want(t, 0).Says(t, `"values_proven": false`)
+	e.Run("snapshot", "verify", "--json", s.Saved[0].File).Want(t, 0).Says(t, `"values_proven": false`)
 	if info, err := os.Stat(s.Saved[0].File); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
@@ -60,7 +67,7 @@ func TestSaveOfADeadDirectory(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 	harness.Unchanged(t, before, harness.Tree(t, c.Dir))
-	e.Run("snapshot", "verify", s.Saved[0].File).Want(t, 0).Says(t, "Proven:")
+	e.Run("snapshot", "verify", s.Saved[0].File).Want(t, 0).Says(t, "Whole:", "appended by requorum")
 
 	f := harness.New(t)
 	again := restoreOf(t, f, 3, read(t, s.Saved[0].File))
@@ -87,7 +94,7 @@ func TestSaveAllLiveOrDead(t *testing.T) {
 		if (i == leader && f.Keys != len(want)) || f.Keys < keysPerTest || !strings.HasPrefix(f.Role, "stopped, from "+c.Members[i].DataDir) {
 			t.Errorf("%+v", f)
 		}
-		e.Run("snapshot", "verify", f.File).Want(t, 0).Says(t, "Proven:")
+		e.Run("snapshot", "verify", f.File).Want(t, 0).Says(t, "Whole:")
 	}
 	harness.Unchanged(t, before, harness.Tree(t, c.Dir))
 
@@ -131,9 +138,46 @@ func TestSaveAllWithOneDead(t *testing.T) {
 	roles := map[string]string{}
 	for _, f := range s.Saved {
 		roles[f.Member] = f.Role
+		if dead := f.Member == "m2"; dead == f.ValuesProven || dead != strings.Contains(f.File, "@m2~disk-") {
+			t.Errorf("%+v", f)
+		}
 	}
 	if len(roles) != 3 || !strings.HasPrefix(roles["m2"], "stopped") || strings.HasPrefix(roles["m1"], "stopped") {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Another cluster's directory, at the place of a member that is dead, is not saved as
+// this cluster's: refused alone, and with --all named and kept apart.
+func TestSaveOfAForeignDirectory(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	other := e.ClusterIn("another", 1)
+	theirs := e.Hand(other.Members[0], other.Members)
+	theirs.Serve()
+	id := harness.ClusterID(t, other.Endpoints())
+	theirs.Term()
+	c := e.Cluster(3).Write()
+	hands := e.ByHand(c.Members)
+	hands.Leader()
+	hands[2].Term()
+	c.DropData(c.Members[2])
+	if err := os.CopyFS(c.Members[2].DataDir, os.DirFS(other.Members[0].DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	to := e.Path("backups")
+	if err := os.Mkdir(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e.Run("snapshot", "save", "--member", "m3", "--to", to, c.Path()).Want(t, 1).Says(t, "cluster-id-changed:", "is of cluster "+id)
+	s := save(t, e, 0, "--all", "--to", to, c.Path())
+	if len(s.Saved) != 3 || !strings.Contains(strings.Join(s.Notes, "\n"), c.Members[2].DataDir+" is of cluster "+id+", and demo's is ") {
+		t.Fatalf("%+v", s)
+	}
+	for _, f := range s.Saved {
+		if theirs := f.Member == "m3"; theirs != strings.Contains(f.File, "/demo~"+id[:8]+"@m3~disk-") {
+			t.Errorf("%+v", f)
+		}
 	}
 }
 

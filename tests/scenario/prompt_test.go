@@ -138,7 +138,7 @@ func TestInterruptedApply(t *testing.T) {
 				t.Fatalf("there is no %s in\n%s", file, term.Text())
 			}
 		}
-		term.Type("\x03")
+		term.Type("\x03\x03") // one that pressed it, one that passes it on
 		term.End().Want(t, 8).Says(t, "Interrupted", "requorum plan")
 	}
 	e.Apply(c.Path())

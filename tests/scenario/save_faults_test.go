@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -79,8 +82,16 @@ func TestSaveToS3(t *testing.T) {
 		t.Fatalf("killed: %v; %d uploads are unfinished, %d objects there", hit, unfinished(), objects())
 	}
 	out := save(t, e, 0, "--to", to, c.Path())
-	if notes := strings.Join(out.Notes, "\n"); !strings.Contains(notes, "an upload of "+to) || !strings.Contains(notes, "requorum-saving-") {
-		t.Errorf("the save after a killed one says %q", notes)
+	if notes := strings.Join(out.Notes, "\n"); strings.Contains(notes, "an upload of "+to) || !strings.Contains(notes, "requorum-saving-") {
+		t.Errorf("the save after a killed one says %q", notes) // the upload may be somebody's who is at work
+	}
+	s.AgeUploads(t, 7*time.Hour)
+	out = save(t, e, 0, "--to", to+"?region=us-east-1", "--keep", "1", c.Path())
+	if notes := strings.Join(out.Notes, "\n"); !strings.Contains(notes, "an upload of "+to) || !strings.Contains(notes, "or is still running") {
+		t.Errorf("the save long after a killed one says %q", notes)
+	}
+	if objects() != 1 || !strings.HasSuffix(out.Saved[0].File, ".db?region=us-east-1") {
+		t.Errorf("%d objects after --keep 1; %+v", objects(), out)
 	}
 	e.Run("snapshot", "verify", out.Saved[0].File).Want(t, 0)
 	noScratch(t, e)
@@ -176,6 +187,86 @@ func TestKilledSaves(t *testing.T) {
 				t.Errorf("%d of 12 were killed, %d left something: nothing was tried", kills, strays)
 			}
 		})
+	}
+}
+
+// Who reads the output goes away, or the terminal does: nothing is left in TMPDIR of the
+// keys that were on their way.
+func TestExportWhoseReaderGoes(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c := e.Cluster(1).Write()
+	hand := e.Hand(c.Members[0], c.Members)
+	hand.Serve()
+	fat(t, c.Endpoints()[0], 8)
+	hand.Term()
+	cmd := e.Command("snapshot", "export", "--data-dir", c.Members[0].DataDir)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 100)); err != nil {
+		t.Error(err)
+	}
+	out.Close()
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("whose reader went away: %v", err)
+	}
+	noScratch(t, e)
+
+	cmd = e.Command("snapshot", "export", "--data-dir", c.Members[0].DataDir)
+	cmd.Args = append([]string{"env", "--default-signal=HUP"}, cmd.Args...) // this test may run under nohup
+	if cmd.Path, cmd.Err = exec.LookPath("env"); cmd.Err != nil {
+		t.Fatal(cmd.Err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); len(working(e.Path("tmp"))) == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	_ = cmd.Process.Signal(unix.SIGHUP)
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 8 {
+		t.Errorf("whose terminal went away: %v", err)
+	}
+	noScratch(t, e)
+}
+
+// An interrupt after the file has its name: it is said that it is saved, and what was
+// removed for it.
+func TestSaveInterruptedLate(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c := e.Cluster(1).Write()
+	e.Hand(c.Members[0], c.Members).Serve()
+	dir := e.Path("backups")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	id := harness.ClusterID(t, c.Endpoints())
+	const old = 4000
+	for i := range old {
+		write(t, filepath.Join(dir, fmt.Sprintf("demo~%s-%d-20200101T000000Z.db", id[:8], i)), nil)
+	}
+	cmd := e.Command("snapshot", "save", "--to", dir, "--keep", "1", c.Path())
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var file []string
+	for end := time.Now().Add(20 * time.Second); len(file) == 0 && time.Now().Before(end); {
+		all, _ := filepath.Glob(filepath.Join(dir, "demo~*-1-*.db"))
+		file = slices.DeleteFunc(all, func(f string) bool { return strings.Contains(f, "-2020") })
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	text := strings.Join(strings.Fields(said.String()), " ")
+	if len(file) != 1 || cmd.ProcessState.ExitCode() != 8 || !strings.Contains(text, "saved before: "+file[0]+", and") || !strings.Contains(text, "older files removed") {
+		t.Errorf("%q, exit %d: %s", file, cmd.ProcessState.ExitCode(), text)
 	}
 }
 
@@ -284,21 +375,31 @@ func TestSaveToAFullDisk(t *testing.T) {
 		r.Want(t, 1).Says(t, "no space left on device")
 		nothing()
 	}
-	e.Run(live...).Want(t, 0).Says(t, "Saved:")
+	if r.Exit != 0 { // a second one in the same second would have the same name
+		e.Run(live...).Want(t, 0).Says(t, "Saved:")
+	}
 
 	hand.Signal(9)
 	hand.AwaitEnd()
 	before := harness.Tree(t, c.Dir)
 	dead := []string{"snapshot", "save", "--data-dir", c.Members[0].DataDir, "--to", filepath.Join(disk, "dead.db")}
 	resize(100)
-	e.Run(dead...).Want(t, 1).Says(t, "no-room:", "MiB may be needed")
+	r = e.Run(dead...).Want(t, 1).Says(t, "no-room:", "MiB may be needed")
+	m := regexp.MustCompile(`([0-9]+)\s+MiB\s+free;\s+([0-9]+)\s+MiB`).FindStringSubmatch(r.Stderr)
+	if m == nil {
+		t.Fatal(r)
+	}
+	left, _ := strconv.Atoi(m[1])
+	need, _ := strconv.Atoi(m[2])
+	resize(100 - left + need + 20) // enough, and little to spare
+	e.Run(dead...).Want(t, 1).Says(t, "no-room:", "are to stay free")
 	resize(600)
 	free = eats(t, disk, func() bool {
 		copies, _ := filepath.Glob(filepath.Join(disk, ".requorum-saving-*", "copy", "data"))
 		return len(copies) > 0
 	})
 	r = e.Run(dead...)
-	if free() {
+	if ate := free(); ate && r.Exit != 0 {
 		r.Want(t, 1).Says(t, "no-room:", "no space left on device")
 	}
 	if left, _ := filepath.Glob(filepath.Join(disk, ".requorum-*")); len(left) > 0 {
@@ -308,6 +409,31 @@ func TestSaveToAFullDisk(t *testing.T) {
 	if !exists(disk, "dead.db") {
 		e.Run(dead...).Want(t, 0).Says(t, "Saved:")
 	}
+}
+
+// An export leaves room on the disk that it sorts on, and on the one it writes to.
+func TestExportToAFullDisk(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c := e.Cluster(1).Write()
+	e.Hand(c.Members[0], c.Members).Serve()
+	fat(t, c.Endpoints()[0], 40)
+	file := harness.Snapshot(t, c.Endpoints()[0], e.Path("saved.db"))
+	disk, resize := small(t, e, "disk", 110)
+	export := []string{"snapshot", "export", file, "--format", "keys"}
+	scratch := append(export, "--scratch", disk)
+	to := []string{"snapshot", "export", file, "--to", filepath.Join(disk, "keys.json")}
+	resize(60)
+	e.Run(scratch...).Want(t, 1).Says(t, "no-room:", "MiB free", "--scratch")
+	e.Run(to...).Want(t, 1).Says(t, "no-room:", "MiB free", "--to")
+	resize(110) // it begins, and ends before the disk is full
+	e.Run(to...).Want(t, 1).Says(t, "no-room:", "MiB free", "--to")
+	if left, _ := os.ReadDir(disk); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+	resize(300)
+	e.Run(scratch...).Want(t, 0)
+	e.Run(to...).Want(t, 0)
 }
 
 // The disk of the cache is full: nothing half there is used, and with room the plan

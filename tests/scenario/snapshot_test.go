@@ -21,6 +21,7 @@ type savedJSON struct {
 		Member, Role, File string
 		Revision           int64
 		Keys               int
+		ValuesProven       bool `json:"values_proven"`
 		Removed            []string
 	}
 	Failed []struct{ Member, Why string }
@@ -56,7 +57,7 @@ func TestSnapshotSaveComesBack(t *testing.T) {
 		t.Errorf("%+v, the leader is %s, %d keys", one, c.Members[leader].Name, len(want))
 	}
 	named := save(t, e, 0, "--to", e.Path("leader.db"), "--member", c.Members[leader].Name, c.Path())
-	if len(named.Saved) != 1 || named.Saved[0].Role != "leader" {
+	if len(named.Saved) != 1 || named.Saved[0].Role != "leader" || !named.Saved[0].ValuesProven {
 		t.Errorf("%+v", named)
 	}
 	all := save(t, e, 0, "--to", dir, "--all", c.Path())
@@ -137,12 +138,17 @@ func TestSnapshotKeep(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	foreign := []string{"demo-5.db", "demo-2-77-20200101T000000Z.db", "demo@m1-77-20200101T000000Z.db", "notes.txt", "demo-7-20200101T000000Z.db.bak"}
-	old := []string{"demo-3-20200101T000000Z.db", "demo-4-20200102T000000Z.db.zst.age", "demo-2-20200103T000000Z.db"}
+	id := harness.ClusterID(t, c.Endpoints())
+	own := "demo~" + id[:8]
+	foreign := []string{
+		"demo-5.db", "demo-3-20200101T000000Z.db", "demo~01234567-3-20200101T000000Z.db", own + "@m1-77-20200101T000000Z.db", own + "@m1~disk-77-20200101T000000Z.db",
+		"notes.txt", own + "-7-20200101T000000Z.db.bak", own + "-7-29991231T000000Z.db",
+	}
+	old := []string{own + "-3-20200101T000000Z.db", own + "-4-20200102T000000Z.db.zst.age", own + "-2-20200103T000000Z.db"}
 	for _, f := range append(foreign, old...) {
 		write(t, filepath.Join(dir, f), []byte("kept"))
 	}
-	s := save(t, e, 0, "--to", dir, "--keep", "2", c.Path())
+	s := save(t, e, 0, "--to", dir, "--keep", "3", c.Path())
 	if got := strings.Join(s.Saved[0].Removed, " "); !strings.HasSuffix(got, "/"+old[1]) || strings.Count(got, " ") != 1 || !strings.Contains(got, old[0]) {
 		t.Errorf("removed %q", got)
 	}

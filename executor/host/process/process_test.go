@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +118,38 @@ func TestChildThatWasNotWrittenDown(t *testing.T) {
 	mustStart(t, cfg, l, Already)
 	if s := wantService(t, l, planner.ServiceRunning); s.PID != before.PID {
 		t.Fatalf("started a second one: %+v", s)
+	}
+}
+
+// A record that is older than the process, or of another one, says nothing of what runs:
+// etcd with closed client listeners is never taken for one that serves, nor the other
+// way round.
+func TestArgumentsAreTheProcessesOwn(t *testing.T) {
+	const closed, open = "--listen-client-urls=unix://closed:1", "--listen-client-urls=http://127.0.0.1:1"
+	for runs, lie := range map[string]string{closed: open, open: closed} {
+		cfg, l := newStandIn(t, runs)
+		mustStart(t, cfg, l, Started)
+		s := wantService(t, l, planner.ServiceRunning)
+		kill9(t, s.SupervisorPID)
+		eventually(t, "supervisor gone", func() bool { return Status(l).SupervisorPID == 0 })
+		st, err := readState(l)
+		must(t, err)
+		st.Args = []string{cfg.Args[0], lie}
+		older := st
+		older.Child, older.Adopted = procID{PID: 1, Start: 1, Boot: bootID()}, true
+		for _, record := range []state{st, older} {
+			must(t, writeJSON(l.SupervisorState(), record))
+			if got := Status(l); got.PID != s.PID || !slices.Equal(got.Args, cfg.Args) {
+				t.Errorf("process %d is said to run with %q, and runs with %q", got.PID, got.Args, cfg.Args)
+			}
+		}
+		lying := cfg
+		lying.Args = st.Args
+		mustStart(t, lying, l, Pending) // what it would be started with is not what runs
+		eventually(t, "the new supervisor has it right", func() bool {
+			st, err := readState(l)
+			return err == nil && slices.Equal(st.Args, cfg.Args) && st.Child.PID == s.PID && !st.Adopted
+		})
 	}
 }
 

@@ -93,6 +93,9 @@ func ensure(ctx context.Context, agent string, cfg Config, l host.Layout) (Outco
 	st, _ := readState(l)
 	supervised := st.supervised(l)
 	if supervised && st.State != planner.ServiceFailed && st.State != planner.ServiceStopped {
+		if child, ok := runningChild(l, st); ok {
+			st = st.with(child)
+		}
 		return compare(st, cfg), nil
 	}
 	if supervised { // it is about to end
@@ -100,7 +103,10 @@ func ensure(ctx context.Context, agent string, cfg Config, l host.Layout) (Outco
 			return "", fmt.Errorf("%s: the supervisor (pid %d) has not ended yet: %w", cfg.Name, st.Supervisor.PID, err)
 		}
 	}
-	_, adopting := runningChild(l, st)
+	child, adopting := runningChild(l, st)
+	if adopting {
+		st = st.with(child)
+	}
 	if err := spawn(ctx, agent, l); err != nil {
 		return "", fmt.Errorf("%s: %w", cfg.Name, err)
 	}

@@ -76,8 +76,8 @@ func Status(l host.Layout) planner.Service {
 	}
 	if child, ok := runningChild(l, st); ok {
 		out.State, out.PID, out.UpSeconds = planner.ServiceRunning, child.PID, child.up()
-		if st.Args != nil {
-			out.Args = st.Args
+		if args := argsOf(child, st); args != nil {
+			out.Args = args
 		}
 		if words := lastWords(l.Log()); words != "" {
 			out.LastError = words
@@ -110,6 +110,34 @@ func runningChild(l host.Layout, st state) (procID, bool) {
 	}
 	p, ours, found := find(l)
 	return p, found && ours
+}
+
+// argsOf are the arguments of the living etcd of this service: its own, for the record
+// may be older than the process, where the supervisor died, or the disk was full, as it
+// had just started it. One that somebody else started may have been given others than
+// are on its command line; they were written down together with who it is.
+func argsOf(child procID, st state) []string {
+	if st.Adopted && st.Child == child {
+		return st.Args
+	}
+	args := cmdline(child.PID)[1:]
+	if len(args) > 0 && args[0] == "etcd" { // requorum etcd
+		args = args[1:]
+	}
+	if len(args) == 0 || !child.alive() { // it ends
+		return st.Args
+	}
+	return args
+}
+
+// with is the record as it is where child runs.
+func (s state) with(child procID) state {
+	args := argsOf(child, s)
+	if s.Child != child { // it was started, and not written down
+		s.Child, s.Adopted, s.Private = child, false, cmdline(child.PID)[0]
+	}
+	s.Args = args
+	return s
 }
 
 // atRest gives the state and the words where no etcd runs.

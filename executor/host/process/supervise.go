@@ -166,12 +166,12 @@ func (s *supervisor) adopt() (*child, bool) {
 	if !ok {
 		return nil, false
 	}
+	s.state = s.state.with(id)
 	msg := "supervising the running etcd"
 	if s.state.Adopted {
 		msg = adoptMsg // its words are elsewhere: those before are not its own
 	}
 	say(s.log, "info", fmt.Sprintf("%s, pid %d", msg, id.PID))
-	s.state.Child = id
 	s.set(planner.ServiceRunning)
 	return watchChild(id), true
 }

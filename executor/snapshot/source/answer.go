@@ -151,6 +151,15 @@ func (v version) validator() string {
 	return ""
 }
 
+// tied tells whether a part that came later is of this version, by what the server says
+// of it. One that says nothing may not have looked at If-Range.
+func (v version) tied(later http.Header) bool {
+	if v.ETag != "" {
+		return later.Get("ETag") == v.ETag
+	}
+	return later.Get("ETag") == "" && later.Get("Last-Modified") == v.LastModified
+}
+
 // modifiedAt is when the server's file was last changed, RFC 3339, "" if
 // unknown.
 func (v version) modifiedAt() string {

@@ -165,11 +165,10 @@ func (t *transfer) restart() {
 func (t *transfer) accept(resp *http.Response, begun version, have int64) (version, int64, error) {
 	if resp.StatusCode == http.StatusPartialContent {
 		from, total, err := contentRange(resp.Header.Get("Content-Range"))
-		v := versionOf(resp, total)
 		switch {
 		case have == 0:
 			return version{}, 0, refuse(planner.CodeSnapshotUnreadable, nil, "%s: the server sends a part of it where the whole was asked for", t.place.shown())
-		case err != nil || from != have || begun.Size >= 0 && total >= 0 && total != begun.Size || v.ETag != "" && begun.ETag != "" && v.ETag != begun.ETag:
+		case err != nil || from != have || begun.Size >= 0 && total >= 0 && total != begun.Size || !begun.tied(resp.Header):
 			t.restart()
 			return version{}, 0, fmt.Errorf("the server answered a request for the bytes from %d on with others (Content-Range %q)", have, resp.Header.Get("Content-Range"))
 		}
@@ -188,7 +187,7 @@ func (t *transfer) receive(ctx context.Context, body io.Reader, v version, from 
 		return 0, err
 	}
 	defer f.Close()
-	if err := room(f, max(v.Size-from, 0)); err != nil {
+	if err := room(f, max(v.Size-from, 0), elsewhere); err != nil {
 		f.Close()
 		t.restart()
 		return 0, err
@@ -199,7 +198,7 @@ func (t *transfer) receive(ctx context.Context, body io.Reader, v version, from 
 	}
 	told(0)
 	in := &stream{r: body, alive: told}
-	n, err = io.CopyBuffer(&roomWriter{f: f, since: checkEvery}, in, make([]byte, 256<<10))
+	n, err = io.CopyBuffer(&roomWriter{f: f, since: checkEvery, instead: elsewhere}, in, make([]byte, 256<<10))
 	var p *Problem
 	switch {
 	case errors.As(err, &p): // no room: what is there would only take more of it

@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,35 +29,44 @@ var freeBytes = func(f *os.File) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// room refuses to write need more bytes to f's disk.
-func room(f *os.File, need int64) error {
+// room refuses to write need more bytes to f's disk. instead says how to come by
+// another one.
+func room(f *os.File, need int64, instead string) error {
 	free, err := freeBytes(f)
 	if err != nil {
 		return err
 	}
 	if free < need+spareRoom {
-		return refuse(planner.CodeNoRoom, nil, "%s has %d MiB free; %d more are needed, and %d are to stay free: make room there, or fetch to another file system (XDG_CACHE_HOME)",
-			filepath.Dir(f.Name()), free>>20, need>>20+1, spareRoom>>20)
+		return refuse(planner.CodeNoRoom, nil, "%s has %d MiB free; %d more are needed, and %d are to stay free: make room there, or %s",
+			filepath.Dir(f.Name()), free>>20, need>>20+1, spareRoom>>20, instead)
 	}
 	return nil
 }
 
 // roomWriter writes to a file as long as its disk has room.
 type roomWriter struct {
-	f     *os.File
-	since int64 // bytes written since the last look
+	f       *os.File
+	since   int64  // bytes written since the last look
+	instead string // how to come by another disk
 }
+
+// RoomWriter writes to f as long as its disk has room, and some to spare (S20).
+// instead says how to come by another disk. Its errors are *Problem where there is no
+// room.
+func RoomWriter(f *os.File, instead string) io.Writer { return &roomWriter{f: f, instead: instead} }
+
+const elsewhere = "fetch to another file system (XDG_CACHE_HOME)"
 
 func (w *roomWriter) Write(p []byte) (int, error) {
 	if w.since -= int64(len(p)); w.since < 0 {
-		if err := room(w.f, checkEvery); err != nil {
+		if err := room(w.f, checkEvery, w.instead); err != nil {
 			return 0, err
 		}
 		w.since = checkEvery
 	}
 	n, err := w.f.Write(p)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		err = refuse(planner.CodeNoRoom, err, "%s is full: make room there, or fetch to another file system (XDG_CACHE_HOME)", filepath.Dir(w.f.Name()))
+		err = refuse(planner.CodeNoRoom, err, "%s is full: make room there, or %s", filepath.Dir(w.f.Name()), w.instead)
 	}
 	return n, err
 }

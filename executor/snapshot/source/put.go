@@ -140,7 +140,7 @@ func putLocal(p place, fill func(io.Writer) error) error {
 		}
 		return err
 	}
-	err := writeNew(p.path, func(f *os.File) error { return fill(&roomWriter{f: f}) })
+	err := writeNew(p.path, func(f *os.File) error { return fill(RoomWriter(f, "name another destination")) })
 	var is *Problem
 	if err != nil && !errors.As(err, &is) {
 		return refuse(planner.CodeSnapshotUnreadable, err, "%s could not be written: %v", p.shown(), err)
@@ -180,13 +180,29 @@ func putS3(ctx context.Context, p place, size int64, fill func(io.Writer) error)
 	case err != nil:
 		var is *Problem
 		if is, _ = s3Problem(err, p).(*Problem); is != nil {
-			return refuse(is.Code, err, "%s Nothing was written", strings.TrimSuffix(is.Detail, ".")+".")
+			return refuse(is.Code, err, "%s. %s", strings.TrimSuffix(is.Detail, "."), became(ctx, c, p, count.n))
 		}
 		return err
 	case info.Size != count.n:
 		return fmt.Errorf("%d bytes were sent and %d arrived: remove %s and try again", count.n, info.Size, p.shown())
 	}
 	return nil
+}
+
+// became says what there is of an upload that failed: what was lost may be the answer to
+// its last call.
+func became(ctx context.Context, c *minio.Client, p place, sent int64) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*limits.stall)
+	defer cancel()
+	info, err := c.StatObject(ctx, p.bucket(), p.object(), minio.StatObjectOptions{})
+	r := minio.ToErrorResponse(err)
+	switch {
+	case err == nil:
+		return fmt.Sprintf("An object is there all the same, of %d bytes, and %d were sent: prove it with requorum snapshot verify, or save another", info.Size, sent)
+	case r.Code == minio.NoSuchKey || r.Code == "NotFound":
+		return "Nothing was written"
+	}
+	return "It is not known whether it was written: look there before you rely on it"
 }
 
 var errUploadEnded = errors.New("the upload ended")

@@ -3,8 +3,13 @@ package source_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -208,6 +213,29 @@ func TestS3CutMidway(t *testing.T) {
 	if sent, _ := cut.Count(); err != nil || again != f || sent > 10_000 {
 		t.Errorf("again %+v, %v: %d bytes", again, err, sent)
 	}
+}
+
+// The answer to the last call of an upload is lost: the object is there, and it is not
+// said that nothing was written.
+func TestS3PutAnswerLost(t *testing.T) {
+	s := s3(t)
+	path, b := local(t, 24<<20)
+	target, err := url.Parse(s.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host }}
+	lossy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") {
+			through.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		through.ServeHTTP(w, r)
+	}))
+	defer lossy.Close()
+	t.Setenv("AWS_ENDPOINT_URL_S3", lossy.URL)
+	_, err = source.Put(t.Context(), path, s.URL("y.db"), source.PutOptions{})
+	problem(t, err, planner.CodeSnapshotUnreadable, fmt.Sprintf("is there all the same, of %d bytes, and %d were sent", len(b), len(b)))
 }
 
 // A broken upload leaves no object.

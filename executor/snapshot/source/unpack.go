@@ -225,7 +225,7 @@ func unpack(ctx context.Context, from, to string, p place, o Options) error {
 	}
 	defer u.end()
 	return writeWhole(to, func(out *os.File) error {
-		if _, err := io.CopyBuffer(&roomWriter{f: out}, struct{ io.Reader }{u}, make([]byte, 1<<20)); err != nil {
+		if _, err := io.CopyBuffer(RoomWriter(out, elsewhere), struct{ io.Reader }{u}, make([]byte, 1<<20)); err != nil {
 			return u.cause(err)
 		}
 		if err := u.finish(); err != nil {

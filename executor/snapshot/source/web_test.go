@@ -234,6 +234,21 @@ func TestWebServersThatMisbehave(t *testing.T) {
 			r.Header.Del("If-Range")
 			content(w, r, other, `"two"`)
 		}, other, "", ""},
+		{"changes it, ignores If-Range and has no ETag any more", func(w http.ResponseWriter, r *http.Request, n int) {
+			if n == 1 {
+				cut(w, plain, half, "ETag", `"one"`)
+			}
+			r.Header.Del("If-Range")
+			content(w, r, other, "")
+		}, other, "", ""},
+		{"changes it, ignores If-Range and has but times", func(w http.ResponseWriter, r *http.Request, n int) {
+			at := time.Now().Add(-time.Hour)
+			if n == 1 {
+				cut(w, plain, half, "Last-Modified", at.Add(-time.Hour).UTC().Format(http.TimeFormat))
+			}
+			r.Header.Del("If-Range")
+			http.ServeContent(w, r, "", at, bytes.NewReader(other))
+		}, other, "", ""},
 		{"knows no ranges", func(w http.ResponseWriter, r *http.Request, n int) {
 			if n == 1 {
 				cut(w, plain, half, "ETag", `"one"`)
