@@ -16,14 +16,10 @@ import (
 	"time"
 
 	"github.com/requorum/requorum/planner"
-	"github.com/requorum/requorum/tests/harness"
 )
 
-func TestMain(m *testing.M) {
+func init() {
 	limits = patience{stall: 300 * time.Millisecond, wait: 5 * time.Millisecond, tries: 3, all: 20}
-	code := m.Run()
-	harness.DropS3()
-	os.Exit(code)
 }
 
 // web is a server that misbehaves as a test says.
