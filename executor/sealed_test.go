@@ -197,7 +197,7 @@ func TestSealedIsHashedOnce(t *testing.T) {
 			if all, _ := e.front.asked(); all != 0 {
 				t.Errorf("%d hashes to see whether it serves", all)
 			}
-			if err := r.verify(within(t, 20*time.Second), e.closed(e.revision, 5), nil); err != nil {
+			if err := r.verify(within(t, time.Minute), e.closed(e.revision, 5), nil); err != nil {
 				t.Error(err)
 			}
 			// 3.4 refuses the revision that it is compacted at, and is asked for its latest.
@@ -208,13 +208,13 @@ func TestSealedIsHashedOnce(t *testing.T) {
 				t.Errorf("said %q", said)
 			}
 			e.front.delay = 0
-			if err := r.verify(within(t, 10*time.Second), e.closed(e.revision-1, 5), nil); err != nil || !strings.Contains(said.String(), "what was restored ends at") {
+			if err := r.verify(within(t, time.Minute), e.closed(e.revision-1, 5), nil); err != nil || !strings.Contains(said.String(), "what was restored ends at") {
 				t.Errorf("at a later revision than restored: %v, said %q", err, said)
 			}
-			if err := r.verify(within(t, 10*time.Second), e.closed(e.revision-1, -1), nil); err != nil {
+			if err := r.verify(within(t, time.Minute), e.closed(e.revision-1, -1), nil); err != nil {
 				t.Errorf("with nothing to hold it to: %v", err)
 			}
-			if err := r.verify(within(t, time.Second), e.closed(e.revisionByLease+1, 5), nil); err == nil || !strings.Contains(err.Error(), "time is up (m1 is at revision") {
+			if err := r.verify(within(t, 4*time.Second), e.closed(e.revisionByLease+1, 5), nil); err == nil || !strings.Contains(err.Error(), "time is up (m1 is at revision") {
 				t.Errorf("at an earlier revision than restored: %v", err)
 			}
 		})
@@ -228,7 +228,7 @@ func TestSealedWithoutHash(t *testing.T) {
 	e := serve(t, "3.4", true)
 	e.front.none = true
 	r, said := e.runner(t)
-	if err := r.verify(within(t, 10*time.Second), e.closed(e.revision, -1), nil); err != nil || !strings.Contains(said.String(), "data was not compared") {
+	if err := r.verify(within(t, time.Minute), e.closed(e.revision, -1), nil); err != nil || !strings.Contains(said.String(), "data was not compared") {
 		t.Errorf("%v, said %q", err, said)
 	}
 }
@@ -242,11 +242,11 @@ func TestNoSpaceIsTold(t *testing.T) {
 				t.Parallel()
 				e := serve(t, minor, auth, "--quota-backend-bytes=500000")
 				r, said := e.runner(t)
-				if err := r.verify(within(t, 10*time.Second), e.closed(e.revision, -1), nil); err != nil {
+				if err := r.verify(within(t, time.Minute), e.closed(e.revision, -1), nil); err != nil {
 					t.Errorf("closed: %v", err)
 				}
 				serving := planner.Verify{Members: []string{"m1"}, ClusterID: e.clusterID, Lease: true}
-				if err := r.verify(within(t, 10*time.Second), serving, nil); err != nil || !strings.Contains(said.String(), "NOSPACE") || !strings.Contains(said.String(), "etcdctl alarm disarm") {
+				if err := r.verify(within(t, time.Minute), serving, nil); err != nil || !strings.Contains(said.String(), "NOSPACE") || !strings.Contains(said.String(), "etcdctl alarm disarm") {
 					t.Errorf("serving: %v, said %q", err, said)
 				}
 			})

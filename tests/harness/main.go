@@ -40,7 +40,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "harness:", err)
 		return 1
 	}
-	defer dropS3()
+	defer DropS3()
 	return m.Run()
 }
 

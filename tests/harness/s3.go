@@ -52,8 +52,8 @@ func versitygwBinary() (string, error) {
 	return versitygw.bin, versitygw.err
 }
 
-// dropS3 removes the server's program when all tests have run.
-func dropS3() {
+// DropS3 removes the server's program when all tests have run; Main does it.
+func DropS3() {
 	if versitygw.dir != "" {
 		os.RemoveAll(versitygw.dir) // made above
 	}

@@ -274,7 +274,7 @@ func TestSaveInterruptedLate(t *testing.T) {
 func small(t *testing.T, e *harness.Env, name string, megabytes int) (path string, resize func(int)) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("mounting a tmpfs needs root")
+		t.Fatal("mounting a tmpfs needs root: run the tests as README says")
 	}
 	path = e.Path(name)
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -282,7 +282,7 @@ func small(t *testing.T, e *harness.Env, name string, megabytes int) (path strin
 	}
 	size := func(n int) string { return fmt.Sprintf("mode=0700,size=%dm", n) }
 	if err := unix.Mount("tmpfs", path, "tmpfs", 0, size(megabytes)); err != nil {
-		t.Skipf("mounting a tmpfs: %v", err)
+		t.Fatalf("mounting a tmpfs, which a container needs CAP_SYS_ADMIN for: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {

@@ -26,7 +26,7 @@ const maxRedirects = 5
 func webClient(p place) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression, t.DisableKeepAlives = true, true
-	t.ResponseHeaderTimeout = limits.stall
+	t.ResponseHeaderTimeout = 2 * limits.stall // a try has its own clock, whose words are clearer
 	return &http.Client{Transport: t, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		req.Header.Del("Referer") // it has our query
 		switch {

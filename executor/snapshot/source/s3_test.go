@@ -23,6 +23,12 @@ import (
 	"github.com/requorum/requorum/tests/harness"
 )
 
+func TestMain(m *testing.M) {
+	code := m.Run()
+	harness.DropS3()
+	os.Exit(code)
+}
+
 // s3 starts a real server for the test, with its credentials in the environment.
 func s3(t *testing.T) *harness.S3 {
 	t.Helper()

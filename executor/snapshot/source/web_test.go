@@ -18,9 +18,8 @@ import (
 	"github.com/requorum/requorum/planner"
 )
 
-func TestMain(m *testing.M) {
+func init() {
 	limits = patience{stall: 300 * time.Millisecond, wait: 5 * time.Millisecond, tries: 3, all: 20}
-	os.Exit(m.Run())
 }
 
 // web is a server that misbehaves as a test says.
