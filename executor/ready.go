@@ -67,7 +67,7 @@ func (r *Runner) ready(ctx context.Context, s planner.Step) (seen string, done b
 		}
 	}
 	for began := time.Now(); ; {
-		if ok, _ := planner.Holds(s.Action, obs); ok && !planner.Traceless(s.Action) {
+		if ok, _ := planner.Holds(s.Action, obs); ok && !planner.Traceless(s.Action) && !r.stopsUnwatched(s.Action) {
 			r.Seen = obs
 			return Digest(obs), true, nil
 		}
@@ -97,6 +97,17 @@ func (r *Runner) ready(ctx context.Context, s planner.Step) (seen string, done b
 			return "", false, fmt.Errorf("what this step touches can't be looked at: %w", err)
 		}
 	}
+}
+
+// stopsUnwatched reports whether a stops a member that the file has no more: that no
+// etcd of its runs proves nothing, for its service, which is not among what is
+// observed, may be between two starts. To stop it again does no harm.
+func (r *Runner) stopsUnwatched(a planner.Action) bool {
+	stop, ok := a.(planner.Stop)
+	return ok && slices.ContainsFunc(stop.Members, func(m planner.StopMember) bool {
+		_, known := r.Cluster.Member(m.Name)
+		return !known
+	})
 }
 
 // unseen says which of the targets' machines could not be looked at, and why.
@@ -194,6 +205,9 @@ func (r *Runner) doneAfterAll(ctx context.Context, s planner.Step, err error) (n
 		return "", fmt.Errorf("%w; whether it was done is not known, for it can't be looked at: %w", err, lookErr)
 	}
 	r.Seen = obs
+	if r.stopsUnwatched(s.Action) {
+		return "", fmt.Errorf("%w; whether its service has ended is not seen from here: see to it on its machine", err)
+	}
 	if ok, missing := planner.Holds(s.Action, obs); !ok {
 		return "", fmt.Errorf("%w; looked at again, it is not done: %s. Planning again goes on from there", err, missing)
 	}
