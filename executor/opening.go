@@ -50,6 +50,24 @@ func (r *Runner) start(ctx, act context.Context, a planner.Start, progress host.
 	return r.awaitServing(ctx, a, progress)
 }
 
+// opensWithout reports whether a is a start of an opening that, as things are seen, does
+// for a majority of the voters: who is left behind is decided when it was tried.
+func (r *Runner) opensWithout(obs planner.Observation, a planner.Action) bool {
+	start, ok := a.(planner.Start)
+	if !ok || !r.opens(start) {
+		return false
+	}
+	can := 0
+	for _, m := range start.Members {
+		one := start
+		one.Members = []planner.StartMember{m}
+		if _, err := planner.Predict(obs, one); err == nil {
+			can++
+		}
+	}
+	return majority(can, start.Voters)
+}
+
 // othersRun reports whether a start that failed did so by members alone without which an
 // opening can go on.
 func (r *Runner) othersRun(ctx context.Context, a planner.Start) bool {

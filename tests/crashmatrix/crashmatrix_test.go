@@ -80,7 +80,7 @@ func TestTableIsComplete(t *testing.T) {
 			}
 		}
 	}
-	for _, who := range []string{leader, follower, learner, leader + host, follower + host, learner + host} {
+	for _, who := range []string{leader, follower, learner, closed, leader + host, follower + host, learner + host, closed + host} {
 		if !slices.ContainsFunc(all, func(a attempt) bool { return a.Who == who }) {
 			t.Errorf("nobody kills a %s", who)
 		}

@@ -11,6 +11,7 @@ const (
 	leader   = "leader"
 	follower = "follower"
 	learner  = "learner" // one that joins
+	closed   = "member"  // any, while none has a client listener yet
 	host     = "'s host" // after a role: its supervisor is killed first
 )
 
@@ -123,19 +124,25 @@ func (s scenario) attempts() []attempt {
 // the process alone, and where one has ended its supervisor too, as if its host had
 // gone.
 func (s scenario) roles(kinds []string, place int) []string {
-	serves, joins := s.serving, false
+	serves, joins, unopened := s.serving, false, false
 	members := s.begins()
 	for i := range kinds {
 		begun, ended := place >= 2*i+1, place >= 2*i+2
 		switch kinds[i] {
 		case "start":
-			serves = serves || ended
+			if opensLater(kinds, i) {
+				unopened = ended
+				continue
+			}
+			serves, unopened = serves || ended, unopened && !begun
 			if ended && !s.serving && members == 0 {
 				members = 3
 				if s.name == "recover in place" {
 					members = 1
 				}
 			}
+		case "stop":
+			unopened = unopened && !begun
 		case "join":
 			joins = joins || begun
 		case "promote":
@@ -155,12 +162,21 @@ func (s scenario) roles(kinds []string, place int) []string {
 	if joins {
 		out = append(out, learner)
 	}
+	if unopened {
+		out = append(out, closed)
+	}
 	if place%2 == 0 {
 		for i := range out {
 			out[i] += host
 		}
 	}
 	return out
+}
+
+// opensLater reports whether the i-th action is a start with closed client listeners:
+// they are read back, stopped, and started for their clients.
+func opensLater(kinds []string, i int) bool {
+	return i+3 < len(kinds) && kinds[i+1] == "verify" && kinds[i+2] == "stop" && kinds[i+3] == "start"
 }
 
 // begins is how many voters serve at the beginning.

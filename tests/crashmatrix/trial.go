@@ -242,6 +242,9 @@ func (x *trial) role() (harness.Member, bool) {
 		if x.all.Etcd(m).PID == 0 {
 			continue
 		}
+		if want == closed {
+			return m, true
+		}
 		cli, err := harness.Dial(m.Client)
 		if err != nil {
 			continue

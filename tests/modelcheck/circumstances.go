@@ -127,6 +127,10 @@ func circumstances() []circumstance {
 			c.Hosts = []spec.Host{{Name: "far", Access: spec.AccessSSH, Service: spec.Service{Kind: spec.ServiceProcess}}}
 			c.Members[0].Host = "far"
 		})},
+		{name: "by a person", only: 1, edit: file(func(c *spec.Cluster) {
+			c.Hosts = []spec.Host{{Name: "far", Access: spec.AccessManual}}
+			c.Members[0].Host = "far"
+		})},
 		{name: "under commands", only: 1, edit: file(func(c *spec.Cluster) {
 			c.Hosts = []spec.Host{{Name: "here", Access: spec.AccessLocal, Service: spec.Service{Kind: spec.ServiceCommand}}}
 			c.Members[0].Host = "here"

@@ -137,7 +137,7 @@ func TestStateUnwritableMidRun(t *testing.T) {
 			cmd := e.Command("apply", "--auto-approve", c.Path())
 			ended := make(chan harness.Result, 1)
 			go func() { ended <- e.Finish(cmd, "") }()
-			e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "trial" })
+			e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "restore" })
 			mend := block(t, e)
 			r := (<-ended).Want(t, 7)
 			r.Says(t, "the journal can't be", "requorum plan gives the rest of the way")
@@ -292,9 +292,11 @@ func TestDirectoryVanishes(t *testing.T) {
 	cmd := e.Command("apply", "--auto-approve", c.Path())
 	ended := make(chan harness.Result, 1)
 	go func() { ended <- e.Finish(cmd, "") }()
-	e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "trial" })
+	e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "restore" })
+	noErr(t, syscall.Kill(cmd.Process.Pid, syscall.SIGSTOP))
 	m := c.Members[2]
 	noErr(t, os.Rename(m.Base(), m.Base()+".away"))
+	noErr(t, syscall.Kill(cmd.Process.Pid, syscall.SIGCONT))
 	r := (<-ended).Want(t, 7)
 	t.Logf("%s", r)
 	noErr(t, os.RemoveAll(m.Base())) // what a lock or a copy made there anew: never data

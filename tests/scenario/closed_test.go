@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -78,17 +77,12 @@ type journalLine struct {
 // journalOf are the records of the newest apply.
 func journalOf(t *testing.T, e *harness.Env) []journalLine {
 	t.Helper()
-	runs, _ := filepath.Glob(filepath.Join(e.State(), "requorum", "runs", "*.jsonl"))
-	slices.SortFunc(runs, func(a, b string) int {
-		x, _ := os.Stat(a)
-		y, _ := os.Stat(b)
-		return x.ModTime().Compare(y.ModTime())
-	})
+	runs := e.Runs()
 	if len(runs) == 0 {
 		t.Fatal("no journal")
 	}
 	var out []journalLine
-	for _, line := range bytes.Split(bytes.TrimSpace(read(t, runs[len(runs)-1])), []byte("\n")) {
+	for _, line := range bytes.Split(bytes.TrimSpace(read(t, runs[len(runs)-1].Path)), []byte("\n")) {
 		var l journalLine
 		if err := json.Unmarshal(line, &l); err != nil {
 			t.Fatal(err)

@@ -40,7 +40,7 @@ func TestJournal(t *testing.T) {
 	if n := len(records); records[n-2].Event != journal.Ended || records[n-1].Event != journal.State {
 		t.Errorf("it ends with %v", events[n-2:])
 	}
-	for _, kind := range []string{"restore", "trial", "install", "start", "verify"} {
+	for _, kind := range []string{"restore", "install", "start", "verify", "stop"} {
 		is := func(event string) func(journal.Record) bool {
 			return func(r journal.Record) bool { return r.Kind == kind && r.Event == event }
 		}
@@ -48,7 +48,7 @@ func TestJournal(t *testing.T) {
 		if intent < 0 || done < intent {
 			t.Errorf("%s: intent %d, done %d in %v", kind, intent, done, events)
 		}
-		if kind == "restore" || kind == "trial" || kind == "start" {
+		if kind == "restore" || kind == "start" {
 			if i := slices.IndexFunc(records, is(journal.Phase)); i < intent || i > done {
 				t.Errorf("%s has no record inside it: %v", kind, events)
 			}
@@ -69,7 +69,7 @@ func TestJournal(t *testing.T) {
 	if !strings.Contains(r.Stderr, "done") {
 		t.Errorf("no results in\n%s", r)
 	}
-	e.Run("log").Want(t, 0).Says(t, runs[0].ID, "done", "5 of 5")
+	e.Run("log").Want(t, 0).Says(t, runs[0].ID, "done", "7 of 7")
 	e.Run("log", "last").Want(t, 0).Says(t, runs[0].ID, "put in place", "m1, m2, m3", "sha256")
 	e.Run("log", "--dir", filepath.Join(c.Members[0].Base(), "runs"), "last").Want(t, 0).Says(t, "put in place")
 	e.Run("log", "nothing-like-it").Want(t, 1).Says(t, "no run")
@@ -88,13 +88,13 @@ func TestLogOfAKilledApply(t *testing.T) {
 	c := restoreOf(t, e, 3, src.snapshot)
 	cmd := e.Command("apply", "--auto-approve", c.Path())
 	hit := runAndKill(t, cmd, func() bool {
-		return slices.ContainsFunc(e.Records(0), func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "trial" })
+		return slices.ContainsFunc(e.Records(0), func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "start" })
 	})
 	if !hit {
 		t.Fatal("the apply ended before it was killed")
 	}
 	e.Run("log").Want(t, 0).Says(t, "cut off")
-	e.Run("log", "last").Want(t, 0).Says(t, "trial start", "cut off here")
+	e.Run("log", "last").Want(t, 0).Says(t, "start, closed", "cut off here")
 	e.Apply(c.Path())
 	e.InSync(c.Path())
 }

@@ -18,7 +18,7 @@ import (
 func TestFrozenExecutor(t *testing.T) {
 	t.Parallel()
 	src := oldCluster(t)
-	for _, kind := range []string{"trial", "start"} {
+	for _, kind := range []string{"restore", "start"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			e := harness.New(t)

@@ -24,10 +24,10 @@ func TestInterruptSaysHowThingsStand(t *testing.T) {
 			e := harness.New(t)
 			c := restoreOf(t, e, 3, src.snapshot)
 			term := e.Terminal("apply", "--auto-approve", c.Path())
-			e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "trial" })
+			e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "start" })
 			noErr(t, syscall.Kill(term.PID(), sig))
 			r := term.End().Want(t, 8)
-			r.Says(t, "going to a safe point first", "Interrupted at", "trial start", "The cluster now", "Safe to leave", "Plan again", "not started", "Journal")
+			r.Says(t, "going to a safe point first", "Interrupted at", "start, closed", "The cluster now", "Safe to leave", "Plan again", "not started", "Journal")
 			if cr := strings.LastIndex(r.Stdout, "\r\x1b[K"); !strings.HasSuffix(r.Stdout, "\n") || cr > strings.LastIndex(r.Stdout, "Interrupted at") {
 				t.Errorf("the terminal ends in the midst of a line: %q", r.Stdout[max(0, len(r.Stdout)-200):])
 			}
@@ -94,7 +94,7 @@ func TestJSONLines(t *testing.T) {
 		for _, l := range ls {
 			seen[l["event"]]++
 		}
-		if seen["intent"] != 5 || seen["done"] != 5 || seen["phase"] == 0 || seen["progress"] == 0 || seen["begin"] != 1 || seen["end"] != 1 {
+		if seen["intent"] != 7 || seen["done"] != 7 || seen["phase"] == 0 || seen["progress"] == 0 || seen["begin"] != 1 || seen["end"] != 1 {
 			t.Errorf("%s: %v", name, seen)
 		}
 	}
