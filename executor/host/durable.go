@@ -11,7 +11,11 @@ import (
 // WriteFile puts data at path, 0600, so that after any crash either the old or
 // the new content is there in full: a temporary file beside it, fsync, rename,
 // fsync of the folder.
-func WriteFile(path string, data []byte) (err error) {
+func WriteFile(path string, data []byte) error { return WriteFileIf(path, data, nil) }
+
+// WriteFileIf is WriteFile that asks right before the rename whether it is still to be:
+// the fsync takes a while, in which whoever writes may lose the right to.
+func WriteFileIf(path string, data []byte, still func() error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -30,6 +34,11 @@ func WriteFile(path string, data []byte) (err error) {
 	}
 	if err = f.Close(); err != nil {
 		return err
+	}
+	if still != nil {
+		if err = still(); err != nil {
+			return err
+		}
 	}
 	if err = os.Rename(f.Name(), path); err != nil {
 		return err

@@ -197,7 +197,7 @@ func (s scenario) begins() int {
 func slice() []attempt {
 	want := []string{
 		"adopt | intent 1 adopt | requorum",
-		"restore | done 3 install | requorum",
+		"restore | done 2 install | requorum",
 		"recover | done 1 fence | requorum",
 		"replace | done 2 add-learner | requorum",
 		"replace | intent 3 join | leader",

@@ -49,7 +49,7 @@ func (d *Driver) Claim(ctx context.Context, a planner.Claim) (err error) {
 				return fmt.Errorf("%s: not claimed: %w", m.Name, err)
 			}
 		}
-		if err := record(l, m.Provenance); err != nil {
+		if err := record(ctx, l, m.Provenance); err != nil {
 			return fmt.Errorf("%s: record the data's origin: %w", m.Name, err)
 		}
 		return nil
@@ -72,7 +72,7 @@ func claimable(l host.Layout, p *planner.Provenance) error {
 // there: in between, the marker's own token tells which it belongs to. No
 // evidence is ever deleted: a marker goes only where it is proven that its etcd
 // wrote nothing, and a record whose token never ran is none (evidence.go).
-func record(l host.Layout, p planner.Provenance) error {
+func record(ctx context.Context, l host.Layout, p planner.Provenance) error {
 	if _, err := host.MkdirAll(l.Base()); err != nil {
 		return err
 	}
@@ -83,11 +83,11 @@ func record(l host.Layout, p planner.Provenance) error {
 			return fmt.Errorf("token %s was used before for member %s of cluster %s", p.Token, old.MemberID, old.ClusterID)
 		}
 	case notExist(err):
-		err = writeProvenance(l, p)
+		err = writeProvenance(ctx, l, p)
 	default: // another record, or one that can't be read
 		err = keepRecord(l)
 		if err == nil {
-			err = writeProvenance(l, p)
+			err = writeProvenance(ctx, l, p)
 		}
 	}
 	if err != nil {
@@ -174,10 +174,10 @@ func readProvenanceAt(path string) (*planner.Provenance, error) {
 	return p, nil
 }
 
-func writeProvenance(l host.Layout, p planner.Provenance) error {
+func writeProvenance(ctx context.Context, l host.Layout, p planner.Provenance) error {
 	b, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		return err
 	}
-	return host.WriteFile(l.Provenance(), append(b, '\n'))
+	return host.WriteFileIf(l.Provenance(), append(b, '\n'), func() error { return goOn(ctx) })
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -24,13 +25,13 @@ func TestEvidence(t *testing.T) {
 		want string // "" for no evidence
 	}{
 		"nothing": {func(*testing.T, host.Layout, string) {}, ""},
-		"claim":   {func(t *testing.T, l host.Layout, _ string) { must(t, record(l, prov)) }, ""},
+		"claim":   {func(t *testing.T, l host.Layout, _ string) { must(t, record(context.Background(), l, prov)) }, ""},
 		"service of the claim": {func(t *testing.T, l host.Layout, _ string) {
-			must(t, record(l, prov))
+			must(t, record(context.Background(), l, prov))
 			put(t, l.Service(), `{"name":"m1","cluster_id":"1","member_id":"2"}`)
 		}, ""},
 		"staging": {func(t *testing.T, l host.Layout, _ string) {
-			must(t, record(l, prov))
+			must(t, record(context.Background(), l, prov))
 			put(t, filepath.Join(l.StagingData(), "member/x"), "")
 			put(t, l.StagingDone(), "token-one")
 		}, ""},
@@ -38,15 +39,15 @@ func TestEvidence(t *testing.T) {
 		"ran, damaged": {func(t *testing.T, l host.Layout, _ string) { put(t, l.Ran(), `{`) }, "requorum started a member here"},
 		"ran earlier": {func(t *testing.T, l host.Layout, _ string) {
 			put(t, l.Ran(), `{"token":"token-zero"}`)
-			must(t, record(l, prov))
+			must(t, record(context.Background(), l, prov))
 		}, "requorum started an earlier member here"},
 		"ran earlier, crash before its marker moved": {func(t *testing.T, l host.Layout, _ string) {
 			put(t, l.Ran(), `{"token":"token-zero"}`)
-			must(t, writeProvenance(l, prov))
+			must(t, writeProvenance(context.Background(), l, prov))
 		}, "requorum started an earlier member here"},
 		"ran earlier, marker damaged": {func(t *testing.T, l host.Layout, _ string) {
 			put(t, l.Ran()+".zero", `{`)
-			must(t, record(l, prov))
+			must(t, record(context.Background(), l, prov))
 		}, "requorum started an earlier member here"},
 		"killed twice while staging": {func(t *testing.T, l host.Layout, _ string) {
 			claims(t, l, prov, "token-one", "token-two", "token-three")
@@ -104,7 +105,7 @@ func TestEvidence(t *testing.T) {
 		}, "has a service for it"},
 		"earlier record damaged": {func(t *testing.T, l host.Layout, _ string) {
 			put(t, l.Provenance(), `{`)
-			must(t, record(l, prov))
+			must(t, record(context.Background(), l, prov))
 		}, "record of earlier data"},
 		"record damaged": {func(t *testing.T, l host.Layout, _ string) { put(t, l.Provenance(), `{`) }, "can't be read"},
 		"service":        {func(t *testing.T, l host.Layout, _ string) { put(t, l.Service(), `{"name":"m1"}`) }, "has a service for it"},
@@ -164,7 +165,7 @@ func claims(t *testing.T, l host.Layout, prov planner.Provenance, tokens ...stri
 	t.Helper()
 	for _, token := range tokens {
 		prov.Token, prov.MemberID = token, "of-"+token
-		must(t, record(l, prov))
+		must(t, record(context.Background(), l, prov))
 	}
 }
 
@@ -192,13 +193,13 @@ func TestRecordKeepsWhatRan(t *testing.T) {
 	l := host.LayoutOf(filepath.Join(t.TempDir(), "m1"), "")
 	one := planner.Provenance{Token: "token-one", ClusterID: "1", MemberID: "2"}
 	two := planner.Provenance{Token: "token-two", ClusterID: "3", MemberID: "4"}
-	must(t, record(l, one))
+	must(t, record(context.Background(), l, one))
 	put(t, l.Ran(), `{"token":"token-one"}`)
-	must(t, writeProvenance(l, two)) // crash before the marker moves
+	must(t, writeProvenance(context.Background(), l, two)) // crash before the marker moves
 	if ran, err := hasRun(l, &two); ran || err != nil {
 		t.Errorf("the new identity ran: %v", err)
 	}
-	must(t, record(l, two))
+	must(t, record(context.Background(), l, two))
 	if _, err := process.ReadRan(l); !notExist(err) {
 		t.Error("the marker did not move")
 	}
@@ -207,7 +208,7 @@ func TestRecordKeepsWhatRan(t *testing.T) {
 	}
 	three := two
 	three.ClusterID = "5"
-	if record(l, three) == nil {
+	if record(context.Background(), l, three) == nil {
 		t.Error("one token for two identities")
 	}
 }

@@ -166,7 +166,7 @@ func (d *Driver) fence(ctx context.Context, m planner.FenceMember) error {
 		if err := goOn(ctx); err != nil {
 			return err
 		}
-		if s, err = putFence(l); err != nil {
+		if s, err = putFence(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -183,7 +183,7 @@ func (d *Driver) fence(ctx context.Context, m planner.FenceMember) error {
 }
 
 // putFence makes the exchange, and is done when it is durable.
-func putFence(l host.Layout) (slot, error) {
+func putFence(ctx context.Context, l host.Layout) (slot, error) {
 	u := dataUnit(l)
 	if fi, err := os.Lstat(u.target); err != nil || !fi.IsDir() {
 		return slot{}, fmt.Errorf("%s is no directory that could be fenced (%v)", u.target, err)
@@ -203,6 +203,9 @@ func putFence(l host.Layout) (slot, error) {
 		return s, err
 	}
 	if err := s.writeFence(mark); err != nil {
+		return s, err
+	}
+	if err := goOn(ctx); err != nil {
 		return s, err
 	}
 	return s, rename(inSlot, u.target, unix.RENAME_EXCHANGE)
@@ -258,14 +261,14 @@ func (d *Driver) Unfence(ctx context.Context, a planner.Unfence) (err error) {
 		if err := goOn(ctx); err != nil {
 			return fmt.Errorf("%s: not unfenced: %w", a.Members[i].Name, err)
 		}
-		if err := unfence(a.Members[i]); err != nil {
+		if err := unfence(ctx, a.Members[i]); err != nil {
 			return fmt.Errorf("%s: not unfenced: %w", a.Members[i].Name, err)
 		}
 		return nil
 	})
 }
 
-func unfence(m planner.FenceMember) error {
+func unfence(ctx context.Context, m planner.FenceMember) error {
 	l, err := layout(m.Place)
 	if err != nil {
 		return err
@@ -282,7 +285,7 @@ func unfence(m planner.FenceMember) error {
 		return err
 	}
 	mark, _ := s.fence()
-	if err := restoreRecord(l, mark.Provenance); err != nil {
+	if err := restoreRecord(ctx, l, mark.Provenance); err != nil {
 		return err
 	}
 	if wal := s.walDir(l); wal != l.WALDir { // an empty directory is replaced, any other stays
@@ -301,7 +304,7 @@ func unfence(m planner.FenceMember) error {
 // restoreRecord makes the record of before the fence the present one again: what
 // was to come in its place did not. It comes before the data, so that these never
 // lie beside a record that, as after a recovery in place, has their own IDs.
-func restoreRecord(l host.Layout, old *planner.Provenance) error {
+func restoreRecord(ctx context.Context, l host.Layout, old *planner.Provenance) error {
 	now, err := readProvenance(l)
 	switch {
 	case notExist(err) || err == nil && old != nil && *now == *old:
@@ -315,7 +318,7 @@ func restoreRecord(l host.Layout, old *planner.Provenance) error {
 	if old == nil {
 		return removeRecord(l)
 	}
-	if err := writeProvenance(l, *old); err != nil {
+	if err := writeProvenance(ctx, l, *old); err != nil {
 		return err
 	}
 	return moveRanBack(l, old.Token)

@@ -288,7 +288,7 @@ func TestSetAsideRefusesWhatIsHeld(t *testing.T) {
 	if _, err := os.Stat(l.Aside()); !notExist(err) {
 		t.Error("something of the fence is left")
 	}
-	_, err = putFence(l)
+	_, err = putFence(context.Background(), l)
 	must(t, err)
 	wantHeld()
 	must(t, f.Close())
@@ -303,12 +303,12 @@ func TestForceNewIsNotTheOldData(t *testing.T) {
 		d := New(Options{})
 		p, l := onePlace(t, ownWAL)
 		old := planner.Provenance{Kind: planner.ProvenanceBootstrap, Token: "token-one", ClusterID: "aaaa", MemberID: "1"}
-		must(t, record(l, old))
+		must(t, record(context.Background(), l, old))
 		put(t, l.Ran(), `{"token":"token-one"}`)
 		must(t, d.Fence(t.Context(), fenceOf(p)))
 		now := old
 		now.Kind, now.Token = planner.ProvenanceForceNew, "token-two"
-		must(t, record(l, now))
+		must(t, record(context.Background(), l, now))
 		if v := d.observe(t.Context(), p).Data.Value; v.ProvenanceAgrees || recovered(l, &now) {
 			t.Errorf("%+v", v)
 		}

@@ -70,7 +70,7 @@ func (d *Driver) install(ctx context.Context, m planner.InstallMember, token str
 		if err := goOn(ctx); err != nil {
 			return err
 		}
-		if err := u.putInPlace(l, prov); err != nil {
+		if err := u.putInPlace(ctx, l, prov); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,7 @@ func free(l host.Layout, prov *planner.Provenance, over planner.Identity) error 
 }
 
 // putInPlace moves the staged unit to its target; what is there goes aside.
-func (u unit) putInPlace(l host.Layout, prov *planner.Provenance) error {
+func (u unit) putInPlace(ctx context.Context, l host.Layout, prov *planner.Provenance) error {
 	if _, err := os.Lstat(u.staged); notExist(err) {
 		return nil // it went before a crash
 	}
@@ -118,6 +118,9 @@ func (u unit) putInPlace(l host.Layout, prov *planner.Provenance) error {
 	if _, err := host.MkdirAll(filepath.Dir(u.target)); err != nil {
 		return err
 	}
+	if err := goOn(ctx); err != nil {
+		return err
+	}
 	err := rename(u.staged, u.target, unix.RENAME_NOREPLACE)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
@@ -125,7 +128,7 @@ func (u unit) putInPlace(l host.Layout, prov *planner.Provenance) error {
 	// An empty directory is replaced at once; rename(2) refuses any other.
 	err = rename(u.staged, u.target, 0)
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTDIR) {
-		return u.exchange(prov.Token)
+		return u.exchange(ctx, prov.Token)
 	}
 	return err
 }
@@ -145,7 +148,7 @@ func checkStaged(l host.Layout, prov *planner.Provenance) error {
 // exchange swaps the staged unit with what is at its target in one step, so that
 // the path is never absent (S18). It goes to the slot first, and so the old one
 // comes to lie where it stays.
-func (u unit) exchange(token string) error {
+func (u unit) exchange(ctx context.Context, token string) error {
 	s, err := newSlot(u)
 	if err != nil {
 		return err
@@ -163,6 +166,9 @@ func (u unit) exchange(token string) error {
 	}
 	inSlot := filepath.Join(s.dir, u.name)
 	if err := rename(u.staged, inSlot, unix.RENAME_NOREPLACE); err != nil {
+		return err
+	}
+	if err := goOn(ctx); err != nil {
 		return err
 	}
 	return rename(inSlot, u.target, unix.RENAME_EXCHANGE)

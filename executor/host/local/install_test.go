@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -55,7 +56,7 @@ func stage(t *testing.T, dir string, ownWAL bool) (planner.Place, host.Layout) {
 	}
 	makeMember(t, l.StagingData(), stagedWAL, newCluster, 2)
 	must(t, os.WriteFile(l.StagingDone(), []byte(token+"\n"), 0o600))
-	must(t, writeProvenance(l, planner.Provenance{Kind: planner.ProvenanceRestore, Token: token, ClusterID: "bbbb", MemberID: "2"}))
+	must(t, writeProvenance(context.Background(), l, planner.Provenance{Kind: planner.ProvenanceRestore, Token: token, ClusterID: "bbbb", MemberID: "2"}))
 	return p, l
 }
 

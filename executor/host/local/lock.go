@@ -164,7 +164,12 @@ func writeEpoch(l host.Layout, h host.Holder) error {
 	if err != nil {
 		return err
 	}
-	return host.WriteFile(l.Epoch(), append(b, '\n'))
+	return host.WriteFileIf(l.Epoch(), append(b, '\n'), func() error {
+		if now := readEpoch(l).Epoch; now > h.Epoch {
+			return &host.LostError{Path: l.Lock(), Why: fmt.Sprintf("epoch %d is recorded there, and this one is of epoch %d", now, h.Epoch)}
+		}
+		return nil
+	})
 }
 
 // write says in the lock's file who holds it. A full disk must not keep anybody from

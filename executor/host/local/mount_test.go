@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -56,7 +57,7 @@ func installInside(t *testing.T, at string) {
 		}
 		makeMember(t, l.StagingData(), "", newCluster, 2)
 		must(t, os.WriteFile(l.StagingDone(), []byte(token+"\n"), 0o600))
-		must(t, writeProvenance(l, planner.Provenance{Token: token, ClusterID: "bbbb", MemberID: "2"}))
+		must(t, writeProvenance(context.Background(), l, planner.Provenance{Token: token, ClusterID: "bbbb", MemberID: "2"}))
 		if s := d.observe(t.Context(), p).Data.Value.Staged; s != token {
 			t.Fatalf("staged: %q", s)
 		}

@@ -90,7 +90,7 @@ func (d *Driver) recover(ctx context.Context, l host.Layout, a planner.Recover, 
 	if err := removeOwn(l, recoverWork(l)); err != nil { // of an interrupted one
 		return err
 	}
-	r, err := d.recoverRequest(l, a)
+	r, err := d.recoverRequest(ctx, l, a)
 	r.DataDir, r.WALDir = dataDir, walDir
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func made(a planner.Recover) bool {
 
 // recoverRequest makes the folders that the recovery needs; whether there is room
 // for what it makes (S20) it finds out itself.
-func (d *Driver) recoverRequest(l host.Layout, a planner.Recover) (survivor.Request, error) {
+func (d *Driver) recoverRequest(ctx context.Context, l host.Layout, a planner.Recover) (survivor.Request, error) {
 	r := survivor.Request{
 		Work:      recoverWork(l),
 		ClusterID: a.ClusterID, MemberID: a.MemberID, LastTerm: a.LastTerm, LastIndex: a.LastIndex, Upto: a.Upto,
@@ -151,21 +151,21 @@ func (d *Driver) recoverRequest(l host.Layout, a planner.Recover) (survivor.Requ
 		return r, err
 	}
 	if a.InPlace != nil {
-		return r, stageInPlace(&r, l, *a.InPlace)
+		return r, stageInPlace(ctx, &r, l, *a.InPlace)
 	}
 	_, err = host.MkdirAll(filepath.Dir(a.Out))
 	return r, err
 }
 
 // stageInPlace has the result staged as a restore's is, its origin recorded first.
-func stageInPlace(r *survivor.Request, l host.Layout, p planner.Provenance) error {
+func stageInPlace(ctx context.Context, r *survivor.Request, l host.Layout, p planner.Provenance) error {
 	if p.Token == "" {
 		return errors.New("the recovery in place has no token")
 	}
 	if err := clearStaging(l, p.Token); err != nil {
 		return err
 	}
-	if err := record(l, p); err != nil {
+	if err := record(ctx, l, p); err != nil {
 		return fmt.Errorf("record the data's origin: %w", err)
 	}
 	r.OutDataDir = l.StagingData()

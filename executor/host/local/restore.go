@@ -39,7 +39,7 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 			return err
 		}
 	}
-	todo, err := toStage(a)
+	todo, err := toStage(ctx, a)
 	if err != nil || len(todo) == 0 {
 		return err
 	}
@@ -67,7 +67,7 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 		if err := goOn(ctx); err != nil {
 			return err
 		}
-		if err := record(m.at, m.prov); err != nil {
+		if err := record(ctx, m.at, m.prov); err != nil {
 			return fmt.Errorf("%s: record the data's origin: %w", m.name, err)
 		}
 	}
@@ -92,7 +92,7 @@ func (d *Driver) Restore(ctx context.Context, a planner.Restore, progress host.P
 }
 
 // toStage leaves out the members that are staged or installed already.
-func toStage(a planner.Restore) ([]pending, error) {
+func toStage(ctx context.Context, a planner.Restore) ([]pending, error) {
 	var todo []pending
 	for _, m := range a.Members {
 		l, err := layout(m.Place)
@@ -107,7 +107,7 @@ func toStage(a planner.Restore) ([]pending, error) {
 		}
 		staged := stagedToken(l) == m.Provenance.Token
 		if staged { // its record may have been superseded since, by an Unfence
-			if err := record(l, m.Provenance); err != nil {
+			if err := record(ctx, l, m.Provenance); err != nil {
 				return nil, fmt.Errorf("%s: record the data's origin: %w", m.Name, err)
 			}
 			continue

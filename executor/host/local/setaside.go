@@ -61,7 +61,7 @@ func (d *Driver) aside(ctx context.Context, l host.Layout, a planner.SetAside) e
 	dropFences(l)
 	if !isFenced && !process.Vacant(l.DataDir) {
 		var err error
-		if s, err = fenceFree(l); err != nil {
+		if s, err = fenceFree(ctx, l); err != nil {
 			return err
 		}
 		dataDir = s.dataDir()
@@ -102,8 +102,8 @@ func inUse(dir string, pid int) error {
 
 // fenceFree puts a fence where data is that nobody has open. An etcd that was
 // started on it at the same moment keeps it: then all is as it was.
-func fenceFree(l host.Layout) (slot, error) {
-	s, err := putFence(l)
+func fenceFree(ctx context.Context, l host.Layout) (slot, error) {
+	s, err := putFence(ctx, l)
 	if err != nil {
 		dropFences(l)
 		return s, err

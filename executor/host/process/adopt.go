@@ -112,7 +112,7 @@ func takeOver(ctx context.Context, self string, cfg Config, id procID, settings 
 		return fmt.Errorf("a supervisor is just starting on %s: plan again", l.DataDir)
 	}
 	defer lock.Close()
-	if err := writeJSON(l.Service(), cfg); err != nil {
+	if err := writeJSONIf(l.Service(), cfg, goOn(ctx)); err != nil {
 		return err
 	}
 	st := state{Child: id, Adopted: true, State: starting, Since: timestamp(), Args: asArgs(settings), Private: exeOf(id.PID)}

@@ -131,12 +131,14 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-func writeJSON(path string, v any) error {
+func writeJSON(path string, v any) error { return writeJSONIf(path, v, nil) }
+
+func writeJSONIf(path string, v any, still func() error) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	return host.WriteFile(path, append(b, '\n'))
+	return host.WriteFileIf(path, append(b, '\n'), still)
 }
 
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -50,7 +50,7 @@ func Start(ctx context.Context, self string, cfg Config, l host.Layout) (Outcome
 		return "", err
 	}
 	if old, err := ReadConfig(l); err != nil || !old.equal(cfg) {
-		if err := writeJSON(l.Service(), cfg); err != nil {
+		if err := writeJSONIf(l.Service(), cfg, goOn(ctx)); err != nil {
 			return "", err
 		}
 	}
@@ -107,6 +107,9 @@ func ensure(ctx context.Context, agent string, cfg Config, l host.Layout) (Outco
 	if adopting {
 		st = st.with(child)
 	}
+	if err := goOn(ctx)(); err != nil {
+		return "", err
+	}
 	if err := spawn(ctx, agent, l); err != nil {
 		return "", fmt.Errorf("%s: %w", cfg.Name, err)
 	}
@@ -114,6 +117,17 @@ func ensure(ctx context.Context, agent string, cfg Config, l host.Layout) (Outco
 		return compare(st, cfg), nil
 	}
 	return Started, nil
+}
+
+// goOn tells why it is not gone on: who was frozen in what takes a while, and lost the
+// locks meanwhile, changes nothing more.
+func goOn(ctx context.Context) func() error {
+	return func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
 }
 
 func compare(st state, cfg Config) Outcome {
