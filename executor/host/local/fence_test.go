@@ -120,7 +120,7 @@ func TestUnfenceCrashes(t *testing.T) {
 		d := New(Options{})
 		p, l := onePlace(t, false)
 		must(t, d.Fence(t.Context(), fenceOf(p)))
-		crash(func() { must(t, unfence(unfenceOf(p).Members[0])) })
+		crash(func() { must(t, unfence(context.Background(), unfenceOf(p).Members[0])) })
 		wantOneOld(t, l)
 		must(t, d.Unfence(t.Context(), unfenceOf(p)))
 		must(t, d.Unfence(t.Context(), unfenceOf(p)))
@@ -280,7 +280,7 @@ func TestSetAsideRefusesWhatIsHeld(t *testing.T) {
 		}
 	}
 	wantHeld()
-	_, err = fenceFree(l) // as if it had come after the first look
+	_, err = fenceFree(context.Background(), l) // as if it had come after the first look
 	if err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("got %v", err)
 	}
