@@ -30,7 +30,7 @@ const (
 	fresh = time.Second
 	// settleTime is how long what stands in a step's way may take to pass: an
 	// election, or etcd's own 5 s until it calls members connected.
-	settleTime = 10 * time.Second
+	settleTime = 20 * time.Second
 	// unseenTime is the same for a machine that can't be looked at: a connection that
 	// was lost is made again in that time.
 	unseenTime = 20 * time.Second

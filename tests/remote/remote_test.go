@@ -126,7 +126,7 @@ func TestSecondOperator(t *testing.T) {
 	}
 	defer func() { _ = in.Close(); _ = cmd.Wait() }()
 	lock := b.Members[1].Base() + "/lock"
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if _, err := os.Stat(lock); err == nil {
 			break
 		}
