@@ -32,6 +32,28 @@ func TestForcedMemberIsNotStarted(t *testing.T) {
 	refused(t, e, c.Path(), codes...)
 }
 
+// Neither is it where the others run and give no answer: that they are slow says
+// nothing of who they are.
+func TestForcedMemberBesideSilentOnes(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, want := bootstrapped(t, e, 3)
+	m1 := c.Members[0]
+	e.Run("stop", "--auto-approve", "--member", m1.Name, c.Path()).Want(t, 0)
+	force(t, m1)
+	for n := 2; n > 0; n-- { // both, then one
+		for _, m := range c.Members[1 : 1+n] {
+			noErr(t, syscall.Kill(c.Etcd(m).PID, syscall.SIGSTOP))
+		}
+		e.Run("plan", c.Path()).Want(t, 6)
+		e.Run("apply", "--auto-approve", "--accept=data-loss", c.Path()).Want(t, 6)
+		for _, m := range c.Members[1 : 1+n] {
+			noErr(t, syscall.Kill(c.Etcd(m).PID, syscall.SIGCONT))
+		}
+		harness.CompareAll(t, want, c.Endpoints()[1:])
+	}
+}
+
 // force starts the member alone with --force-new-cluster, lets it serve, and ends
 // it.
 func force(t *testing.T, m harness.Member) {
