@@ -126,7 +126,7 @@ func (r *Runner) join(ctx, act context.Context, a planner.Join, progress host.Pr
 	for i := 0; i < len(a.Endpoints) && size == 0; i++ {
 		size = etcd.Probe(ctx, a.Endpoints[i:i+1], r.Client, probeLimit).DBSize
 	}
-	return r.awaitCopied(ctx, planner.Start{Members: []planner.StartMember{start}}, size, progress)
+	return r.awaitCopied(ctx, planner.Start{Members: []planner.StartMember{start}}, a.Endpoints, size, progress)
 }
 
 func (r *Runner) findMember(ctx context.Context, endpoints, peerURLs []string) (id string, voter bool, err error) {
