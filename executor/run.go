@@ -168,6 +168,9 @@ func (r *Runner) perform(ctx context.Context, s planner.Step) error {
 	act, stop := context.WithTimeoutCause(act, limit, why)
 	defer stop()
 	err := r.act(ctx, act, s.Action, r.watch(s))
+	if errors.Is(err, context.DeadlineExceeded) && act.Err() != nil {
+		return context.Cause(act) // the step's own time, also where the operator has stopped the run meanwhile
+	}
 	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) != nil {
 		return context.Cause(ctx)
 	}
