@@ -164,3 +164,12 @@ func TestAllAreAskedBeforeTaking(t *testing.T) {
 		}
 	}
 }
+
+// TestComparedIsOfTheEnd: a comparison is passed on only where nothing was begun after it.
+func TestComparedIsOfTheEnd(t *testing.T) {
+	r := runner(t, &stub{}, &lock{})
+	r.Compared = planner.Known(planner.KVComparison{Equal: true})
+	if err := r.Run(t.Context(), plan(planner.Install{})); err != nil || r.Compared.Known() {
+		t.Errorf("%v, %+v", err, r.Compared)
+	}
+}

@@ -234,6 +234,7 @@ func (r *Runner) equal(ctx context.Context, endpoints map[string]string, least i
 		return "", nil
 	}
 	kv := etcd.CompareKV(ctx, endpoints, r.Client, 0)
+	r.Compared = kv
 	switch {
 	case !kv.Known() && ctx.Err() != nil:
 		return "", timeUp(ctx, "compare data: "+kv.Why)
