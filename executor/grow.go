@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,13 +17,19 @@ import (
 // etcd's own measure, a tenth of the log, can be minutes.
 const inSync = 200
 
+// inSyncTime is the same for one that follows many writes, or from far away, where more
+// entries than that come in while the two are asked: how long after the leader it may
+// have what that had. Its clients wait for no longer where its vote is needed.
+const inSyncTime = 250 * time.Millisecond
+
 // giveUpTime is what a promotion keeps of its time for taking the learner off the
 // list again.
 const giveUpTime = 60 * time.Second
 
 // promote waits until the learner has what the leader has, and makes it a voter. One
 // that does not get there in time is removed: it would hold the one place for
-// learners, and the voters never needed it.
+// learners, and the voters never needed it. One that somebody else promotes meanwhile
+// is done.
 func (r *Runner) promote(ctx context.Context, a planner.Promote, progress host.Progress) error {
 	id, voter, err := r.findMember(ctx, a.Endpoints, a.PeerURLs)
 	if err != nil {
@@ -36,7 +43,8 @@ func (r *Runner) promote(ctx context.Context, a planner.Promote, progress host.P
 	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.Promote(ctx, id) }); err != nil {
 		return err
 	}
-	return r.listed(ctx, append(slices.Clone(a.Endpoints), a.ClientURL), true, func(list []planner.ListedMember) bool {
+	at := append(slices.Clone(a.Endpoints), a.ClientURL)
+	return r.listed(ctx, at, listedBy{answering: true, one: a.ClientURL}, func(list []planner.ListedMember) bool {
 		return slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == id && !m.Learner })
 	})
 }
@@ -61,34 +69,61 @@ func (r *Runner) catchUpOrGiveUp(ctx context.Context, a planner.Promote, id stri
 			return fmt.Errorf("%w; it stays in the member list as a learner: %w", err, jerr)
 		}
 	}
-	removal := planner.Remove{Name: a.Name, MemberID: id, Endpoints: a.Endpoints}
-	if rerr := r.remove(ctx, removal); rerr != nil {
+	switch rerr := r.removeLearner(ctx, a.Endpoints, id); {
+	case errors.Is(rerr, etcd.ErrIsVoter):
+		r.say(a.Name + " was promoted by somebody else meanwhile")
+		return nil
+	case rerr != nil:
 		return fmt.Errorf("%w; it stays in the member list as a learner, for it could not be removed: %w", err, rerr)
 	}
 	return fmt.Errorf("%w; it was taken off the member list again, and no voter was touched", err)
 }
 
-// catchUp waits until the learner is close behind the leader, twice in a row.
+// catchUp waits until the learner is close behind the leader, twice in a row, or no
+// learner any more.
 func (r *Runner) catchUp(ctx context.Context, a planner.Promote, progress host.Progress) error {
-	close, first := 0, uint64(0)
+	var f following
+	first := uint64(0)
 	return r.poll(ctx, func() (string, error) {
-		n, err := r.members(a.Endpoints).Behind(ctx, a.ClientURL)
-		switch {
-		case err != nil:
-			close = 0
+		lag, err := r.members(a.Endpoints).LagOf(ctx, a.ClientURL)
+		if err != nil {
+			f = following{}
 			return err.Error(), nil
-		case n > inSync:
-			close = 0
-		default:
-			close++
 		}
+		n := lag.Behind()
 		first = max(first, n)
 		if progress != nil {
 			progress("entries caught up", int64(first-n), int64(first))
 		}
-		if close >= 2 {
+		if f.saw(lag, time.Now()) || !lag.Learner {
 			return "", nil
 		}
 		return fmt.Sprintf("it is %d entries behind the leader", n), nil
 	})
+}
+
+// following tells from one look after the other whether a learner follows its leader.
+type following struct {
+	looks []look // of the last inSyncTime, the last one at least
+	close int    // how many of the last looks found it close
+}
+
+type look struct {
+	at        time.Time
+	committed uint64
+}
+
+// saw reports whether the learner was close twice in a row: by entries, or as it has
+// now what the leader had a moment ago.
+func (f *following) saw(l etcd.Lag, now time.Time) bool {
+	for len(f.looks) > 1 && now.Sub(f.looks[0].at) > inSyncTime {
+		f.looks = f.looks[1:]
+	}
+	if l.Behind() <= inSync || len(f.looks) > 0 && l.Applied >= f.looks[0].committed {
+		f.close++
+	} else {
+		f.close = 0
+	}
+	f.looks = append(f.looks, look{now, l.Committed})
+	return f.close >= 2
 }

@@ -36,26 +36,35 @@ func (r *Runner) change(ctx context.Context, endpoints []string, do func(etcd.Cl
 		}
 		return "", err
 	})
-	if err != nil && ctx.Err() != nil && said != "" && !errors.Is(err, etcd.ErrUnknownOutcome) {
-		return fmt.Errorf("it was refused to the end: %s", said)
+	if said != "" && ctx.Err() != nil && isEnd(err) {
+		return fmt.Errorf("it was refused to the end: %w", timeUp(ctx, said))
 	}
 	return err
 }
 
+// isEnd reports whether err says no more than that the time is up, or that the operator
+// stopped it.
+func isEnd(err error) bool {
+	return errors.Is(err, errInterrupted) || errors.Is(err, errTimeout) ||
+		!errors.Is(err, etcd.ErrUnknownOutcome) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
+}
+
+// listedBy is who has to have a list, beside a majority of those that are asked.
+type listedBy struct {
+	answering bool   // all that answer: who does not may have died, and is not waited for
+	one       string // this URL's member
+}
+
 // listed waits until enough of the voters at endpoints have a list that satisfies
-// pred: all of them, or a majority.
-func (r *Runner) listed(ctx context.Context, endpoints []string, all bool, pred func([]planner.ListedMember) bool) error {
+// pred.
+func (r *Runner) listed(ctx context.Context, endpoints []string, by listedBy, pred func([]planner.ListedMember) bool) error {
 	urls := map[string]string{}
 	for _, u := range endpoints {
 		urls[u] = u
 	}
-	need := len(urls)/2 + 1
-	if all {
-		need = len(urls)
-	}
 	return r.poll(ctx, func() (string, error) {
 		yes, no := r.members(endpoints).Listed(ctx, urls, pred)
-		if len(yes) >= need {
+		if by.enough(yes, no) {
 			return "", nil
 		}
 		var waiting []string
@@ -67,11 +76,23 @@ func (r *Runner) listed(ctx context.Context, endpoints []string, all bool, pred 
 	})
 }
 
+func (by listedBy) enough(yes []string, no map[string]string) bool {
+	if !majority(len(yes), len(yes)+len(no)) || by.one != "" && !slices.Contains(yes, by.one) {
+		return false
+	}
+	for _, why := range no {
+		if by.answering && why == etcd.OtherList {
+			return false
+		}
+	}
+	return true
+}
+
 func (r *Runner) update(ctx context.Context, a planner.Update) error {
 	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.UpdatePeerURLs(ctx, a.MemberID, a.PeerURLs) }); err != nil {
 		return err
 	}
-	return r.listed(ctx, a.Endpoints, true, func(list []planner.ListedMember) bool {
+	return r.listed(ctx, a.Endpoints, listedBy{answering: true}, func(list []planner.ListedMember) bool {
 		return slices.ContainsFunc(list, func(m planner.ListedMember) bool {
 			return m.ID == a.MemberID && planner.SameURLs(m.PeerURLs, a.PeerURLs)
 		})
@@ -126,7 +147,7 @@ func (r *Runner) join(ctx, act context.Context, a planner.Join, progress host.Pr
 	for i := 0; i < len(a.Endpoints) && size == 0; i++ {
 		size = etcd.Probe(ctx, a.Endpoints[i:i+1], r.Client, probeLimit).DBSize
 	}
-	return r.awaitCopied(ctx, planner.Start{Members: []planner.StartMember{start}}, size, progress)
+	return r.awaitCopied(ctx, planner.Start{Members: []planner.StartMember{start}}, a.Endpoints, size, progress)
 }
 
 func (r *Runner) findMember(ctx context.Context, endpoints, peerURLs []string) (id string, voter bool, err error) {
@@ -158,8 +179,21 @@ func (r *Runner) remove(ctx context.Context, a planner.Remove) error {
 	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.Remove(ctx, a.MemberID) }); err != nil {
 		return err
 	}
-	return r.listed(ctx, a.Endpoints, false, func(list []planner.ListedMember) bool {
-		return !slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == a.MemberID })
+	return r.gone(ctx, a.Endpoints, a.MemberID)
+}
+
+// removeLearner is remove for one that is given up; an etcd.ErrIsVoter where it votes
+// by now.
+func (r *Runner) removeLearner(ctx context.Context, endpoints []string, id string) error {
+	if err := r.change(ctx, endpoints, func(c etcd.Cluster) error { return c.RemoveLearner(ctx, id) }); err != nil {
+		return err
+	}
+	return r.gone(ctx, endpoints, id)
+}
+
+func (r *Runner) gone(ctx context.Context, endpoints []string, id string) error {
+	return r.listed(ctx, endpoints, listedBy{}, func(list []planner.ListedMember) bool {
+		return !slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == id })
 	})
 }
 

@@ -146,13 +146,14 @@ func readsOnly(a planner.Action) bool {
 }
 
 // wants is what a step touches: always its targets; where it rests on a quorum, all
-// members that served when they were last seen. A member that did not is not waited
-// for.
+// members that served when they were last seen, for one that did not is not waited
+// for; and where it takes something away, every member of the file: who gave no answer
+// once is not taken for dead, nor who answered long ago for alive.
 func (r *Runner) wants(s planner.Step) Want {
 	var w Want
-	quorum, places := true, true
+	quorum, places, all := true, true, planner.Takes(s.Action)
 	switch s.Action.(type) {
-	case planner.Claim, planner.Restore, planner.Install, planner.SetAside, planner.Unfence, planner.Recover:
+	case planner.Claim, planner.Restore, planner.Install, planner.Unfence, planner.Recover:
 		quorum = false
 	case planner.Add, planner.Update, planner.Promote, planner.MoveLeader, planner.Remove:
 		places = false
@@ -162,7 +163,7 @@ func (r *Runner) wants(s planner.Step) Want {
 		if target && places {
 			w.Places = append(w.Places, m.Name)
 		}
-		if target || quorum && r.Seen.Members[m.Name].Client.Reach == planner.ReachServing {
+		if target || all || quorum && r.Seen.Members[m.Name].Client.Reach == planner.ReachServing {
 			w.Endpoints = append(w.Endpoints, m.Name)
 		}
 	}

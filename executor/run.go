@@ -39,6 +39,10 @@ type Runner struct {
 	// Events is told what happens, from one goroutine at a time; it may be nil.
 	Events func(Event)
 
+	// Compared is the last comparison of the members' data, where nothing was begun after
+	// the step that made it; unknown otherwise.
+	Compared planner.Fact[planner.KVComparison]
+
 	clusterID string        // of the plan: nobody else's members are changed
 	looked    time.Duration // that the looks took so far
 	telling   sync.Mutex
@@ -121,7 +125,7 @@ func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
 // step carries out one step; the error is why the run can't go on.
 func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err error) {
 	began := time.Now()
-	r.said = nil
+	r.said, r.Compared = nil, planner.Unknown[planner.KVComparison]("not compared")
 	res = StepEnded{Step: s, Outcome: NotStarted}
 	end := func(err error) (StepEnded, error) {
 		res.Took, res.Err = time.Since(began), err
@@ -168,6 +172,9 @@ func (r *Runner) perform(ctx context.Context, s planner.Step) error {
 	act, stop := context.WithTimeoutCause(act, limit, why)
 	defer stop()
 	err := r.act(ctx, act, s.Action, r.watch(s))
+	if errors.Is(err, context.DeadlineExceeded) && act.Err() != nil {
+		return context.Cause(act) // the step's own time, also where the operator has stopped the run meanwhile
+	}
 	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) != nil {
 		return context.Cause(ctx)
 	}

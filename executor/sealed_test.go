@@ -191,8 +191,8 @@ func TestSealedIsHashedOnce(t *testing.T) {
 			e.front.delay = probeLimit + time.Second
 			r, said := e.runner(t)
 			m := planner.StartMember{Place: planner.Place{Name: "m1"}, ClusterID: e.clusterID, MemberID: e.id, ClientURL: e.client}
-			if why, err := r.servesAs(t.Context(), m); why != "" || err != nil {
-				t.Errorf("it serves, and is said not to: %q, %v", why, err)
+			if got := r.servesAs(t.Context(), m); got.why != "" || got.err != nil {
+				t.Errorf("it serves, and is said not to: %q, %v", got.why, got.err)
 			}
 			if all, _ := e.front.asked(); all != 0 {
 				t.Errorf("%d hashes to see whether it serves", all)

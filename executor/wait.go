@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
@@ -70,23 +73,29 @@ func timeUp(ctx context.Context, waiting string) error {
 // up early where a member's service says that it never will; in an opening only where
 // too few are left.
 func (r *Runner) awaitServing(ctx context.Context, a planner.Start, progress host.Progress) error {
-	return r.awaitCopied(ctx, a, 0, progress)
+	return r.awaitCopied(ctx, a, r.others(a), 0, progress)
 }
 
-// awaitCopied is awaitServing for members that first copy so many bytes.
-func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, size int64, progress host.Progress) error {
-	served := map[string]bool{}
+// awaitCopied is awaitServing for members that first copy so many bytes. Others are
+// the client URLs of members that serve already.
+func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, others []string, size int64, progress host.Progress) error {
+	beside, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served, look, back := map[string]bool{}, r.newGlances(beside), r.newHeldBack(beside, others)
 	return r.poll(ctx, func() (string, error) {
 		var silent []string
+		var mute []planner.StartMember
 		var places []planner.Place
-		for _, m := range a.Members {
-			why, err := r.servesAs(ctx, m)
-			if err != nil {
-				return "", err
-			}
+		for i, got := range r.serving(ctx, a.Members) {
+			m := a.Members[i]
 			switch {
-			case why != "":
-				silent, places = append(silent, m.Name+": "+why), append(places, m.Place)
+			case got.err != nil:
+				return "", got.err
+			case got.why != "":
+				silent, places = append(silent, m.Name+": "+got.why), append(places, m.Place)
+				if got.mute {
+					mute = append(mute, m)
+				}
 			case !served[m.Name] && r.phase != nil:
 				served[m.Name] = true
 				_ = r.phase(m.Name + " serves") // the outcome's record would fail as well
@@ -98,10 +107,18 @@ func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, size int64, p
 		if len(silent) == 0 {
 			return "", nil
 		}
-		received, lost := r.hopeless(ctx, places, nil)
-		if progress != nil && size > 0 {
-			progress("copying the database", min(received, size), size)
+		back.look(mute)
+		seen, fresh := look.at(places)
+		if !fresh {
+			return strings.Join(silent, "; "), nil
 		}
+		if progress != nil && size > 0 {
+			progress("copying the database", min(seen.received, size), size)
+		}
+		lost := seen.lost
+		maps.DeleteFunc(lost, func(name string, _ error) bool { // who serves by now
+			return !slices.ContainsFunc(places, func(p planner.Place) bool { return p.Name == name })
+		})
 		switch {
 		case len(lost) == 0:
 			return strings.Join(silent, "; "), nil
@@ -115,24 +132,41 @@ func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, size int64, p
 	})
 }
 
-// servesAs says why the member does not serve as itself yet; an error where
-// somebody else serves in its place.
-func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) (string, error) {
+// answer is what a started member says when it is asked as a client.
+type answer struct {
+	why  string // it does not serve as itself yet; "" where it does
+	mute bool   // no client gets an answer
+	err  error  // somebody else serves in its place
+}
+
+// serving asks the members, all at once.
+func (r *Runner) serving(ctx context.Context, members []planner.StartMember) []answer {
+	out := make([]answer, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		wg.Go(func() { out[i] = r.servesAs(ctx, m) })
+	}
+	wg.Wait()
+	return out
+}
+
+func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) answer {
 	e := etcd.Probe(ctx, []string{m.ClientURL}, r.Client, probeLimit)
 	switch {
 	case e.Reach == planner.ReachAuth:
-		return r.sealedServes(ctx, m)
+		why, err := r.sealedServes(ctx, m)
+		return answer{why: why, err: err}
 	case e.Reach != planner.ReachServing:
-		return string(e.Reach), nil
+		return answer{why: string(e.Reach), mute: e.Reach == planner.ReachHangs || e.Reach == planner.ReachRefused}
 	case e.ClusterID != m.ClusterID || e.MemberID != m.MemberID:
-		return "", fmt.Errorf("%s: member %s of cluster %s answers at %s, not member %s of cluster %s",
-			m.Name, e.MemberID, e.ClusterID, m.ClientURL, m.MemberID, m.ClusterID)
+		return answer{err: fmt.Errorf("%s: member %s of cluster %s answers at %s, not member %s of cluster %s",
+			m.Name, e.MemberID, e.ClusterID, m.ClientURL, m.MemberID, m.ClusterID)}
 	case e.LeaderID == "":
-		return "no leader", nil
+		return answer{why: "no leader"}
 	case !e.Learner && !(e.Linearizable.Known() && e.Linearizable.Value):
-		return "no quorum yet", nil // a learner answers no such read, ever
+		return answer{why: "no quorum yet"} // a learner answers no such read, ever
 	}
-	return "", nil
+	return answer{}
 }
 
 // hopeless gives those members whose service has given up, or dies again and again,
@@ -209,6 +243,7 @@ func (r *Runner) equal(ctx context.Context, endpoints map[string]string, least i
 		return "", nil
 	}
 	kv := etcd.CompareKV(ctx, endpoints, r.Client, 0)
+	r.Compared = kv
 	switch {
 	case !kv.Known() && ctx.Err() != nil:
 		return "", timeUp(ctx, "compare data: "+kv.Why)
@@ -238,8 +273,14 @@ func (r *Runner) at(a planner.Verify, i int) []string {
 func (r *Runner) oneCluster(ctx context.Context, a planner.Verify) (endpoints map[string]string, waiting string, err error) {
 	endpoints = map[string]string{}
 	leader := ""
+	seen := make([]planner.Endpoint, len(a.Members))
+	var wg sync.WaitGroup
+	for i := range a.Members {
+		wg.Go(func() { seen[i] = etcd.Probe(ctx, r.at(a, i), r.Client, probeLimit) })
+	}
+	wg.Wait()
 	for i, name := range a.Members {
-		e := etcd.Probe(ctx, r.at(a, i), r.Client, probeLimit)
+		e := seen[i]
 		switch {
 		case e.Reach != planner.ReachServing:
 			return nil, fmt.Sprintf("%s: %s", name, e.Reach), nil

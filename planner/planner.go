@@ -213,29 +213,18 @@ func (b *builder) anyStaged() bool {
 	return slices.ContainsFunc(b.members, func(m *member) bool { return m.data().Staged != "" })
 }
 
-// liveQuorum counts the voters of the membership, and those of them that serve
-// under a leader, each process once.
+// liveQuorum counts the voters of the membership, and those of them that run under a
+// leader, as the steps count them: what a plan is made over and what is seen right
+// before one of its steps must not differ by who counted.
 func (b *builder) liveQuorum() Quorum {
-	q := Quorum{Voters: b.listedVoters()}
 	if b.liveMembers() == nil {
 		// Without a linearizable answer a leader's name is an old memory.
-		return q
+		return Quorum{Voters: b.listedVoters()}
 	}
-	counted := map[string]bool{}
-	for _, m := range with(b.members, condServing) {
-		e := b.entry(m)
-		if e == nil || e.Learner || m.seen.Client.LeaderID == "" || counted[e.ID] {
-			continue
-		}
-		counted[e.ID] = true
-		q.Healthy++
-	}
-	for _, o := range b.obs.Others {
-		if !o.Learner && !counted[o.ID] && o.Client.Reach == ReachServing && o.Client.MemberID == o.ID && o.Client.LeaderID != "" {
-			counted[o.ID] = true
-			q.Healthy++
-		}
-	}
+	now := b.seats
+	b.takeSeats()
+	q := b.seated()
+	b.seats = now
 	// A linearizable answer is a majority's, also of those that can't be asked.
 	q.Healthy = max(q.Healthy, q.Size())
 	return q
@@ -244,10 +233,18 @@ func (b *builder) liveQuorum() Quorum {
 // liveMembers is the member list of a member that proved quorum; nil if none
 // did.
 func (b *builder) liveMembers() []ListedMember {
+	if e := b.prover(); e != nil {
+		return e.Members.Value
+	}
+	return nil
+}
+
+// prover is the answer of a member that proved quorum; nil for none.
+func (b *builder) prover() *Endpoint {
 	for _, m := range b.members {
-		e := m.seen.Client
+		e := &m.seen.Client
 		if m.cond == condServing && e.Linearizable.Known() && e.Linearizable.Value && e.Members.Known() {
-			return e.Members.Value
+			return e
 		}
 	}
 	return nil

@@ -17,7 +17,10 @@ type seat struct {
 // takeSeats lists the members of a cluster with quorum as they are.
 func (b *builder) takeSeats() {
 	b.seats = nil
-	leader := ""
+	leader, cluster := "", b.plan.ClusterID
+	if e := b.prover(); e != nil {
+		cluster = e.ClusterID
+	}
 	for _, m := range with(b.members, condServing) {
 		if m.seen.Client.LeaderID != "" {
 			leader = m.seen.Client.LeaderID
@@ -36,7 +39,7 @@ func (b *builder) takeSeats() {
 		if client.Reach == ReachServing && client.MemberID == l.ID {
 			s.url, s.healthy = client.URL, client.LeaderID != ""
 		}
-		if o := b.other(l.ID); o != nil && o.Peer.Reach == ReachServing && o.Peer.ClusterID == b.plan.ClusterID && !o.leaderless() {
+		if o := b.other(l.ID); o != nil && o.Peer.Reach == ReachServing && o.Peer.ClusterID == cluster && !o.leaderless() {
 			s.healthy = true // it runs, and counts for the others, though it may not answer us
 		}
 		if s.name == "" {

@@ -245,6 +245,9 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 	defer r.Close()
 	err = r.Run(ctx, p)
 	shown.end()
+	if err == nil {
+		s.observer.Compared = r.Compared // by the last step, if it was that: each is a scan of all data
+	}
 	now := s.lookAgain()
 	s.after = now
 	if now != nil {

@@ -148,10 +148,14 @@ func (cl Cluster) dial(ctx context.Context, url string) (*client, *clientv3.Stat
 	return c, st, nil
 }
 
+// OtherList is Listed's reason for a member that answered, with another list.
+const OtherList = "its list is another"
+
 // Listed asks every member of urls (name to client URL), all at once, whether
 // its own list satisfies pred: a serializable read, so that one sees how far a
 // change has got. It gives the names that do, sorted, and for the others why
-// not. A learner gives no list; ProbePeer does. Each is asked for at most 3 s.
+// not: OtherList where one answered. A learner gives no list; ProbePeer does. Each is
+// asked for at most 3 s.
 func (cl Cluster) Listed(ctx context.Context, urls map[string]string, pred func([]planner.ListedMember) bool,
 ) (yes []string, no map[string]string) {
 	var mu sync.Mutex
@@ -168,7 +172,7 @@ func (cl Cluster) Listed(ctx context.Context, urls map[string]string, pred func(
 			case pred(list):
 				yes = append(yes, name)
 			default:
-				no[name] = "its list is another"
+				no[name] = OtherList
 			}
 		})
 	}
@@ -192,14 +196,25 @@ func (cl Cluster) ownList(ctx context.Context, url string) ([]planner.ListedMemb
 	return f.Value, nil
 }
 
-// Behind gives how many raft entries the member at url, a learner say, has still
-// to apply: what the leader has committed, less what the member had applied just
-// before. Without the leader's answer the foremost of the endpoints' stands for
-// it. Under writes it hardly ever is 0.
-func (cl Cluster) Behind(ctx context.Context, url string) (entries uint64, err error) {
+// Lag is how far a member was, and how far its cluster was right after.
+type Lag struct {
+	Applied   uint64 // the last raft entry that the member has applied
+	Committed uint64 // the last one that the leader has committed
+	// Learner is what the member takes itself for.
+	Learner bool
+}
+
+// Behind is how many entries the member has still to apply. The two numbers are not
+// of one instant: under writes it hardly ever is 0, and the farther away the members
+// are, the larger it is for one that follows at once.
+func (l Lag) Behind() uint64 { return l.Committed - min(l.Committed, l.Applied) }
+
+// LagOf asks the member at url, a learner say, how far it is, and then the leader.
+// Without the leader's answer the foremost of the endpoints' stands for it.
+func (cl Cluster) LagOf(ctx context.Context, url string) (Lag, error) {
 	st, err := cl.statusAt(ctx, url)
 	if err != nil {
-		return 0, plain{fmt.Errorf("%s: %w", url, err)}
+		return Lag{}, plain{fmt.Errorf("%s: %w", url, err)}
 	}
 	cl.ID = hexID(st.Header.ClusterId)
 	var index uint64
@@ -214,9 +229,9 @@ func (cl Cluster) Behind(ctx context.Context, url string) (entries uint64, err e
 		}
 	}
 	if len(found) == 0 {
-		return 0, errors.New("no endpoint says how far the cluster is: " + strings.Join(reasons, "; "))
+		return Lag{}, errors.New("no endpoint says how far the cluster is: " + strings.Join(reasons, "; "))
 	}
-	return index - min(index, st.RaftAppliedIndex), nil
+	return Lag{Applied: st.RaftAppliedIndex, Committed: index, Learner: st.IsLearner}, nil
 }
 
 func (cl Cluster) statusAt(ctx context.Context, url string) (*clientv3.StatusResponse, error) {

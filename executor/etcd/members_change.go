@@ -107,7 +107,7 @@ func (cl Cluster) UpdatePeerURLs(ctx context.Context, id string, peerURLs []stri
 }
 
 // Promote makes a learner a voter; a voter stays one. etcd does it for a learner
-// that has 90 % of the leader's log: see Behind.
+// that has 90 % of the leader's log: see LagOf.
 func (cl Cluster) Promote(ctx context.Context, id string) error {
 	n, err := parseID(id)
 	if err != nil {
@@ -142,6 +142,27 @@ func (cl Cluster) Promote(ctx context.Context, id string) error {
 // Remove takes a member off the list, for good; one that is not listed is done.
 // That a majority has it so is Listed's to tell.
 func (cl Cluster) Remove(ctx context.Context, id string) error {
+	return cl.remove(ctx, id, func(l *listing, id string) error {
+		voters := slices.DeleteFunc(slices.Clone(l.members), func(m planner.ListedMember) bool { return m.Learner })
+		if len(voters) == 1 && voters[0].ID == id {
+			return errors.New("it is the only voter")
+		}
+		return nil
+	})
+}
+
+// RemoveLearner is Remove for a member that is given up as a learner: one that somebody
+// has promoted meanwhile stays, and the error is an ErrIsVoter.
+func (cl Cluster) RemoveLearner(ctx context.Context, id string) error {
+	return cl.remove(ctx, id, func(l *listing, id string) error {
+		if m := l.find(id); m != nil && !m.Learner {
+			return &sortedError{ErrIsVoter, ErrIsVoter.Error(), nil}
+		}
+		return nil
+	})
+}
+
+func (cl Cluster) remove(ctx context.Context, id string, bar func(l *listing, id string) error) error {
 	n, err := parseID(id)
 	if err != nil {
 		return err
@@ -150,13 +171,7 @@ func (cl Cluster) Remove(ctx context.Context, id string) error {
 	return cl.change(ctx, edit{
 		what: "remove " + id,
 		done: func(l *listing) bool { return l.find(id) == nil },
-		bar: func(l *listing) error {
-			voters := slices.DeleteFunc(slices.Clone(l.members), func(m planner.ListedMember) bool { return m.Learner })
-			if len(voters) == 1 && voters[0].ID == id {
-				return errors.New("it is the only voter")
-			}
-			return nil
-		},
+		bar:  func(l *listing) error { return bar(l, id) },
 		call: func(ctx context.Context, c *client, once grpc.CallOption) error {
 			_, err := etcdserverpb.NewClusterClient(c.ActiveConnection()).
 				MemberRemove(ctx, &etcdserverpb.MemberRemoveRequest{ID: n}, once)
@@ -287,8 +302,11 @@ func (e edit) fail(kind error, text string, cause error) error {
 
 // kindOf carries on what kind of error err is.
 func kindOf(err error) error {
-	if IsNotYet(err) {
+	switch {
+	case IsNotYet(err):
 		return errNotYet
+	case errors.Is(err, ErrIsVoter):
+		return ErrIsVoter
 	}
 	return nil
 }

@@ -16,6 +16,9 @@ import (
 // list could not be had afterwards. List the members before another try.
 var ErrUnknownOutcome = errors.New("outcome unknown")
 
+// ErrIsVoter is the kind of RemoveLearner's error for a member that votes by now.
+var ErrIsVoter = errors.New("it is a voter")
+
 // errNotYet is the kind behind IsNotYet.
 var errNotYet = errors.New("not yet")
 
@@ -25,7 +28,7 @@ func IsNotYet(err error) bool { return errors.Is(err, errNotYet) }
 
 // sortedError is an error of a kind, as one line.
 type sortedError struct {
-	kind  error // errNotYet, ErrUnknownOutcome, nil for a final one
+	kind  error // errNotYet, ErrUnknownOutcome, ErrIsVoter, nil for another final one
 	text  string
 	cause error
 }

@@ -124,12 +124,18 @@ func TestGrowAndShrink(t *testing.T) {
 		t.Errorf("%v %v", list, err)
 	}
 	ripen(t, func() error {
-		if n, err := c.Behind(ctx, m2.client); err != nil || n > 0 {
-			return &sortedError{errNotYet, fmt.Sprint(n, err), nil}
+		if lag, err := c.LagOf(ctx, m2.client); err != nil || lag.Behind() > 0 || !lag.Learner {
+			return &sortedError{errNotYet, fmt.Sprint(lag, err), nil}
 		}
 		return withLearner.Promote(ctx, added.ID)
 	})
 	must1(t, c.Promote(ctx, added.ID))
+	if err := c.RemoveLearner(ctx, added.ID); !errors.Is(err, ErrIsVoter) {
+		t.Errorf("a voter was to be removed as a learner: %v", err)
+	}
+	if lag, err := c.LagOf(ctx, m2.client); err != nil || lag.Learner {
+		t.Errorf("%+v %v", lag, err)
+	}
 
 	// The third has to wait until the second was connected for 5 s.
 	var third planner.ListedMember

@@ -7,6 +7,7 @@ package observe
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,6 +41,10 @@ type Observer struct {
 	Wanted []string
 	// Progress is told about long reads; it may be nil.
 	Progress func(what string, done, total int64)
+
+	// Compared is a comparison of the members' data that was made a moment ago: it is
+	// not made again where it is of the same members.
+	Compared planner.Fact[planner.KVComparison]
 
 	saved *planner.SnapshotObservation // from a live member; see live
 }
@@ -327,6 +332,9 @@ func (o *Observer) compare(ctx context.Context, obs *planner.Observation) planne
 	}
 	if len(endpoints) < 2 {
 		return planner.Unknown[planner.KVComparison](fmt.Sprintf("%d members serve", len(endpoints)))
+	}
+	if kv := o.Compared; kv.Known() && slices.Equal(slices.Sorted(maps.Keys(kv.Value.Hashes)), slices.Sorted(maps.Keys(endpoints))) {
+		return kv
 	}
 	return etcd.CompareKV(ctx, endpoints, o.Client, o.KVLimit)
 }
