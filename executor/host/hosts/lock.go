@@ -104,8 +104,8 @@ func (h *Hosts) enough(parts map[string][]planner.Place, missing map[string]erro
 }
 
 // Held implements host.Lock: all of them have to be.
-func (l *locks) Held() error {
-	return l.all(host.Lock.Held)
+func (l *locks) Held(ctx context.Context) error {
+	return l.all(func(k host.Lock) error { return k.Held(ctx) })
 }
 
 // Note implements host.Lock.

@@ -266,7 +266,7 @@ func (p *placeLock) rmdirs() error {
 }
 
 // Held implements host.Lock.
-func (k *lock) Held() error {
+func (k *lock) Held(context.Context) error {
 	for _, p := range k.held {
 		if err := p.Held(); err != nil {
 			return err
