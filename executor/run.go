@@ -176,8 +176,14 @@ func (r *Runner) perform(ctx context.Context, s planner.Step) error {
 	act := context.WithoutCancel(ctx)
 	act, stop := context.WithTimeoutCause(act, limit, why)
 	defer stop()
+	ctx, lose := context.WithCancelCause(ctx)
+	defer lose(nil)
+	go r.guard(ctx, lose)
 	err := r.act(ctx, act, s.Action, r.watch(s))
+	var lost *host.LostError
 	switch {
+	case err != nil && errors.As(context.Cause(ctx), &lost):
+		return fmt.Errorf("nothing more is done: %w", lost)
 	case !errors.Is(err, context.DeadlineExceeded):
 		return err
 	case act.Err() != nil: // its time is over, whatever the operator did meanwhile
@@ -186,6 +192,28 @@ func (r *Runner) perform(ctx context.Context, s planner.Step) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// guardEvery is how often the lock is looked at within a step.
+const guardEvery = 3 * time.Second
+
+// guard ends what a step waits for as soon as the lock is seen to be lost: somebody
+// else is at work, and what is waited for may never come.
+func (r *Runner) guard(ctx context.Context, lose context.CancelCauseFunc) {
+	tick := time.NewTicker(guardEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var lost *host.LostError
+		if err := r.Lock.Held(ctx); errors.As(err, &lost) {
+			lose(err)
+			return
+		}
+	}
 }
 
 // maxPhases is how many parts of a step the journal names.

@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
 )
@@ -141,5 +144,51 @@ func TestCopiesGoToWhoIsTakenAway(t *testing.T) {
 	slices.Sort(at)
 	if got := strings.Join(at, " "); got != ":/new/m2 :/old/m2 h3:/m3" {
 		t.Errorf("copies at %s", got)
+	}
+}
+
+// losing is a lock that somebody takes while a step waits.
+type losing struct {
+	lock
+	gone atomic.Bool
+}
+
+func (l *losing) Held(context.Context) error {
+	if l.gone.Load() {
+		return &host.LostError{Path: "/m1.requorum/lock", Why: "bob has it"}
+	}
+	return nil
+}
+
+// waiting is a host whose restore ends only with its ctx.
+type waiting struct {
+	stub
+	lock *losing
+}
+
+func (h *waiting) Restore(ctx context.Context, _ planner.Restore, _ host.Progress) error {
+	h.lock.gone.Store(true)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestLockLostInAStep: a step that waits is left as soon as the lock is lost, and that
+// is its error: what it waits for is in somebody else's hands.
+func TestLockLostInAStep(t *testing.T) {
+	l := &losing{}
+	h := &waiting{lock: l}
+	r := runner(t, &h.stub, nil)
+	r.Host, r.Lock = h, l
+	p := plan(planner.Restore{}, planner.Install{})
+	p.Steps[0].TimeoutSeconds = 60
+	began := time.Now()
+	err := r.Run(t.Context(), p)
+	var lost *host.LostError
+	var step *StepError
+	if !errors.As(err, &lost) || !errors.As(err, &step) || step.Interrupted || !step.Acted || len(h.calls) != 0 {
+		t.Errorf("%+v after %v", err, h.calls)
+	}
+	if took := time.Since(began); took > 3*guardEvery {
+		t.Errorf("it took %s", took)
 	}
 }

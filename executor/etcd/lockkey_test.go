@@ -300,6 +300,12 @@ func TestKeyWithAuth(t *testing.T) {
 func TestKeyOutOfReach(t *testing.T) {
 	t.Parallel()
 	all, other := startThree(t), startOne(t, "other", nil)
+	for range 20 { // its history says nothing of the key
+		put(t, other.cli(t, nil), "x", "1")
+	}
+	if _, err := other.cli(t, nil).Compact(bounded(t), 20); err != nil {
+		t.Fatal(err)
+	}
 	k := taken(t, ann, short, all[0].client, all[1].client)
 	k.Beside(all[2].client, other.client)
 	all[0].Close() // the one that it was taken at
