@@ -36,6 +36,15 @@ func TestFrozenExecutorWithKey(t *testing.T) {
 			ended := make(chan harness.Result, 1)
 			go func() { ended <- e.Finish(cmd, "") }()
 			e.AwaitRecord(runs, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == "join" })
+			// Frozen too, the new member is waited for: no call is on its way that would
+			// be out of time afterwards.
+			m2 := 0
+			for end := time.Now().Add(30 * time.Second); m2 == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+				m2 = c.Etcd(c.Members[1]).PID
+			}
+			noErr(t, syscall.Kill(m2, syscall.SIGSTOP))
+			defer func() { _ = syscall.Kill(m2, syscall.SIGCONT) }()
+			time.Sleep(time.Second)
 			noErr(t, syscall.Kill(cmd.Process.Pid, syscall.SIGSTOP))
 			thaw := time.Now().Add(frozenFor)
 			e.Run("lock", "status", c.Path()).Want(t, 5).Says(t, "m1 held", "(in etcd) held", fmt.Sprintf("pid %d", cmd.Process.Pid))
@@ -61,6 +70,9 @@ func TestFrozenExecutorWithKey(t *testing.T) {
 			}
 			time.Sleep(time.Until(thaw))
 			noErr(t, syscall.Kill(cmd.Process.Pid, syscall.SIGCONT))
+			if who == "" {
+				noErr(t, syscall.Kill(m2, syscall.SIGCONT))
+			}
 			r := <-ended
 			if who == "" {
 				r.Want(t, 0)
