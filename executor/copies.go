@@ -32,8 +32,9 @@ type copies struct {
 	closed bool
 }
 
-// startCopies begins to copy what the journal gets; nil without a journal.
-func (r *Runner) startCopies() *copies {
+// startCopies begins to copy what the journal gets; nil without a journal. A member
+// that the plan takes away has its place in the plan only.
+func (r *Runner) startCopies(p *planner.Plan) *copies {
 	if r.Journal == nil || r.Host == nil {
 		return nil
 	}
@@ -43,7 +44,19 @@ func (r *Runner) startCopies() *copies {
 	c := &copies{host: r.Host, run: r.Journal.ID(), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	for _, m := range r.Cluster.Members {
 		c.places = append(c.places, planner.Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir})
-		c.sent, c.failed = append(c.sent, -1), append(c.failed, 0)
+	}
+	for _, s := range p.Steps {
+		if stop, ok := s.Action.(planner.Stop); ok {
+			for _, m := range stop.Members {
+				if !slices.ContainsFunc(c.places, func(o planner.Place) bool { return o.Host == m.Host && o.DataDir == m.DataDir }) {
+					c.places = append(c.places, m.Place)
+				}
+			}
+		}
+	}
+	c.sent, c.failed = make([]int, len(c.places)), make([]int, len(c.places))
+	for i := range c.sent {
+		c.sent[i] = -1
 	}
 	r.Journal.Copy(c.add)
 	go c.work()

@@ -163,6 +163,12 @@ func (StepWaits) kept() bool    { return false }
 func (StepEnded) kept() bool    { return true }
 func (RunEnded) kept() bool     { return true }
 
+// unrecordedError says that a step ended well, and that the journal does not have it.
+type unrecordedError struct{ err error }
+
+func (e *unrecordedError) Error() string { return e.err.Error() }
+func (e *unrecordedError) Unwrap() error { return e.err }
+
 // UnkeptError says that all was done, and that the journal's last line is missing.
 type UnkeptError struct{ Err error }
 

@@ -54,7 +54,7 @@ func (e *ChangedError) Error() string {
 // already; an error says that it can't be done as the plan has it. Steps that change
 // nothing are not looked at: they look for themselves.
 func (r *Runner) ready(ctx context.Context, s planner.Step) (seen string, done bool, err error) {
-	if err := r.Lock.Held(); err != nil {
+	if err := r.Lock.Held(ctx); err != nil {
 		return "", false, fmt.Errorf("nothing more is done: %w", err)
 	}
 	if r.Look == nil || readsOnly(s.Action) {

@@ -81,7 +81,7 @@ func (e *StepError) Unwrap() error { return e.Err }
 func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
 	r.clusterID = p.ID()
 	began := time.Now()
-	r.copies = r.startCopies()
+	r.copies = r.startCopies(p)
 	begin := RunBegan{Plan: p, About: r.About, Observation: Digest(r.Seen), Locks: r.Lock.Epochs()}
 	if r.Journal != nil {
 		begin.Run = r.Journal.ID()
@@ -89,7 +89,8 @@ func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
 	err := r.tell(begin)
 	end := RunEnded{Result: journal.ResultDone}
 	acted := false
-	for _, s := range p.Steps {
+	var unkept error
+	for i, s := range p.Steps {
 		res := StepEnded{Step: s, Outcome: NotStarted}
 		switch {
 		case err != nil:
@@ -102,7 +103,11 @@ func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
 			var stepErr error
 			res, stepErr = r.step(ctx, s)
 			acted = acted || res.Outcome == Done || res.Outcome == Failed
-			if stepErr != nil {
+			var kept *unrecordedError
+			switch {
+			case errors.As(stepErr, &kept) && i == len(p.Steps)-1:
+				unkept = kept // nothing is left to be done
+			case stepErr != nil:
 				err = &StepError{Step: s, Err: stepErr, Interrupted: res.Interrupted, Acted: acted}
 			}
 		}
@@ -116,7 +121,7 @@ func (r *Runner) Run(ctx context.Context, p *planner.Plan) error {
 		end.Result = journal.ResultStopped
 	}
 	end.Err, end.Took, end.Looked = err, time.Since(began), r.looked
-	if lost := r.tell(end); err == nil && lost != nil {
+	if lost := errors.Join(unkept, r.tell(end)); err == nil && lost != nil {
 		return &UnkeptError{lost}
 	}
 	return err
@@ -133,7 +138,11 @@ func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err e
 			res.Note = strings.Join(r.said, "; ")
 		}
 		res.Interrupted = ctx.Err() != nil && (errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled))
-		return res, errors.Join(err, r.tell(res))
+		lost := r.tell(res)
+		if err == nil && lost != nil {
+			return res, &unrecordedError{lost}
+		}
+		return res, errors.Join(err, lost)
 	}
 	seen, done, err := r.ready(ctx, s)
 	if err != nil {
@@ -143,7 +152,7 @@ func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err e
 		res.Outcome, res.Note = Skipped, "it was so already"
 		return end(nil)
 	}
-	if err := r.Lock.Held(); err != nil {
+	if err := r.Lock.Held(ctx); err != nil {
 		return end(fmt.Errorf("nothing more is done: %w", err))
 	}
 	if err := r.tell(StepBegan{Step: s, Observation: seen}); err != nil {
@@ -171,14 +180,44 @@ func (r *Runner) perform(ctx context.Context, s planner.Step) error {
 	act := context.WithoutCancel(ctx)
 	act, stop := context.WithTimeoutCause(act, limit, why)
 	defer stop()
+	ctx, lose := context.WithCancelCause(ctx)
+	defer lose(nil)
+	go r.guard(ctx, lose)
 	err := r.act(ctx, act, s.Action, r.watch(s))
-	if errors.Is(err, context.DeadlineExceeded) && act.Err() != nil {
-		return context.Cause(act) // the step's own time, also where the operator has stopped the run meanwhile
-	}
-	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) != nil {
+	var lost *host.LostError
+	switch {
+	case err != nil && errors.As(context.Cause(ctx), &lost):
+		return fmt.Errorf("nothing more is done: %w", lost)
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case act.Err() != nil: // its time is over, whatever the operator did meanwhile
+		return context.Cause(act)
+	case context.Cause(ctx) != nil:
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// guardEvery is how often the lock is looked at within a step.
+const guardEvery = 3 * time.Second
+
+// guard ends what a step waits for as soon as the lock is seen to be lost: somebody
+// else is at work, and what is waited for may never come.
+func (r *Runner) guard(ctx context.Context, lose context.CancelCauseFunc) {
+	tick := time.NewTicker(guardEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var lost *host.LostError
+		if err := r.Lock.Held(ctx); errors.As(err, &lost) {
+			lose(err)
+			return
+		}
+	}
 }
 
 // maxPhases is how many parts of a step the journal names.

@@ -73,8 +73,8 @@ func (s *stub) Record(context.Context, planner.Place, string, []byte) error { re
 
 type lock struct{ lost error }
 
-func (l *lock) Held() error    { return l.lost }
-func (l *lock) Release() error { return nil }
+func (l *lock) Held(context.Context) error { return l.lost }
+func (l *lock) Release() error             { return nil }
 
 func (l *lock) Note(string) error        { return nil }
 func (l *lock) Epochs() map[string]int64 { return nil }

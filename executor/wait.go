@@ -20,8 +20,6 @@ const (
 	probeLimit = 2 * time.Second
 	// tooManyRestarts is when a member that dies again and again is given up.
 	tooManyRestarts = 5
-	// heldEvery is how often whoever waits sees to it that the locks are still ours.
-	heldEvery = time.Second
 )
 
 // errInterrupted is the operator's stop, at a point where nothing is half done.
@@ -29,19 +27,12 @@ var errInterrupted = errors.New("interrupted while waiting")
 
 // poll calls check until it is content, until it gives a final error, or until
 // ctx ends; then the last reason for waiting is part of the error. Each new reason is
-// told to whoever watches. Whoever lost its locks meanwhile, frozen perhaps, waits no
-// longer: somebody else is at work.
+// told to whoever watches.
 func (r *Runner) poll(ctx context.Context, check func() (waitingFor string, err error)) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	last, held := "", time.Now()
+	last := ""
 	for {
-		if r.Lock != nil && time.Since(held) > heldEvery {
-			if err := r.Lock.Held(); err != nil {
-				return fmt.Errorf("it is waited no longer: %w", err)
-			}
-			held = time.Now()
-		}
 		waiting, err := check()
 		if err != nil || waiting == "" {
 			return err

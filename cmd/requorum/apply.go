@@ -140,7 +140,7 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 	if few != nil {
 		return exitWith(exitRefused, fmt.Errorf("nothing was changed: %w", few))
 	}
-	release, err := s.takeKey(ctx, p, verb, lock)
+	lock, release, err := s.takeKey(ctx, p, verb, lock)
 	if err != nil {
 		return err
 	}

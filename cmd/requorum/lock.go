@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,16 +14,16 @@ import (
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/planner/render"
-	"github.com/requorum/requorum/spec"
 )
 
 // takeKey takes the cluster's own lock beside those of the hosts, where a quorum is
 // there to keep it; best effort, but for one that somebody else has. A stop takes
-// none: the key would be stopped with the cluster.
-func (s *session) takeKey(ctx context.Context, p *planner.Plan, verb string, held host.Lock) (release func(), err error) {
+// none: the key would be stopped with the cluster. The lock that it gives is held only
+// as long as both are.
+func (s *session) takeKey(ctx context.Context, p *planner.Plan, verb string, held host.Lock) (_ host.Lock, release func(), err error) {
 	release = func() {}
 	if !p.Before.Has() || verb != "apply" {
-		return release, nil
+		return held, release, nil
 	}
 	var endpoints []string
 	for _, m := range s.cluster.Members {
@@ -32,29 +32,56 @@ func (s *session) takeKey(ctx context.Context, p *planner.Plan, verb string, hel
 			endpoints = append(endpoints, e.URL)
 		}
 	}
-	h := etcd.KeyHolder{Who: s.by, PID: os.Getpid(), Operation: verb, Cluster: s.cluster.Name, Since: s.now, Plan: p.Digest()}
-	here, _ := os.Hostname()
+	// As the locks have it, so that who releases these finds it.
+	h := etcd.KeyHolder{Who: s.holder.Who, PID: s.holder.PID, Operation: verb, Cluster: s.cluster.Name, Since: s.holder.Since, Plan: p.Digest()}
 	epochs := held.Epochs()
 	for _, pl := range s.places() {
 		if _, ours := epochs[pl.Name]; !ours {
 			continue // its machine could not be reached: somebody else may have its lock
 		}
-		machine := here
-		if x, ok := s.cluster.Host(pl.Host); ok && x.Access == spec.AccessSSH {
-			machine = x.Address
-		}
-		h.Places = append(h.Places, machine+":"+pl.DataDir)
+		h.Places = append(h.Places, s.host.Where(pl))
 	}
 	key, err := etcd.TakeKey(ctx, endpoints, s.observer.Client, h)
 	var taken *etcd.KeyTakenError
 	switch {
 	case errors.As(err, &taken):
-		return nil, exitWith(exitLocked, err)
-	case err != nil || key == nil:
+		return held, release, exitWith(exitLocked, err)
+	case key == nil && err == nil:
+		s.keyNote = "no lock in the cluster itself: no member answered a linearizable read"
+		return held, release, nil
+	case err != nil:
 		s.keyNote = fmt.Sprintf("no lock in the cluster itself: %v", err)
-		return release, nil
+		return held, release, nil
 	}
-	return func() { _ = key.Release() }, nil // its lease ends it otherwise
+	key.Beside(s.clientURLs()...)
+	return &bothLocks{held, key}, func() { _ = key.Release() }, nil // its lease ends it otherwise
+}
+
+func (s *session) clientURLs() []string {
+	var out []string
+	for _, m := range s.cluster.Members {
+		out = append(out, m.ClientURLs...)
+	}
+	return out
+}
+
+// bothLocks are the hosts' locks and the cluster's own.
+type bothLocks struct {
+	host.Lock
+	key *etcd.Key
+}
+
+// Held implements host.Lock.
+func (l *bothLocks) Held(ctx context.Context) error {
+	if err := l.Lock.Held(ctx); err != nil {
+		return err
+	}
+	err := l.key.Held(ctx)
+	var lost *etcd.KeyLostError
+	if errors.As(err, &lost) {
+		return &host.LostError{Path: "in the cluster itself", Why: lost.Why}
+	}
+	return err
 }
 
 func newLock(o *options) *cobra.Command {
@@ -62,8 +89,9 @@ func newLock(o *options) *cobra.Command {
 		Use:   "lock",
 		Short: "Show who is at work on a cluster, or end that",
 		Long: `Whoever applies or stops has a lock at each member's place, which ends with the
-process that holds it. lock status shows them, lock release ends one whose holder
-is frozen or out of reach.`,
+process that holds it, and whoever applies to a cluster that has a quorum one in
+the cluster itself, which ends 20 s after its holder. lock status shows them, lock
+release ends one whose holder is frozen or out of reach.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -77,7 +105,9 @@ func newLockStatus(o *options) *cobra.Command {
 		Use:   "status [PATH]",
 		Short: "Show who is at work on the cluster",
 		Long: `Shows the lock of each member's place: who holds it, since when, for what, and
-its epoch, which grows with each run that does something. Takes no lock.
+its epoch, which grows with each run that does something; and the lock in the
+cluster itself, as far as that can be asked: it is best effort, and where nothing
+is known of it the others decide. Takes no lock.
 
 Exit codes: 0 nobody is at work, 1 error or unknown, 5 somebody is.`,
 		Args: cobra.MaximumNArgs(1),
@@ -86,19 +116,20 @@ Exit codes: 0 nobody is at work, 1 error or unknown, 5 somebody is.`,
 			if err != nil {
 				return err
 			}
-			states, err := s.host.Locks(cmd.Context(), s.places())
+			defer s.close()
+			all, err := s.allLocks(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				err = printJSON(states)
+				err = printJSON(all.asOne())
 			} else {
-				s.showLocks(states)
+				s.showLocks(all)
 			}
 			if err != nil {
 				return err
 			}
-			return lockExit(states)
+			return lockExit(all)
 		},
 	}
 	addVars(cmd, o)
@@ -106,9 +137,55 @@ Exit codes: 0 nobody is at work, 1 error or unknown, 5 somebody is.`,
 	return cmd
 }
 
-func lockExit(states map[string]host.LockState) error {
+// seenLocks is how all locks stand.
+type seenLocks struct {
+	hosts map[string]host.LockState // by the member's name
+	key   etcd.KeyState
+	why   string // nothing is known of the key; "" where it is
+}
+
+func (s *session) allLocks(ctx context.Context) (seenLocks, error) {
+	var out seenLocks
+	looked := make(chan error, 1)
+	go func() {
+		var err error
+		out.key, err = etcd.LookKey(ctx, s.clientURLs(), s.observer.Client)
+		looked <- err
+	}()
+	states, err := s.host.Locks(ctx, s.places())
+	if kerr := <-looked; kerr != nil {
+		out.why, _, _ = strings.Cut(kerr.Error(), "\n") // one member's reason will do
+	}
+	out.hosts = states
+	return out, err
+}
+
+// keyName is what the cluster's own lock is called among the members' ones.
+const keyName = "(in etcd)"
+
+// keyLock is the cluster's own lock as if it were a place's.
+func (l seenLocks) keyLock() host.LockState {
+	h := l.key.Holder
+	s := host.LockState{Path: etcd.LockKey, Held: planner.Known(l.key.Held)}
+	if l.why != "" {
+		s.Held = planner.Unknown[bool](l.why)
+	}
+	s.Holder = host.Holder{Who: h.Who, PID: h.PID, Operation: h.Operation, Cluster: h.Cluster, Since: h.Since, Plan: h.Plan}
+	return s
+}
+
+func (l seenLocks) asOne() map[string]host.LockState {
+	out := maps.Clone(l.hosts)
+	out[keyName] = l.keyLock()
+	return out
+}
+
+func lockExit(all seenLocks) error {
 	code := exitOK
-	for _, l := range states {
+	if all.key.Held {
+		code = exitLocked
+	}
+	for _, l := range all.hosts {
 		switch {
 		case !l.Held.Known():
 			code = exitError
@@ -122,12 +199,11 @@ func lockExit(states map[string]host.LockState) error {
 	return exitWith(code, nil)
 }
 
-func (s *session) showLocks(states map[string]host.LockState) {
+func (s *session) showLocks(all seenLocks) {
 	st := style()
 	rows := [][]string{{"Member", "Lock", "Epoch", "Holder", "For", "Since"}}
-	for _, p := range s.places() {
-		l := states[p.Name]
-		row := []string{p.Name, lockWord(l, st), "–", "–", "–", "–"}
+	row := func(name string, l host.LockState) {
+		row := []string{name, lockWord(l, st), "–", "–", "–", "–"}
 		if l.Epoch > 0 {
 			row[2] = fmt.Sprint(l.Epoch)
 		}
@@ -136,7 +212,18 @@ func (s *session) showLocks(states map[string]host.LockState) {
 		}
 		rows = append(rows, row)
 	}
+	for _, p := range s.places() {
+		row(p.Name, all.hosts[p.Name])
+	}
+	key := all.keyLock()
+	row(keyName, key)
+	if all.why != "" { // in short; why stands below
+		rows[len(rows)-1][1] = st.Dim("unknown")
+	}
 	fmt.Print(render.Table(rows, st))
+	if all.why != "" {
+		fmt.Println(render.Paragraph("Nothing is known of the lock in the cluster itself: "+all.why, st))
+	}
 }
 
 func lockWord(l host.LockState, st render.Style) string {
@@ -159,7 +246,8 @@ func newLockRelease(o *options) *cobra.Command {
 		Long: `Ends the locks of a run that is frozen or out of reach. Be sure that it is: one
 that goes on later notices before its next act that its lock is gone, and does
 nothing more; what it was doing at that very moment it may finish. A lock whose
-holder died needs no release: the next apply takes it.
+holder died needs no release: the next apply takes it. The lock in the cluster
+itself is ended with those of the same run, or where it is the only one.
 
 Exit codes: 0 done or nothing was held, 1 error, 6 the consent is missing.`,
 		Args: cobra.MaximumNArgs(1),
@@ -172,6 +260,7 @@ Exit codes: 0 done or nothing was held, 1 error, 6 the consent is missing.`,
 			if err != nil {
 				return err
 			}
+			defer s.close()
 			return s.releaseLocks(cmd, given)
 		},
 	}
@@ -181,18 +270,19 @@ Exit codes: 0 done or nothing was held, 1 error, 6 the consent is missing.`,
 }
 
 func (s *session) releaseLocks(cmd *cobra.Command, given map[planner.Consent]bool) error {
-	states, err := s.host.Locks(cmd.Context(), s.places())
+	ctx := cmd.Context()
+	all, err := s.allLocks(ctx)
 	if err != nil {
 		return err
 	}
 	var held []planner.Place
 	for _, p := range s.places() {
-		if l := states[p.Name]; !l.Held.Known() || l.Held.Value {
+		if l := all.hosts[p.Name]; !l.Held.Known() || l.Held.Value {
 			held = append(held, p)
 		}
 	}
-	s.showLocks(states)
-	if len(held) == 0 {
+	s.showLocks(all)
+	if len(held) == 0 && !all.key.Held {
 		fmt.Println("\nNobody holds a lock; nothing was changed.")
 		return nil
 	}
@@ -204,15 +294,29 @@ func (s *session) releaseLocks(cmd *cobra.Command, given map[planner.Consent]boo
 	}
 	var errs []error
 	var done []string
+	theirs := len(held) == 0 // the key is what is meant
 	for _, p := range held {
-		if err := s.host.BreakLock(cmd.Context(), p, states[p.Name].Holder.Epoch); err != nil {
+		l := all.hosts[p.Name]
+		if err := s.host.BreakLock(ctx, p, l.Holder.Epoch); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		done = append(done, p.Name)
+		k := all.key.Holder
+		theirs = theirs || l.Holder.Who == k.Who && l.Holder.PID == k.PID && l.Holder.Since == k.Since
+	}
+	if all.key.Held && theirs {
+		if err := etcd.BreakKey(ctx, s.observer.Client, all.key, s.by); err != nil {
+			errs = append(errs, err)
+		} else {
+			done = append(done, keyName)
+		}
 	}
 	if len(done) > 0 {
 		fmt.Printf("\nReleased: %s. A run that held them does nothing more; requorum plan shows what it left.\n", strings.Join(done, ", "))
+	}
+	if k := all.key.Holder; all.key.Held && !theirs {
+		fmt.Printf("The lock in the cluster itself is another run's, of %s (pid %d), and stays; once it is the only one, the same command releases it.\n", k.Who, k.PID)
 	}
 	return errors.Join(errs...)
 }

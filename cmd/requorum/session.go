@@ -43,6 +43,7 @@ type session struct {
 	seen           planner.Observation // the last one, at seenAt
 	seenAt         time.Time
 	keyNote        string        // why the cluster's own lock could not be had
+	holder         host.Holder   // of the locks, once they are taken
 	lines          *lines        // for programs; nil for verbs that change nothing
 	after          *planner.Plan // of how things stood after a run; nil for none
 	saved          *savedRun     // where a saved plan is applied; nil elsewhere
@@ -171,10 +172,11 @@ func (s *session) places() []planner.Place {
 // lock takes every member's lock that can be reached, of a majority of the voters at
 // least, or exits with 5 naming who has one.
 func (s *session) lock(ctx context.Context, operation string) (host.Lock, error) {
-	l, err := s.host.Lock(ctx, s.places(), host.Holder{
+	s.holder = host.Holder{
 		Who: s.by, PID: os.Getpid(), Operation: operation, Cluster: s.cluster.Name,
 		Since: time.Now().UTC().Format(time.RFC3339),
-	})
+	}
+	l, err := s.host.Lock(ctx, s.places(), s.holder)
 	var locked *host.LockedError
 	if errors.As(err, &locked) {
 		return nil, exitWith(exitLocked, err)

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sys/unix"
 )
 
 // LockKey is where whoever changes a cluster says so in the cluster itself, so that
@@ -21,13 +24,19 @@ import (
 // without rights, no quorum), the locks on the hosts have to do.
 const LockKey = "\x00requorum/lock"
 
-// lockTTL is how long the key outlives its holder, in seconds: twice the longest
-// that an election usually takes.
-const (
-	lockTTL   = 20
-	lockRenew = 5 * time.Second
-	lockLimit = 3 * time.Second // for one call
-)
+// keyTimes are the times of a key.
+type keyTimes struct {
+	ttl   int64         // seconds that it outlives its holder
+	renew time.Duration // from one renewal to the next
+	trust time.Duration // how old the last renewal may be that is relied on
+	limit time.Duration // for one call
+}
+
+// lockTTL is twice the longest that an election usually takes.
+const lockTTL = 20
+
+// lockTimes leave room for two renewals that fail, and for the act that follows a look.
+var lockTimes = keyTimes{ttl: lockTTL, renew: 5 * time.Second, trust: (lockTTL - 5) * time.Second, limit: 3 * time.Second}
 
 // KeyHolder is what the key holds.
 type KeyHolder struct {
@@ -37,7 +46,8 @@ type KeyHolder struct {
 	Cluster   string `json:"cluster"`
 	Since     string `json:"since"`
 	Plan      string `json:"plan,omitempty"`
-	// Places are those whose locks the holder has as well, as HOST:PATH.
+	// Places are those whose locks the holder has as well: a path, and in front of it
+	// what tells machines apart, however they are reached.
 	Places []string `json:"places"`
 }
 
@@ -53,11 +63,23 @@ func (e *KeyTakenError) Error() string {
 
 // Key is the lock key while it is held.
 type Key struct {
-	endpoints []string
-	access    Access
-	lease     clientv3.LeaseID
-	stop      chan struct{}
-	done      chan struct{}
+	access  Access
+	holder  KeyHolder
+	times   keyTimes
+	cluster uint64 // whose it is
+	stop    chan struct{}
+	done    chan struct{}
+
+	asking sync.Mutex // one Held at a time
+	mu     sync.Mutex
+	urls   []string // of members, the one that answered last in front
+	lease  clientv3.LeaseID
+	// renewed is when the last good renewal was sent, since boot; revision is one at
+	// which the key was ours.
+	renewed  time.Duration
+	revision int64
+	ended    bool // the lease, as etcd said
+	lost     error
 }
 
 // TakeKey writes the key, with a lease that is renewed until Release. A key whose
@@ -65,13 +87,18 @@ type Key struct {
 // taken over. Any other gives a *KeyTakenError. Endpoints are tried in turn; every
 // other error means that there is no key, and why.
 func TakeKey(ctx context.Context, endpoints []string, a Access, h KeyHolder) (*Key, error) {
+	return takeKey(ctx, endpoints, a, h, lockTimes)
+}
+
+func takeKey(ctx context.Context, endpoints []string, a Access, h KeyHolder, times keyTimes) (*Key, error) {
 	var errs []error
 	for _, url := range endpoints {
-		k, err := takeKeyAt(ctx, url, a, h)
+		k := &Key{access: a, holder: h, times: times, stop: make(chan struct{}), done: make(chan struct{})}
+		err := k.takeAt(ctx, url)
 		var taken *KeyTakenError
 		if err == nil {
-			k.endpoints, k.access = endpoints, a
-			go k.renew()
+			k.urls = slices.Clone(endpoints)
+			go k.keep()
 			return k, nil
 		}
 		if errors.As(err, &taken) {
@@ -82,33 +109,45 @@ func TakeKey(ctx context.Context, endpoints []string, a Access, h KeyHolder) (*K
 	return nil, errors.Join(errs...)
 }
 
-func takeKeyAt(ctx context.Context, url string, a Access, h KeyHolder) (*Key, error) {
-	ctx, cancel := context.WithTimeout(ctx, lockLimit)
-	defer cancel()
-	c, err := open(ctx, url, a)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = c.Close() }()
-	value, err := json.Marshal(h)
-	if err != nil {
-		return nil, err
-	}
-	got, err := c.Get(ctx, LockKey)
-	if err != nil {
-		return nil, err
-	}
-	var seen int64
-	if len(got.Kvs) > 0 {
-		var other KeyHolder
-		if json.Unmarshal(got.Kvs[0].Value, &other) == nil && !shares(other.Places, h.Places) {
-			return nil, &KeyTakenError{other}
+// Beside names further members at which the key may be renewed: those that a plan adds.
+func (k *Key) Beside(urls ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, u := range urls {
+		if !slices.Contains(k.urls, u) {
+			k.urls = append(k.urls, u)
 		}
-		seen = got.Kvs[0].ModRevision
 	}
-	lease, err := c.Grant(ctx, lockTTL)
+}
+
+func (k *Key) takeAt(ctx context.Context, url string) error {
+	return k.at(ctx, url, func(ctx context.Context, c *client) error {
+		got, err := c.Get(ctx, LockKey)
+		if err != nil {
+			return err
+		}
+		var seen int64
+		if len(got.Kvs) > 0 {
+			var other KeyHolder
+			if json.Unmarshal(got.Kvs[0].Value, &other) == nil && other.Operation != keyReleased && !shares(other.Places, k.holder.Places) {
+				return &KeyTakenError{other}
+			}
+			seen = got.Kvs[0].ModRevision
+		}
+		return k.put(ctx, c, seen)
+	})
+}
+
+// put writes the key, with a new lease, where it is still of revision seen.
+func (k *Key) put(ctx context.Context, c *client, seen int64) error {
+	value, err := json.Marshal(k.holder)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	began := sinceBoot()
+	lease, err := c.Grant(ctx, k.times.ttl)
+	if err != nil {
+		return err
 	}
 	put, err := c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(LockKey), "=", seen)).
 		Then(clientv3.OpPut(LockKey, string(value), clientv3.WithLease(lease.ID))).
@@ -122,51 +161,93 @@ func takeKeyAt(ctx context.Context, url string, a Access, h KeyHolder) (*Key, er
 	}
 	if err != nil {
 		_, _ = c.Revoke(context.WithoutCancel(ctx), lease.ID) // it ends by itself otherwise
-		return nil, err
+		return err
 	}
-	return &Key{lease: lease.ID, stop: make(chan struct{}), done: make(chan struct{})}, nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lease, k.renewed, k.revision, k.ended = lease.ID, began, put.Header.Revision, false
+	if k.cluster == 0 {
+		k.cluster = put.Header.ClusterId
+	}
+	return nil
 }
 
 func shares(a, b []string) bool {
 	return slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
-// renew keeps the lease, at whichever member answers.
-func (k *Key) renew() {
+// keep renews the lease, at whichever member answers.
+func (k *Key) keep() {
 	defer close(k.done)
-	tick := time.NewTicker(lockRenew)
+	tick := time.NewTicker(k.times.renew)
 	defer tick.Stop()
 	for {
 		select {
 		case <-k.stop:
 			return
 		case <-tick.C:
-			_ = k.each(func(ctx context.Context, c *client) error {
-				_, err := c.KeepAliveOnce(ctx, k.lease)
-				return err
-			}) // what is lost is only an addition
+			_ = k.each(k.renew) // Held looks behind what was not renewed
 		}
 	}
 }
 
-// each calls do at one member after the other until one has done it.
+func (k *Key) renew(ctx context.Context, c *client) error {
+	k.mu.Lock()
+	lease := k.lease
+	k.mu.Unlock()
+	began := sinceBoot()
+	// The revision in the answer is one from before the renewal (api/v3rpc/lease.go,
+	// leaseKeepAlive): the key was still there at it.
+	r, err := c.KeepAliveOnce(ctx, lease)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.lease != lease:
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		k.ended = true
+		return nil
+	case err == nil:
+		k.renewed, k.revision = began, max(k.revision, r.Revision)
+	}
+	return err
+}
+
+// each calls do at one member after the other until one has done it, and begins with
+// that one the next time.
 func (k *Key) each(do func(context.Context, *client) error) (err error) {
-	for _, url := range k.endpoints {
-		err = func() error {
-			ctx, cancel := context.WithTimeout(context.Background(), lockLimit)
-			defer cancel()
-			c, err := open(ctx, url, k.access)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = c.Close() }()
-			return do(ctx, c)
-		}()
-		if err == nil {
+	k.mu.Lock()
+	urls := slices.Clone(k.urls)
+	k.mu.Unlock()
+	for _, url := range urls {
+		if err = k.at(context.Background(), url, do); err == nil {
+			k.mu.Lock()
+			k.urls = append([]string{url}, slices.DeleteFunc(k.urls, func(u string) bool { return u == url })...)
+			k.mu.Unlock()
 			return nil
 		}
 	}
 	return err
+}
+
+// at calls do with a client of one member, of the cluster that the key is in.
+func (k *Key) at(ctx context.Context, url string, do func(context.Context, *client) error) error {
+	ctx, cancel := context.WithTimeout(ctx, k.times.limit)
+	defer cancel()
+	c, err := open(ctx, url, k.access)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if k.cluster != 0 {
+		st, err := c.status(ctx)
+		if err != nil {
+			return err
+		}
+		if st.Header.ClusterId != k.cluster {
+			return fmt.Errorf("%s is a member of another cluster, %s", url, hexID(st.Header.ClusterId))
+		}
+	}
+	return do(ctx, c)
 }
 
 // Release takes the key away. Where nobody answers, its lease ends it.
@@ -174,7 +255,23 @@ func (k *Key) Release() error {
 	close(k.stop)
 	<-k.done
 	return k.each(func(ctx context.Context, c *client) error {
-		_, err := c.Revoke(ctx, k.lease)
+		k.mu.Lock()
+		lease := k.lease
+		k.mu.Unlock()
+		_, err := c.Revoke(ctx, lease)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return nil
+		}
 		return err
 	})
+}
+
+// sinceBoot is a clock that goes on while a process is frozen, and while the machine
+// sleeps.
+func sinceBoot() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic(err) // every Linux that Go runs on has it
+	}
+	return time.Duration(t.Nano())
 }

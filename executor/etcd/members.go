@@ -30,7 +30,7 @@ type Cluster struct {
 	// MayChange is asked right before a change is sent, after the list was read; its
 	// error keeps it from being sent. Nil for always. What is left between it and the
 	// member's answer can't be fenced off (S23).
-	MayChange func() error
+	MayChange func(ctx context.Context) error
 }
 
 // listing is the cluster's member list, and who gave it.

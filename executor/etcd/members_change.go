@@ -235,7 +235,7 @@ func (cl Cluster) change(ctx context.Context, e edit) error {
 		return e.fail(errNotYet, oneLine(err), err)
 	}
 	if cl.MayChange != nil {
-		if err := cl.MayChange(); err != nil {
+		if err := cl.MayChange(ctx); err != nil {
 			return e.fail(nil, "not sent: "+oneLine(err), err)
 		}
 	}

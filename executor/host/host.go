@@ -129,8 +129,9 @@ type Holder struct {
 
 // Lock is held until Release.
 type Lock interface {
-	// Held returns an error, a *LostError, when the lock was lost.
-	Held() error
+	// Held returns an error, a *LostError, when the lock was lost, and ctx's where it
+	// ended before that was known.
+	Held(ctx context.Context) error
 	// Note writes down at each place which plan is carried out under the lock. It is
 	// for whoever asks, and nothing rests on it.
 	Note(plan string) error

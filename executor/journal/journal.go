@@ -111,7 +111,7 @@ func Open(dir, cluster string, now time.Time) (*Run, error) {
 }
 
 func open(runs, cluster string, now time.Time) (*Run, error) {
-	if err := os.MkdirAll(runs, 0o700); err != nil {
+	if err := mkdirAll(runs); err != nil {
 		return nil, err
 	}
 	dir, err := newFolder(filepath.Join(runs, now.UTC().Format("20060102T150405Z")+"-"+fileName(cluster)))
@@ -242,7 +242,23 @@ func (r *Run) Close() error {
 	return r.f.Close()
 }
 
-func syncDir(dir string) error {
+// mkdirAll makes dir (absolute) and what is missing above it, and each durable: a
+// power cut must not take the folder that a run's records are in.
+func mkdirAll(dir string) error {
+	if fi, err := os.Stat(dir); err == nil && fi.IsDir() || filepath.Dir(dir) == dir {
+		return err
+	}
+	if err := mkdirAll(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return os.MkdirAll(dir, 0o700) // somebody else was faster, or it says why
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// syncDir makes the names in a folder durable; tests watch it.
+var syncDir = func(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ func PlanUse(dir, digest string) (*Use, error) {
 // nil where this one is the first. Of two at once, one is the first.
 func UsePlan(dir string, u Use) (*Use, error) {
 	path := usePath(dir, u.Digest)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := mkdirAll(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)

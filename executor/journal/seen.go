@@ -23,7 +23,7 @@ type Seen struct {
 // AppendSeen records s, on a line of its own even after one that a crash cut
 // short.
 func AppendSeen(dir string, s Seen) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := mkdirAll(dir); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(seenPath(dir), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
@@ -43,7 +43,7 @@ func AppendSeen(dir string, s Seen) error {
 	if _, err := f.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	return f.Sync()
+	return errors.Join(f.Sync(), syncDir(dir)) // it may be new
 }
 
 // endsTorn reports whether the file's last line has no end.

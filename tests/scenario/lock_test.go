@@ -5,12 +5,17 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
+	"github.com/requorum/requorum/executor/host/hosts"
 	"github.com/requorum/requorum/executor/journal"
+	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/spec"
 	"github.com/requorum/requorum/tests/harness"
 )
 
@@ -19,8 +24,13 @@ import (
 func TestFrozenExecutor(t *testing.T) {
 	t.Parallel()
 	src := oldCluster(t)
-	for _, kind := range []string{"restore", "start"} {
-		t.Run(kind, func(t *testing.T) {
+	for name, at := range map[string]journal.Record{
+		"begins to restore": {Event: journal.Intent, Kind: "restore"},
+		"begins to start":   {Event: journal.Intent, Kind: "start"},
+		"waits in a start":  {Event: journal.Phase, Kind: "start"},
+		"verifies":          {Event: journal.Intent, Kind: "verify"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := harness.New(t)
 			c := restoreOf(t, e, 3, src.snapshot)
@@ -28,7 +38,7 @@ func TestFrozenExecutor(t *testing.T) {
 			frozen := e.Command("apply", "--auto-approve", c.Path())
 			ended := make(chan harness.Result, 1)
 			go func() { ended <- e.Finish(frozen, "") }()
-			e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == journal.Intent && r.Kind == kind })
+			e.AwaitRecord(0, func(r journal.Record) bool { return r.Event == at.Event && r.Kind == at.Kind })
 			if err := syscall.Kill(frozen.Process.Pid, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
@@ -135,16 +145,33 @@ func TestLockKey(t *testing.T) {
 	c.Write()
 	other := take("elsewhere:/var/lib/etcd")
 	e.Run("apply", "--auto-approve", c.Path()).Want(t, 5).Says(t, "bob@elsewhere", "pid 42")
+	e.Run("lock", "status", c.Path()).Want(t, 5).Says(t, "m1 free", "(in etcd) held", "bob@elsewhere, pid 42", "2026-01-02T03:04:05Z")
+	e.Run("lock", "release", c.Path()).Want(t, 6).Says(t, "--accept=lock-release")
+	noErr(t, other.Held(t.Context()))
 	if err := other.Release(); err != nil {
 		t.Fatal(err)
 	}
-	here, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
+	e.Run("lock", "status", c.Path()).Want(t, 0).Says(t, "(in etcd) free")
+	// One who goes on renewing it, and has nothing here, is out of our reach.
+	other = take("elsewhere:/var/lib/etcd")
+	e.Run("lock", "release", "--accept=lock-release", c.Path()).Want(t, 0).Says(t, "Released: (in etcd)")
+	e.Run("lock", "status", c.Path()).Want(t, 0).Says(t, "(in etcd) free")
+	var err error
+	for end := time.Now().Add(15 * time.Second); err == nil && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		err = other.Held(t.Context())
 	}
-	dead := take(here + ":" + m.DataDir)
+	if err == nil || !strings.Contains(err.Error(), "released by ") {
+		t.Errorf("its holder was told %v", err)
+	}
+	_ = other.Release()
+	dead := take(placeOf(m.DataDir))
 	e.Apply(c.Path())
 	_ = dead.Release() // its lease; the key was another's by then
 	harness.CompareAll(t, want, c.Endpoints())
 	e.InSync(c.Path())
+}
+
+// placeOf is a place of this machine, as the key has it.
+func placeOf(dataDir string) string {
+	return hosts.New(&spec.Cluster{}, hosts.Options{}).Where(planner.Place{DataDir: dataDir})
 }

@@ -26,8 +26,8 @@ type fault struct {
 
 var faults = []fault{
 	{"kill a member", func(x *trial) (string, func()) { return x.killMember(false), nil }},
-	{"kill a member and its supervisor", func(x *trial) (string, func()) { return x.killMember(true), nil }},
-	{"kill requorum", func(x *trial) (string, func()) {
+	{killBoth, func(x *trial) (string, func()) { return x.killMember(true), nil }},
+	{killRequorum, func(x *trial) (string, func()) {
 		x.apply.Kill()
 		return requorum, nil
 	}},
@@ -64,6 +64,12 @@ var faults = []fault{
 }
 
 const requorum = "requorum"
+
+// The faults that an exit code is judged by.
+const (
+	killBoth     = "kill a member and its supervisor"
+	killRequorum = "kill requorum"
+)
 
 // any is a member of the file, as it was or as it is to be.
 func (x *trial) any() harness.Member { return x.all.Members[x.rng.IntN(len(x.all.Members))] }

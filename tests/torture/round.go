@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +243,48 @@ func (x *trial) torture(p harness.Plan) {
 	r := x.apply.Wait()
 	x.Exit = r.Exit
 	x.t.Logf("%s", r)
+	synced := r.Exit != 0 || x.comesInSync()
+	if why := x.breaks(synced); why != "" {
+		x.t.Errorf("%s\n%s", why, r)
+	}
+}
+
+// settleLimit is how long a member that was struck last may take to be back.
+const settleLimit = 45 * time.Second
+
+// comesInSync reports whether nothing is left to be done, without anybody doing it.
+func (x *trial) comesInSync() bool {
+	for end := time.Now().Add(settleLimit); ; time.Sleep(time.Second) {
+		if p := x.e.PlanIn(x.net, x.c.Path()); p.Route == "in-sync" && len(p.Steps) == 0 && p.Refusal == nil {
+			return true
+		} else if time.Now().After(end) {
+			x.t.Logf("after exit 0: route %s, refusal %+v, steps %s", p.Route, p.Refusal, p.Steplist())
+			return false
+		}
+	}
+}
+
+// breaks says how the exit code of the apply breaks its contract; "" where it does not.
+// Synced is whether nothing was left to be done after a 0.
+func (l line) breaks(synced bool) string {
+	struck := func(names ...string) bool {
+		return slices.ContainsFunc(l.Faults, func(s struck) bool { return slices.Contains(names, s.Fault) })
+	}
+	switch l.Exit {
+	case 0:
+		// Who is left without a supervisor is nobody's to bring back but the next apply's.
+		if !synced && !struck(killBoth) {
+			return "apply exits with 0, and it is not in sync"
+		}
+	case 1, 4, 5, 6, 7: // it stopped, before or part-way, and heal finds what is left
+	case -1:
+		if !struck(killRequorum) {
+			return "apply was ended by a signal that nobody sent"
+		}
+	default: // 2 is a panic's
+		return fmt.Sprintf("apply exits with %d, which can't be here", l.Exit)
+	}
+	return ""
 }
 
 const (

@@ -74,6 +74,34 @@ func TestShowTells(t *testing.T) {
 	}
 }
 
+// The exit code of the apply that was tortured is held to its contract.
+func TestExitIsJudged(t *testing.T) {
+	for name, tc := range map[string]struct {
+		exit   int
+		fault  string
+		synced bool
+		bad    bool
+	}{
+		"all done":                      {0, "freeze a member", true, false},
+		"all done, and not in sync":     {0, "freeze a member", false, true},
+		"its member has no supervisor":  {0, "kill a member and its supervisor", false, false},
+		"stopped part-way":              {7, "fill a disk", false, false},
+		"refused":                       {6, "slow a member", false, false},
+		"killed":                        {-1, "kill requorum", false, false},
+		"ended by a signal of nobody's": {-1, "freeze requorum", false, true},
+		"a panic":                       {2, "freeze a member", false, true},
+		"declined":                      {3, "freeze a member", false, true},
+		"interrupted":                   {8, "freeze a member", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := line{Exit: tc.exit, Faults: []struck{{Fault: tc.fault}}}
+			if why := l.breaks(tc.synced); (why != "") != tc.bad {
+				t.Errorf("%q", why)
+			}
+		})
+	}
+}
+
 // regressions are the seeds of rounds that found something, with what it was, and one
 // that found nothing. What needs a busy machine to show has a test of the planner's too.
 var regressions = []struct {

@@ -48,9 +48,9 @@ func (f *fake) Take(_ context.Context, _ host.Incoming, fill host.Fill) (string,
 
 type fakeLock struct{ f *fake }
 
-func (l fakeLock) Held() error              { return nil }
-func (l fakeLock) Note(string) error        { return nil }
-func (l fakeLock) Epochs() map[string]int64 { return map[string]int64{"m1": 1} }
+func (l fakeLock) Held(context.Context) error { return nil }
+func (l fakeLock) Note(string) error          { return nil }
+func (l fakeLock) Epochs() map[string]int64   { return map[string]int64{"m1": 1} }
 
 func (l fakeLock) Release() error {
 	l.f.mu.Lock()
@@ -73,7 +73,7 @@ type wire struct {
 
 func (w *wire) cut() { w.in.CloseWithError(io.EOF); w.out.CloseWithError(errors.New("cut")) }
 
-func dial(t *testing.T, f *fake) (*Client, *wire) {
+func dial(t *testing.T, f Machine) (*Client, *wire) {
 	t.Helper()
 	toAgent, in := io.Pipe()
 	fromAgent, out := io.Pipe()
@@ -87,7 +87,7 @@ func dial(t *testing.T, f *fake) (*Client, *wire) {
 	return c, w
 }
 
-func remoteOf(t *testing.T, f *fake) (*Remote, func() *wire) {
+func remoteOf(t *testing.T, f Machine) (*Remote, func() *wire) {
 	var last *wire
 	r := NewRemote(Options{Name: "m", Connect: func(context.Context) (*Client, error) {
 		c, w := dial(t, f)
@@ -216,7 +216,7 @@ func TestLostAct(t *testing.T) {
 	if err := r.Claim(t.Context(), planner.Claim{}); err != nil || calls != 2 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
-	if err := l.Held(); err != nil {
+	if err := l.Held(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

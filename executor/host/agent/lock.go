@@ -58,13 +58,18 @@ func take(ctx context.Context, c *Client, in lockArgs) (lockNumber, error) {
 }
 
 // relock takes all locks again on a new connection. The agent of the old one may
-// still be finishing what it was at, and has them until then.
-func (r *Remote) relock(ctx context.Context, c *Client) {
+// still be finishing what it was at, and has them until then. The error says that
+// this connection was lost too, or that no answer came: nothing is known of the locks
+// then, and they are taken on the next one.
+func (r *Remote) relock(ctx context.Context, c *Client) error {
 	r.mu.Lock()
 	locks := slices.Clone(r.locks)
 	r.mu.Unlock()
 	for _, l := range locks {
 		number, err := l.again(ctx, c)
+		if errors.Is(err, errLost) || errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
 		r.mu.Lock()
 		if l.lost == nil && err != nil {
 			l.lost = fmt.Errorf("%s: after the connection was lost, the lock could not be taken again: %w", r.o.Name, err)
@@ -72,6 +77,7 @@ func (r *Remote) relock(ctx context.Context, c *Client) {
 		l.client, l.number, l.epochs = c, number.Lock, number.Epochs
 		r.mu.Unlock()
 	}
+	return nil
 }
 
 func (l *lock) again(ctx context.Context, c *Client) (lockNumber, error) {
@@ -80,7 +86,10 @@ func (l *lock) again(ctx context.Context, c *Client) (lockNumber, error) {
 	args.Again = maps.Clone(l.first)
 	l.r.mu.Unlock()
 	for end := time.Now().Add(lockPatience); ; {
-		number, err := take(ctx, c, args)
+		// On a disk that hangs the connection is given up, and with it what waits there.
+		limited, cancel := context.WithTimeout(ctx, lockPatience)
+		number, err := take(limited, c, args)
+		cancel()
 		var locked *host.LockedError
 		if !errors.As(err, &locked) || !same(locked.Holder, l.args.Holder) || time.Now().After(end) {
 			return number, err
@@ -114,16 +123,31 @@ func (r *Remote) numbers(c *Client) ([]uint64, error) {
 }
 
 // Held implements host.Lock: it asks the machine, and connects again where that
-// takes it.
-func (l *lock) Held() error {
-	ctx, cancel := context.WithTimeout(context.Background(), againLimit+lockPatience)
-	defer cancel()
-	return l.r.repeat(ctx, true, func(c *Client, _ []uint64) error {
-		l.r.mu.Lock()
-		number := l.number
-		l.r.mu.Unlock()
-		return c.call(ctx, "Held", nil, lockNumber{Lock: number}, nil, nil)
-	})
+// takes it. Whoever gives up does not wait for what the machine says to that: nothing
+// is at work there for this question.
+func (l *lock) Held(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, againLimit+lockPatience)
+	said := make(chan error, 1)
+	go func() {
+		defer cancel()
+		said <- l.r.repeat(ctx, true, func(c *Client, _ []uint64) error {
+			l.r.mu.Lock()
+			number := l.number
+			l.r.mu.Unlock()
+			return c.call(ctx, "Held", nil, lockNumber{Lock: number}, nil, nil)
+		})
+	}()
+	select {
+	case err := <-said:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-said: // both at once
+		return err
+	default:
+		return fmt.Errorf("%s: whether its lock is still held was not said: %w", l.r.o.Name, context.Cause(ctx))
+	}
 }
 
 // Note implements host.Lock.

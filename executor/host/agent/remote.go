@@ -129,17 +129,21 @@ func (r *Remote) try(ctx context.Context, a *attempt) {
 	r.mu.Lock()
 	again := r.ever
 	r.mu.Unlock()
-	began, wait := time.Now(), againWait
+	began, wait, limit := time.Now(), againWait, againLimit
 	for {
-		a.client, a.err = r.connect(ctx)
-		if a.err == nil || !again || time.Since(began)+wait > againLimit {
+		if a.client, a.err = r.connect(ctx); a.err == nil {
+			if a.err = r.relock(ctx, a.client); a.err == nil {
+				break
+			}
+			_ = a.client.Close()
+			a.client, a.err = nil, fmt.Errorf("%s: while its locks were taken again: %w", r.o.Name, a.err)
+			limit = lockPatience // there is a way there, if a bad one
+		}
+		if !again || time.Since(began)+wait > limit {
 			break
 		}
 		time.Sleep(wait)
 		wait = min(2*wait, 5*time.Second)
-	}
-	if a.err == nil {
-		r.relock(ctx, a.client)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

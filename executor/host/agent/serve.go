@@ -129,14 +129,14 @@ func (s *server) lock(ctx context.Context, in lockArgs) (lockNumber, error) {
 	return lockNumber{s.last, l.Epochs()}, nil
 }
 
-func (s *server) held(number uint64) error {
+func (s *server) held(ctx context.Context, number uint64) error {
 	s.mu.Lock()
 	l, ok := s.locks[number]
 	s.mu.Unlock()
 	if !ok {
 		return fmt.Errorf("lock %d is not held here", number)
 	}
-	return l.Held()
+	return l.Held(ctx)
 }
 
 func (s *server) note(in noteArgs) error {
@@ -169,9 +169,9 @@ func (s *server) releaseAll() error {
 }
 
 // current refuses what is asked for under a lock that is not held any more (S23).
-func (s *server) current(locks []uint64) error {
+func (s *server) current(ctx context.Context, locks []uint64) error {
 	for _, n := range locks {
-		if err := s.held(n); err != nil {
+		if err := s.held(ctx, n); err != nil {
 			return fmt.Errorf("not done: %w", err)
 		}
 	}
@@ -189,7 +189,7 @@ func (s *server) serve(m method, stream grpc.ServerStream) error {
 	go cancelled(stream, cancel)
 	t := &teller{stream: stream}
 	var body any
-	err := s.current(in.Locks)
+	err := s.current(ctx, in.Locks)
 	if err == nil {
 		body, err = m.do(ctx, s, in.Body, t.tell)
 	}

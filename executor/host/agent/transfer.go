@@ -42,7 +42,7 @@ func (s *server) take(stream grpc.ServerStream) error {
 	var what host.Incoming
 	err := strictly(in.Body, &what)
 	if err == nil {
-		err = s.current(in.Locks)
+		err = s.current(stream.Context(), in.Locks)
 	}
 	path := ""
 	if err == nil {

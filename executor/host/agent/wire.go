@@ -217,8 +217,8 @@ var methods = map[string]method{
 	"Lock": asks(func(ctx context.Context, s *server, in lockArgs, _ host.Progress) (any, error) {
 		return s.lock(ctx, in)
 	}),
-	"Held": asks(func(_ context.Context, s *server, in lockNumber, _ host.Progress) (any, error) {
-		return nil, s.held(in.Lock)
+	"Held": asks(func(ctx context.Context, s *server, in lockNumber, _ host.Progress) (any, error) {
+		return nil, s.held(ctx, in.Lock)
 	}),
 	"Release": asks(func(_ context.Context, s *server, in lockNumber, _ host.Progress) (any, error) {
 		return nil, s.release(in.Lock)

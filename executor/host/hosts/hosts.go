@@ -40,6 +40,7 @@ type Hosts struct {
 	here    *local.Driver
 	version string
 	remote  map[string]*agent.Remote // by the host's name
+	limit   time.Duration            // for a machine's locks; 0 is lockPatience
 
 	mu       sync.Mutex
 	unlocked map[string]error // machines that are no part of the lock that was taken

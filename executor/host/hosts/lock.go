@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
@@ -32,14 +33,17 @@ func (e *QuorumError) Unwrap() error { return e.Missing }
 type locks struct{ held map[string]host.Lock }
 
 // Lock implements host.Host: the locks of all machines that can be reached, of a
-// majority of the file's voters at least, or none.
+// majority of the file's voters at least, or none. A machine that does not answer in
+// time counts as one that can't be reached.
 func (h *Hosts) Lock(ctx context.Context, places []planner.Place, holder host.Holder) (host.Lock, error) {
 	parts := part(h, places, func(p planner.Place) planner.Place { return p })
-	names := slices.Sorted(maps.Keys(parts))
-	all, missing := &locks{held: map[string]host.Lock{}}, map[string]error{}
+	all, missing := &locks{held: map[string]host.Lock{}}, h.silent(ctx, parts)
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(parts)), func(name string) bool { return missing[name] != nil })
 	var mu sync.Mutex
 	lock := func(name string) error {
-		k, err := h.on(name).Lock(ctx, parts[name], holder)
+		k, err := within(ctx, h.patience(), func(ctx context.Context) (host.Lock, error) {
+			return h.on(name).Lock(ctx, parts[name], holder)
+		}, func(late host.Lock) { _ = late.Release() })
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
@@ -70,6 +74,70 @@ func (h *Hosts) Lock(ctx context.Context, places []planner.Place, holder host.Ho
 	h.unlocked = missing
 	h.mu.Unlock()
 	return all, nil
+}
+
+// lockPatience is how long a machine may take for its locks. A disk that hangs takes
+// for ever, and can't be interrupted.
+const lockPatience = 20 * time.Second
+
+func (h *Hosts) patience() time.Duration {
+	if h.limit > 0 {
+		return h.limit
+	}
+	return lockPatience
+}
+
+// silent asks all machines at once how their locks stand, and gives those that don't
+// say: so that the dead ones are waited for together, and not one after the other.
+func (h *Hosts) silent(ctx context.Context, parts map[string][]planner.Place) map[string]error {
+	out := map[string]error{}
+	var mu sync.Mutex
+	_ = h.each(slices.Sorted(maps.Keys(parts)), func(name string) error {
+		_, err := within(ctx, h.patience(), func(ctx context.Context) (map[string]host.LockState, error) {
+			return h.on(name).Locks(ctx, parts[name])
+		}, nil)
+		if err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			out[name] = h.named(name, err)
+		}
+		return nil
+	})
+	return out
+}
+
+// within gives what do gives, and an error where that takes longer than limit, or ctx
+// ends; late is then told what comes after all. do may not listen to its ctx.
+func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error), late func(T)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("nothing was said of its locks within %s: a disk that hangs, perhaps", limit))
+	came := make(chan result, 1)
+	go func() {
+		defer cancel()
+		v, err := do(ctx)
+		came <- result{v, err}
+	}()
+	select {
+	case r := <-came:
+		return r.value, r.err
+	case <-ctx.Done():
+	}
+	why := context.Cause(ctx)
+	select {
+	case r := <-came: // both at once
+		return r.value, r.err
+	default:
+	}
+	go func() {
+		if r := <-came; r.err == nil && late != nil {
+			late(r.value)
+		}
+	}()
+	var none T
+	return none, why
 }
 
 // enough says why what was locked does not do.
@@ -104,8 +172,8 @@ func (h *Hosts) enough(parts map[string][]planner.Place, missing map[string]erro
 }
 
 // Held implements host.Lock: all of them have to be.
-func (l *locks) Held() error {
-	return l.all(host.Lock.Held)
+func (l *locks) Held(ctx context.Context) error {
+	return l.all(func(k host.Lock) error { return k.Held(ctx) })
 }
 
 // Note implements host.Lock.

@@ -2,12 +2,32 @@ package hosts
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/requorum/requorum/executor/host/agent"
 	"github.com/requorum/requorum/planner"
 )
+
+// Where tells places apart, by whatever name their machine is reached: two who have
+// different files get the same for the same place.
+func (h *Hosts) Where(p planner.Place) string {
+	name := h.key(p.Host)
+	at := h.id(name)
+	switch x, ok := h.cluster.Host(name); {
+	case at != "": // a machine's ID is not for everybody who reads this
+		sum := sha256.Sum256([]byte("requorum " + at))
+		at = hex.EncodeToString(sum[:8])
+	case ok:
+		at = x.Address
+	default:
+		at, _ = os.Hostname()
+	}
+	return at + ":" + p.DataDir
+}
 
 // id tells machines apart; "" where that is not known: of one that was not reached.
 func (h *Hosts) id(name string) string {

@@ -150,13 +150,13 @@ func locks(t *testing.T, newHost func(*testing.T) host.Host) {
 		}
 	}
 	same(t, before, tree(t, dir)) // all or none: m1's was given back
-	must(t, held.Held())
+	must(t, held.Held(ctx(t)))
 	must(t, held.Release())
 	all, err := newHost(t).Lock(ctx(t), c.places, me)
 	must(t, err)
-	must(t, all.Held())
+	must(t, all.Held(ctx(t)))
 	must(t, os.Remove(host.LayoutOf(c.places[2].DataDir, "").Lock())) // this test's own lock file
-	if all.Held() == nil {
+	if all.Held(ctx(t)) == nil {
 		t.Error("a lock whose file is gone is still held")
 	}
 	must(t, all.Release())

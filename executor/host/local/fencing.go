@@ -236,7 +236,9 @@ func (d *Driver) BreakLock(_ context.Context, place planner.Place, epoch int64) 
 		return fmt.Errorf("%s: the lock at %s is another one by now: of epoch %d, held by %s; look again with requorum lock status", place.Name, l.Lock(), h.Epoch, h.Who)
 	}
 	broken := host.Holder{Who: "requorum lock release", Epoch: max(readEpoch(l).Epoch, h.Epoch, epoch)}
-	if err := writeEpoch(l, broken); err != nil {
+	// A disk without room must not keep a lock in place: whoever had it notices by its
+	// file that it is gone.
+	if err := writeEpoch(l, broken); err != nil && !noRoom(err) {
 		return err
 	}
 	mine, err := f.Stat()
@@ -274,5 +276,5 @@ func (d *Driver) Record(_ context.Context, place planner.Place, run string, line
 		return err
 	}
 	_, err = f.Write(lines)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close(), host.SyncDir(l.Runs())) // it may be new
 }

@@ -190,11 +190,14 @@ func (p *placeLock) write(holder host.Holder) error {
 	if err == nil {
 		err = p.file.Sync()
 	}
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if noRoom(err) {
 		return nil
 	}
 	return err
 }
+
+// noRoom reports whether the disk is full, or the user's part of it.
+func noRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // atPath returns an error when the file at the path is not the open one.
 func (p *placeLock) atPath() error {
@@ -245,7 +248,7 @@ func (p *placeLock) record() error {
 	if p.recorded {
 		return nil
 	}
-	if err := writeEpoch(p.at, p.holder); err != nil && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+	if err := writeEpoch(p.at, p.holder); err != nil && !noRoom(err) {
 		return fmt.Errorf("the lock's epoch can't be recorded: %w", err)
 	}
 	p.recorded = true
@@ -271,7 +274,7 @@ func (p *placeLock) rmdirs() error {
 }
 
 // Held implements host.Lock.
-func (k *lock) Held() error {
+func (k *lock) Held(context.Context) error {
 	for _, p := range k.held {
 		if err := p.Held(); err != nil {
 			return err

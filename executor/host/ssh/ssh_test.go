@@ -278,7 +278,7 @@ func TestCutConnection(t *testing.T) {
 	must(t, err)
 	for range 2 {
 		s.Cut()
-		must(t, l.Held())
+		must(t, l.Held(t.Context()))
 		if _, err := remote(t, to(s)).Lock(t.Context(), places, host.Holder{Who: "bob"}); err == nil {
 			t.Fatal("somebody else got the lock")
 		}
@@ -289,7 +289,7 @@ func TestCutConnection(t *testing.T) {
 	if d := f["m1"].Data; !d.Known() {
 		t.Errorf("%+v", d)
 	}
-	must(t, l.Held())
+	must(t, l.Held(t.Context()))
 
 	// Another one is faster: the lock is lost, and nothing more is done.
 	s.Cut()
@@ -300,14 +300,14 @@ func TestCutConnection(t *testing.T) {
 	if theirs == nil {
 		t.Fatal("the lock of a connection that was cut did not come free")
 	}
-	if err := l.Held(); err == nil || !strings.Contains(err.Error(), "bob") {
+	if err := l.Held(t.Context()); err == nil || !strings.Contains(err.Error(), "bob") {
 		t.Errorf("held: %v", err)
 	}
 	if err := r.Claim(t.Context(), planner.Claim{}); err == nil || !strings.Contains(err.Error(), "bob") {
 		t.Errorf("an act after the lock was lost: %v", err)
 	}
 	must(t, theirs.Release())
-	if err := l.Held(); err == nil {
+	if err := l.Held(t.Context()); err == nil {
 		t.Error("a lost lock came back")
 	}
 	must(t, l.Release())
@@ -324,6 +324,6 @@ func TestServerRestarts(t *testing.T) {
 	s.Stop()
 	back := time.AfterFunc(2*time.Second, s.Start)
 	defer back.Stop()
-	must(t, l.Held())
+	must(t, l.Held(t.Context()))
 	must(t, l.Release())
 }
