@@ -31,6 +31,8 @@ func (b *builder) noteLive(adopted ...*member) {
 			b.note(NoteNotSupervised, m.spec.Pos, "it is not known whether anything starts %s again after a crash: %s", m.spec.Name, s.Why)
 		case m.unit() != nil && m.unit().Problem != "":
 			b.note(NoteRemaining, m.spec.Pos, "what %s runs was not compared with the file: %s", m.at.Unit, m.unit().Problem)
+		case m.unit() != nil && m.unit().unread():
+			b.note(NoteRemaining, m.spec.Pos, "the files of %s changed since systemd read them: with what it starts %s after systemctl daemon-reload can't be told before", m.at.Unit, m.spec.Name)
 		case m.unit() != nil && s.Value.State == ServiceRunning && !bootStarts(m.unit().Enabled):
 			b.note(NoteNoBootStart, m.spec.Pos, "%s is %s: %s does not come back after a reboot; systemctl enable %s", m.at.Unit, orWord(m.unit().Enabled, "not enabled"), m.spec.Name, m.at.Unit)
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:

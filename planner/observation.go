@@ -356,8 +356,14 @@ type Unit struct {
 	// written what it runs.
 	Fragment string `json:"fragment,omitempty"`
 	Ours     bool   `json:"ours,omitempty"`
+	// Stale is true where its files changed since systemd read them: what is said here
+	// of it is not what it would start after systemctl daemon-reload.
+	Stale bool `json:"stale,omitempty"`
 	// Program is what it runs, before the flags; nil where that can't be told.
 	Program []string `json:"program,omitempty"`
+	// Next are the settings with which it would start etcd, as flags, where a process
+	// runs whose own are known; nil where they can't be told.
+	Next []string `json:"next,omitempty"`
 	// Environment are its variables that mean something to the Go runtime.
 	Environment []string `json:"environment,omitempty"`
 	// Files are those that requorum writes, as they are now, by path.

@@ -209,7 +209,29 @@ func (b *builder) saveStep(m *member, why Reason) {
 // fileTime is a time as a file's name.
 func fileTime(rfc3339 string) string { return strings.NewReplacer(":", "", "-", "").Replace(rfc3339) }
 
+// adoptStep leaves every process as it is: what it changes counts from its next start.
 func (b *builder) adoptStep(ms []*member) {
+	var units, others []*member
+	for _, m := range ms {
+		if m.unit() != nil {
+			units = append(units, m)
+		} else {
+			others = append(others, m)
+		}
+	}
+	if len(units) > 0 {
+		b.step(Step{
+			Action: b.adoptAction(units), Title: "write units",
+			Reason: Reason{Fact: "started again, etcd would not run as the file says (" + units[0].spec.Name + ": " + b.unitDiffers(units[0]) + ")", Pos: units[0].spec.Pos},
+			Undo:   "not needed: etcd runs on", Wait: "systemd has read them", TimeoutSeconds: 30,
+		}, b.quorum)
+	}
+	if len(others) > 0 {
+		b.superviseStep(others)
+	}
+}
+
+func (b *builder) superviseStep(ms []*member) {
 	fact := "etcd runs on without a supervisor"
 	for _, m := range ms {
 		if m.foreign() != nil {

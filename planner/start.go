@@ -275,7 +275,7 @@ func (b *builder) startLines() {
 func (b *builder) adopt() *Plan {
 	var ms []*member
 	for _, m := range with(b.members, condServing) {
-		if m.adoptable() {
+		if m.adoptable() || b.unitDiffers(m) != "" {
 			ms = append(ms, m)
 		}
 	}
@@ -287,6 +287,10 @@ func (b *builder) adopt() *Plan {
 	b.plan.Route = RouteStart
 	b.plan.Headline = fmt.Sprintf("%s without a supervisor: adopt", verb(ms, "runs", "run"))
 	b.pass(RouteInSync, "nothing would start %s again after a crash", names(ms))
+	if slices.ContainsFunc(ms, func(m *member) bool { return b.unitDiffers(m) != "" }) {
+		b.plan.Headline = fmt.Sprintf("%s as the file says, and would not after the next start: write the units", verb(ms, "runs", "run"))
+		b.plan.Passed[len(b.plan.Passed)-1].Why = "what would start " + names(ms) + " the next time is not as the file says"
+	}
 	b.plan.Loss.Text = "Lost: nothing. No member is touched."
 	b.adoptStep(ms)
 	b.lines(func(m *member) string {

@@ -60,6 +60,10 @@ func (b *builder) useUnits(s *Step) {
 	case Join:
 		b.useUnit(s, &a.StartMember)
 		s.Action = a
+	case Adopt:
+		for i := range a.Members {
+			b.useUnit(s, &a.Members[i].StartMember)
+		}
 	}
 }
 
@@ -120,9 +124,30 @@ func unitCommands(by []string, x *StartMember) []string {
 // on the data that it has: then nothing of it is touched.
 func (b *builder) asItIs(m *member, u *Unit, x *StartMember) bool {
 	d := m.survivor()
-	return !u.Ours && u.Load == "loaded" && !x.Bootstrap && !Closed(x.Args) && d.ClusterID == x.ClusterID && d.MemberID == x.MemberID &&
+	return !u.Ours && u.Load == "loaded" && !u.unread() && b.unitDiffers(m) == "" && !x.Bootstrap && !Closed(x.Args) && d.ClusterID == x.ClusterID && d.MemberID == x.MemberID &&
 		m.runsWith() != nil && b.settingsDiffer(m) == "" && slices.Equal(u.Program, x.Program)
 }
+
+// unitDiffers says how what the unit of a running member would start next differs from
+// what the file leads to: after a crash, or a reboot, the member would not be the one
+// that runs. "" where it doesn't, or can't be told.
+func (b *builder) unitDiffers(m *member) string {
+	u := m.unit()
+	if u == nil || m.foreign() != nil || m.seen.Service.Value.State != ServiceRunning {
+		return ""
+	}
+	if bin := b.cluster.Etcd.Binary; bin != "" && u.Program != nil && !slices.Equal(u.Program, []string{bin}) {
+		return strings.Join(u.Program, " ") + " -> " + bin
+	}
+	if u.Next == nil {
+		return ""
+	}
+	return SettingsDiff(u.Next, append(etcdArgs(b.cluster, m.spec, "", ""), b.carried(m)...))
+}
+
+// unread reports whether what the unit would start is not known, for somebody changed its
+// files and systemd has not read them yet. What requorum has written says all that counts.
+func (u *Unit) unread() bool { return u.Stale && !u.Ours && !u.Barred }
 
 // UnitFile is the file that makes the unit run what x says, once it has data: a unit of
 // requorum's own where there is none, or a drop-in to the one that is there.
@@ -145,7 +170,7 @@ func UnitFile(u *Unit, x *StartMember) (path, text string) {
 	if _, written := u.Files[own]; written && OwnUnitText(u.Files[own]) || u.Fragment == "" && u.Load != "masked" {
 		return own, head + "[Unit]\nDescription=etcd, member " + specifiers(x.Name) + " of cluster " + specifiers(x.Cluster) + "\n" +
 			"Documentation=https://etcd.io/docs\nWants=network-online.target\nAfter=network-online.target\n" +
-			"RequiresMountsFor=" + specifiers(x.DataDir) + "\nStartLimitIntervalSec=0\n" + guard +
+			"RequiresMountsFor=" + quoted(x.DataDir) + "\nStartLimitIntervalSec=0\n" + guard +
 			"\n[Service]\nType=notify\n" + run + start + "Restart=on-failure\nRestartSec=2s\nLimitNOFILE=65536\n" +
 			"\n[Install]\nWantedBy=multi-user.target\n"
 	}
@@ -271,6 +296,14 @@ func (b *builder) checkUnits() *Refusal {
 			return refusal(CodeUnitUnusable, pos, u.Name+" is masked, and not by requorum",
 				fmt.Sprintf("Somebody does not want %s to be started.", m.spec.Name),
 				"If it may: systemctl unmask "+u.Name+", then plan again.")
+		case u.Load != "not-found" && u.Name != m.at.Unit:
+			return refusal(CodeUnitUnusable, pos, m.at.Unit+" is another name of "+u.Name,
+				"A name that a unit has from Alias= goes away when the unit is disabled, as a fence does.",
+				fmt.Sprintf("Write unit = %q in the file, and plan again.", u.Name))
+		case u.unread() && m.cond != condServing:
+			return refusal(CodeUnitUnusable, pos, "the files of "+u.Name+" changed since systemd read them",
+				fmt.Sprintf("With what %s would be started can't be told until it has.", m.spec.Name),
+				"If the change is meant: systemctl daemon-reload on its host, then plan again, which shows what follows from it.")
 		case u.Problem != "" && m.cond != condServing:
 			return refusal(CodeUnitUnusable, pos, u.Name+" can't be used as it is", u.Problem+".",
 				"Correct the unit on its host, systemctl daemon-reload, then plan again.")

@@ -262,3 +262,82 @@ func TestExecStart(t *testing.T) {
 		}
 	}
 }
+
+// A process that runs as the file says is left alone; what its unit would start the next
+// time is made to be so too.
+func TestUnitThatWouldStartSomethingElse(t *testing.T) {
+	for name, edit := range map[string]func(*Unit, *Service){
+		"another data directory": func(u *Unit, s *Service) { u.Next = replaceFlag(s.Args, "--data-dir=/elsewhere") },
+		"force-new-cluster":      func(u *Unit, s *Service) { u.Next = append(slices.Clone(s.Args), "--force-new-cluster=true") },
+		"a lost setting":         func(u *Unit, s *Service) { u.Next = s.Args[:len(s.Args)-1] },
+		"another binary":         func(u *Unit, s *Service) { u.Next, u.Program = s.Args, []string{"/opt/etcd-3.5/etcd"} },
+	} {
+		c := threeMembers()
+		c.Etcd.Binary = "/usr/bin/etcd"
+		in := underUnits(c, nil, serving, serving, serving)
+		for _, o := range in.Observation.Members {
+			o.Service.Value.Unit.Next = o.Service.Value.Args
+		}
+		if p := planOf(t, in); p.Changes() {
+			t.Fatalf("%s: %s", name, p.Headline)
+		}
+		o := in.Observation.Members["m2"]
+		edit(o.Service.Value.Unit, &o.Service.Value)
+		p := planOf(t, in)
+		if len(p.Steps) != 1 || len(p.Needs) > 0 {
+			t.Fatalf("%s: %s: %+v", name, p.Headline, p.Steps)
+		}
+		a, ok := p.Steps[0].Action.(Adopt)
+		if !ok || len(a.Members) != 1 || a.Members[0].Name != "m2" || len(a.Members[0].Files) != 1 || len(p.Steps[0].Files) != 1 {
+			t.Fatalf("%s: %+v", name, p.Steps[0])
+		}
+		text := a.Members[0].Files[0].Text
+		if !strings.Contains(text, "ExecStart=\nExecStart=/usr/bin/etcd \\\n") || !strings.Contains(text, "--snapshot-count=5000") || strings.Contains(text, "force-new") || strings.Contains(text, "elsewhere") {
+			t.Errorf("%s: %s", name, text)
+		}
+		if ok, _ := Holds(a, in.Observation); ok {
+			t.Errorf("%s: it is said to be done", name)
+		}
+		next, err := Predict(in.Observation, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, missing := Holds(a, next); !ok {
+			t.Errorf("%s: %s", name, missing)
+		}
+		in.Observation = next
+		if p := planOf(t, in); p.Changes() {
+			t.Errorf("%s: then %s", name, p.Headline)
+		}
+	}
+}
+
+func replaceFlag(args []string, flag string) []string {
+	name, _, _ := strings.Cut(flag, "=")
+	out := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, name+"=") })
+	return append(out, flag)
+}
+
+// Of a unit whose files changed since systemd read them nothing is believed, and a name
+// from Alias= would go away with a fence.
+func TestUnitThatIsNotAsShown(t *testing.T) {
+	p := New(underUnits(threeMembers(), func(_ string, u *Unit) { u.Stale = true }, serving, serving, down))
+	if p.Refusal == nil || p.Refusal.Code != CodeUnitUnusable || !strings.Contains(p.Refusal.Title, "changed since systemd read") {
+		t.Errorf("%s %+v", p.Headline, p.Refusal)
+	}
+	p = planOf(t, underUnits(threeMembers(), func(_ string, u *Unit) { u.Stale = true }, serving, serving, serving))
+	if p.Changes() || !slices.ContainsFunc(p.Notices, func(n Notice) bool { return strings.Contains(n.Text, "changed since systemd read") }) {
+		t.Errorf("%s %+v", p.Headline, p.Notices)
+	}
+	c := threeMembers()
+	c.Etcd.Config = map[string]string{"quota-backend-bytes": "8589934592"}
+	for _, s := range planOf(t, underUnits(c, func(_ string, u *Unit) { u.Stale = true }, serving, serving, serving)).Steps {
+		if a, ok := s.Action.(Start); ok && len(a.Members[0].Files) != 1 {
+			t.Errorf("%+v", a)
+		}
+	}
+	p = New(underUnits(threeMembers(), func(_ string, u *Unit) { u.Name = "etcd-server.service" }, serving, serving, serving))
+	if p.Refusal == nil || p.Refusal.Code != CodeUnitUnusable || !strings.Contains(strings.Join(p.Refusal.Remedy, ""), `unit = "etcd-server.service"`) {
+		t.Errorf("%s %+v", p.Headline, p.Refusal)
+	}
+}

@@ -90,7 +90,7 @@ type properties map[string]string
 var asked = []string{
 	"Id", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ControlPID", "UnitFileState",
 	"FragmentPath", "User", "Group", "Environment", "EnvironmentFiles", "ExecStart", "WorkingDirectory", "InvocationID",
-	"ExecMainStatus", "AssertResult", "AssertTimestampMonotonic",
+	"ExecMainStatus", "AssertResult", "AssertTimestampMonotonic", "NeedDaemonReload",
 }
 
 func show(ctx context.Context, limit time.Duration, unit string) (properties, error) {

@@ -100,6 +100,9 @@ func args(settings map[string]string) []string {
 // it said before.
 func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properties, problem error) {
 	unit := out.Unit
+	if _, ok := readOwn(fencePath(u.Name)); ok { // its record may be lost
+		unit.Barred = true
+	}
 	if bar, err := u.readBar(); err == nil && bar.Unit == u.Name {
 		unit.Barred = true
 		unit.Undone = u.undone(ctx, bar, p, false)
@@ -115,16 +118,18 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 	env, err := p.environment()
 	argv := p.argv(env)
 	unit.Environment = runtimeVariables(env)
-	if program, rest := programOf(argv); program != nil {
+	program, next, nextErr := p.next()
+	if program != nil {
 		unit.Program = program
 		out.Binary = binary(program)
-		if out.Args == nil && problem == nil && err == nil {
-			settings, err := process.SettingsFrom(rest, pairs(env), orElse(p["WorkingDirectory"], "/"))
-			if err == nil {
-				out.Args = args(settings)
-			} else {
-				problem = err
-			}
+		if out.PID != 0 {
+			out.Binary = runningBinary(out.PID, program)
+		}
+		switch {
+		case out.Args != nil: // nil is not known
+			unit.Next = next
+		case problem == nil:
+			out.Args, problem = next, nextErr
 		}
 	} else if out.State == planner.ServiceRunning && out.PID != 0 {
 		out.Binary, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", out.PID))
@@ -134,14 +139,87 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 	case err != nil && !unit.Ours:
 		unit.Problem = fmt.Sprintf("with what %s runs etcd can't be told: %v", u.Name, err)
 	case unit.Program == nil && out.Args == nil:
-		unit.Problem = fmt.Sprintf("what %s runs is no etcd that requorum knows how to start (ExecStart: %s)", u.Name, orElse(strings.Join(argv, " "), "none, or several"))
+		unit.Problem = fmt.Sprintf("what %s runs is no etcd that requorum knows how to start (ExecStart: %s)", u.Name, shownProgram(argv))
 	}
+}
+
+// next is what the unit would start: the program that runs etcd, and with which
+// settings, as flags. program is nil where that is no etcd that is known.
+func (p properties) next() (program, settings []string, err error) {
+	env, err := p.environment()
+	if err != nil {
+		return nil, nil, err
+	}
+	program, rest := programOf(p.argv(env))
+	if program == nil {
+		return nil, nil, nil
+	}
+	cwd := strings.TrimPrefix(orElse(p["WorkingDirectory"], "/"), "!") // of one that may be missing
+	if !filepath.IsAbs(cwd) {
+		return program, nil, fmt.Errorf("where its working directory %s is can't be told", cwd)
+	}
+	found, err := process.SettingsFrom(rest, pairs(env), cwd)
+	if err != nil {
+		return program, nil, err
+	}
+	return program, args(found), nil
+}
+
+// shownProgram is what a unit runs without its arguments: they may have secrets in them
+// that came from a file of variables.
+func shownProgram(argv []string) string {
+	if len(argv) == 0 {
+		return "none, or several"
+	}
+	return argv[0] + ", and its arguments"
+}
+
+// runningBinary is what a process runs that a unit with this program has started: the
+// program, unless the process plainly has another etcd. A script's process is a shell's.
+func runningBinary(pid int, program []string) string {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil || !isEtcd(filepath.Base(exe)) || script(program[0]) {
+		return binary(program)
+	}
+	now, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return binary(program)
+	}
+	for _, root := range []string{"", fmt.Sprintf("/proc/%d/root", pid)} {
+		if fi, err := os.Stat(root + program[0]); err == nil && os.SameFile(fi, now) {
+			return binary(program)
+		}
+	}
+	path := strings.TrimSuffix(exe, " (deleted)")
+	switch at, err := filepath.EvalSymlinks(program[0]); {
+	case path == program[0] || err == nil && path == at: // another one lies there since
+		return binary(program)
+	case strings.HasPrefix(filepath.Base(path), "requorum"):
+		return "requorum"
+	}
+	return path
+}
+
+func isEtcd(base string) bool {
+	return strings.HasPrefix(base, "etcd") || strings.HasPrefix(base, "requorum")
+}
+
+func script(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [2]byte
+	_, err = f.Read(head[:])
+	return err == nil && string(head[:]) == "#!"
 }
 
 // unit is what systemd says of the unit as such.
 func (u Unit) unit(p properties) *planner.Unit {
 	out := &planner.Unit{
 		Name: orElse(p["Id"], u.Name), Load: p["LoadState"], Enabled: p["UnitFileState"], Fragment: p["FragmentPath"],
+		Stale: p["NeedDaemonReload"] == "yes",
 		Files: map[string]string{},
 	}
 	if p["LoadState"] == "not-found" {
