@@ -94,6 +94,8 @@ type builder struct {
 	seats   []*seat        // of a cluster with quorum, as the last step leaves them
 	// unitRefusal says why a step's unit can't be had to run what it should.
 	unitRefusal *Refusal
+	// unitFiles are the texts that the steps so far leave for the members' units.
+	unitFiles map[string]*string
 }
 
 func newBuilder(in Input) *builder {

@@ -287,9 +287,15 @@ func (b *builder) adopt() *Plan {
 	b.plan.Route = RouteStart
 	b.plan.Headline = fmt.Sprintf("%s without a supervisor: adopt", verb(ms, "runs", "run"))
 	b.pass(RouteInSync, "nothing would start %s again after a crash", names(ms))
-	if slices.ContainsFunc(ms, func(m *member) bool { return b.unitDiffers(m) != "" }) {
+	var next []string
+	for _, m := range ms {
+		if diff := b.unitDiffers(m); diff != "" {
+			next = append(next, fmt.Sprintf("%s would start %s with other settings the next time: %s", m.at.Unit, m.spec.Name, diff))
+		}
+	}
+	if len(next) > 0 {
 		b.plan.Headline = fmt.Sprintf("%s as the file says, and would not after the next start: write the units", verb(ms, "runs", "run"))
-		b.plan.Passed[len(b.plan.Passed)-1].Why = "what would start " + names(ms) + " the next time is not as the file says"
+		b.plan.Passed[len(b.plan.Passed)-1].Why = strings.Join(next, "; ")
 	}
 	b.plan.Loss.Text = "Lost: nothing. No member is touched."
 	b.adoptStep(ms)

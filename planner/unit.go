@@ -90,7 +90,8 @@ func (b *builder) useUnit(s *Step, x *StartMember) {
 		x.Program = []string{x.Binary}
 	}
 	s.Equivalent = unitCommands(s.Equivalent, x)
-	if b.asItIs(m, u, x) {
+	written := b.unitFiles[x.Name] // by an earlier step
+	if written == nil && b.asItIs(m, u, x) {
 		return
 	}
 	if u.Problem != "" || u.Program == nil && !u.Ours && u.Load != "not-found" && b.cluster.Etcd.Binary == "" {
@@ -102,9 +103,16 @@ func (b *builder) useUnit(s *Step, x *StartMember) {
 	}
 	path, text := UnitFile(u, x)
 	now, there := u.Files[path]
+	if written != nil {
+		now, there = *written, true
+	}
 	if there && now == text {
 		return
 	}
+	if b.unitFiles == nil {
+		b.unitFiles = map[string]*string{}
+	}
+	b.unitFiles[x.Name] = &text
 	f := FileChange{Path: path, Text: text}
 	if there {
 		sum := sha256.Sum256([]byte(now))

@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"testing"
@@ -135,8 +137,22 @@ func TestUnitThatIsDownIsOnlyStarted(t *testing.T) {
 func TestNewIdentityGetsItsFile(t *testing.T) {
 	p := planOf(t, underUnits(withSnapshot(threeMembers()), nil, missing, missing, missing))
 	files := 0
+	left := map[string]string{}
 	for _, s := range p.Steps {
 		files += len(s.Files)
+		a, ok := s.Action.(Start)
+		if !ok {
+			continue
+		}
+		for _, m := range a.Members { // what the one step writes, the other finds
+			for _, f := range m.Files {
+				if f.Was != left[m.Name] {
+					t.Errorf("%s %s: %s was to be %q, and is %q", s.Title, m.Name, f.Path, f.Was, left[m.Name])
+				}
+				sum := sha256.Sum256([]byte(f.Text))
+				left[m.Name] = hex.EncodeToString(sum[:])
+			}
+		}
 	}
 	if p.Route != RouteRestore || files != 6 { // closed first, then for clients
 		t.Errorf("%s, %d files", p.Route, files)

@@ -51,6 +51,7 @@ func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if len(m.Program) == 0 {
 		return fmt.Errorf("%s: the plan does not say what is to be run: plan again", u.Name)
 	}
+	cfg.Unit = u.Name
 	if err := u.write(ctx, m, cfg); err != nil {
 		return err
 	}
@@ -86,6 +87,7 @@ func (u Unit) Write(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err := u.named(p); err != nil {
 		return err
 	}
+	cfg.Unit = u.Name
 	if err := u.write(ctx, m, cfg); err != nil {
 		return err
 	}
@@ -96,7 +98,6 @@ func (u Unit) write(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err := u.install(m.Program); err != nil {
 		return err
 	}
-	cfg.Unit = u.Name
 	if err := process.Record(cfg, u.Layout); err != nil {
 		return err
 	}
