@@ -346,8 +346,9 @@ type Unit struct {
 	// Problem says why it can't be loaded, or used; "" where it can.
 	Problem string `json:"problem,omitempty"`
 	// Enabled is systemd's word for whether it comes back after a boot: enabled,
-	// disabled, static, …
+	// disabled, static, …; Wanted is whether another unit wants, or requires, it.
 	Enabled string `json:"enabled,omitempty"`
+	Wanted  bool   `json:"wanted,omitempty"`
 	// Barred is true where requorum keeps it from being started, until it starts it
 	// itself; Undone is what of that somebody else has taken back.
 	Barred bool   `json:"barred,omitempty"`
@@ -366,6 +367,10 @@ type Unit struct {
 	Next []string `json:"next,omitempty"`
 	// Environment are its variables that mean something to the Go runtime.
 	Environment []string `json:"environment,omitempty"`
+	// Acts are its settings, beside ExecStart, that do something of their own when it
+	// starts or ends, by their names: ExecStartPre, Type (one for another kind of
+	// program), …
+	Acts []string `json:"acts,omitempty"`
 	// Files are those that requorum writes, as they are now, by path.
 	Files map[string]string `json:"files,omitempty"`
 	// Own is how the etcd inside requorum is run there.

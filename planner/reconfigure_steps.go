@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/requorum/requorum/spec"
 )
 
 // How long the steps of a changing membership may take, in seconds.
@@ -94,20 +96,41 @@ func (b *builder) reconfigureSteps(c *changes) {
 	}
 }
 
-// stopRemoved stops the service of a member that is no more: nobody else would, for
-// the file does not have it any longer.
+// stopRemoved stops the service of a member that is no more, and has it disabled:
+// nobody else would, for the file does not have it any longer, or has it elsewhere.
 func (b *builder) stopRemoved(s *seat) {
+	found := s.m != nil
 	for _, p := range b.obs.JournalPlaces {
-		if s.m != nil || p.Name != s.name || slices.ContainsFunc(b.members, func(m *member) bool { return m.spec.DataDir == p.DataDir }) {
+		if p.Name != s.name || b.taken(p) {
 			continue
 		}
+		found = true
+		by := "systemctl disable --now " + orWord(p.Unit, "etcd") + "  # on " + orWord(p.Host, p.Name)
 		b.step(Step{
-			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p}}}, Title: "stop",
+			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p, Removed: true}}}, Title: "stop",
 			Reason: Reason{Fact: "it was removed; its data stays in " + p.DataDir, Pos: b.cluster.Pos},
-			Undo:   "not needed", Wait: "its process has ended", TimeoutSeconds: 60,
-			Equivalent: []string{"systemctl disable --now etcd  # on " + p.Name},
+			Undo:   "not needed", Wait: "its process has ended, and nothing starts it at the next boot", TimeoutSeconds: 60,
+			Equivalent: []string{by},
 		}, b.seated())
 	}
+	if !found && s.started {
+		b.note(NoteRemaining, b.cluster.Pos, "%s is removed from the cluster, and where it runs is on no host of the file, or not known here: its service is neither stopped nor disabled. On its host: systemctl disable --now etcd", s.name)
+	}
+}
+
+// taken reports whether a member of the file has the place, or its unit, by now.
+func (b *builder) taken(p Place) bool {
+	return slices.ContainsFunc(b.members, func(m *member) bool {
+		return b.machine(m.at.Host) == b.machine(p.Host) && (m.spec.DataDir == p.DataDir || p.Unit != "" && m.at.Unit == p.Unit)
+	})
+}
+
+// machine is where a host of the file is; "" for this machine.
+func (b *builder) machine(host string) string {
+	if h, ok := b.cluster.Host(host); ok && h.Access != spec.AccessLocal {
+		return h.Address
+	}
+	return ""
 }
 
 // updateSteps corrects addresses. A member that has to listen elsewhere for it is

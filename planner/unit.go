@@ -90,6 +90,14 @@ func (b *builder) useUnit(s *Step, x *StartMember) {
 		x.Program = []string{x.Binary}
 	}
 	s.Equivalent = unitCommands(s.Equivalent, x)
+	if u.Enabled == "transient" {
+		h, _ := b.cluster.Host(m.spec.Host)
+		b.unitRefusal = refusal(CodeUnitUnusable, h.Service.Pos, u.Name+" is a transient unit, and would have to be started again",
+			fmt.Sprintf("systemd-run has made it: it goes away when %s stops, and nothing brings it back.", m.spec.Name),
+			"Make a unit of its own below /etc/systemd/system, under another name, and name that in the file.",
+			"Or name one there that does not exist: requorum writes it.")
+		return
+	}
 	written := b.unitFiles[x.Name] // by an earlier step
 	if written == nil && b.asItIs(m, u, x) {
 		return
@@ -188,7 +196,25 @@ func UnitFile(u *Unit, x *StartMember) (path, text string) {
 	}
 	return DropInPath(u.Name), head +
 		"# All of etcd's settings are here: variables and files that the unit names for it are not read.\n" +
-		"[Unit]\n" + guard + "\n[Service]\nEnvironment=\nEnvironmentFile=\n" + env.String() + "ExecStart=\n" + run + start
+		"[Unit]\n" + guard + "\n[Service]\nEnvironment=\nEnvironmentFile=\n" + env.String() + resets(u) + "ExecStart=\n" + run + start
+}
+
+// resets take back what the unit does beside running etcd, for it was made for what it ran
+// before: what a script forks, what is done to the data before a start, who leaves the
+// cluster after a stop. They are in the drop-in, so that the plan shows them; what one
+// that is there resets stays so, for the unit shows no more of it.
+func resets(u *Unit) string {
+	var out strings.Builder
+	was := "\n" + u.Files[DropInPath(u.Name)]
+	for _, r := range []struct{ name, line string }{
+		{"Type", "Type=notify\n"}, {"PIDFile", "PIDFile=\n"}, {"RemainAfterExit", "RemainAfterExit=no\n"},
+		{"ExecStartPre", "ExecStartPre=\n"}, {"ExecStartPost", "ExecStartPost=\n"}, {"ExecStop", "ExecStop=\n"}, {"ExecStopPost", "ExecStopPost=\n"},
+	} {
+		if slices.Contains(u.Acts, r.name) || strings.Contains(was, "\n"+r.line) {
+			out.WriteString(r.line)
+		}
+	}
+	return out.String()
 }
 
 // lasting are the arguments of a member that has data: those about its beginning mean
@@ -265,14 +291,17 @@ func linesOf(text string) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// bootStarts reports whether a unit of this file state comes back after a boot, as far
-// as the state tells: a static one is another's to start.
-func bootStarts(enabled string) bool {
-	switch enabled {
-	case "disabled", "masked", "masked-runtime", "enabled-runtime", "linked", "":
-		return false
+// bootStarts reports whether the unit comes back after a boot, as far as its file's state
+// tells. A static one does where another wants it: a target, perhaps, or a person's own
+// link.
+func (u *Unit) bootStarts() bool {
+	switch u.Enabled {
+	case "enabled", "alias", "generated":
+		return true
+	case "static", "indirect":
+		return u.Wanted
 	}
-	return true
+	return false
 }
 
 // checkUnits refuses units that can't be used as they are.

@@ -357,3 +357,90 @@ func TestUnitThatIsNotAsShown(t *testing.T) {
 		t.Errorf("%s %+v", p.Headline, p.Refusal)
 	}
 }
+
+// What a unit does beside running etcd is taken back in the drop-in, and stays so.
+func TestDropInTakesBackWhatTheUnitDoes(t *testing.T) {
+	c := threeMembers()
+	c.Etcd.Config = map[string]string{"quota-backend-bytes": "8589934592"}
+	in := underUnits(c, func(_ string, u *Unit) { u.Acts = []string{"Type", "PIDFile", "ExecStartPre"} }, serving, serving, serving)
+	text := ""
+	for _, s := range planOf(t, in).Steps {
+		if a, ok := s.Action.(Start); ok {
+			text = a.Members[0].Files[0].Text
+		}
+	}
+	if !strings.Contains(text, "\nType=notify\nPIDFile=\nExecStartPre=\nExecStart=\n") || strings.Contains(text, "ExecStop") {
+		t.Errorf("%s", text)
+	}
+	x := &StartMember{Place: Place{Name: "m1", DataDir: "/d"}, Program: []string{"/usr/bin/etcd"}}
+	u := &Unit{Name: "etcd.service", Load: "loaded", Fragment: "/lib/systemd/system/etcd.service", Acts: []string{"ExecStop"}}
+	_, first := UnitFile(u, x)
+	u.Acts, u.Files = nil, map[string]string{DropInPath(u.Name): first}
+	if _, again := UnitFile(u, x); again != first || !strings.Contains(first, "\nExecStop=\n") {
+		t.Errorf("%s\n%s", first, again)
+	}
+}
+
+// A unit that nobody starts at a boot is told of; one that only systemd-run has made is
+// not started again.
+func TestUnitsAfterABoot(t *testing.T) {
+	for _, x := range []struct {
+		state  string
+		wanted bool
+		back   bool
+	}{{"enabled", true, true}, {"static", false, false}, {"static", true, true}, {"indirect", false, false}, {"transient", false, false}, {"disabled", true, false}, {"generated", false, true}, {"", false, false}} {
+		p := planOf(t, underUnits(threeMembers(), func(_ string, u *Unit) { u.Enabled, u.Wanted = x.state, x.wanted }, serving, serving, serving))
+		if told := slices.ContainsFunc(p.Notices, func(n Notice) bool { return n.Code == NoteNoBootStart }); told == x.back {
+			t.Errorf("%+v: %+v", x, p.Notices)
+		}
+	}
+	p := New(underUnits(threeMembers(), func(_ string, u *Unit) { u.Enabled = "transient" }, serving, serving, down))
+	if p.Refusal == nil || p.Refusal.Code != CodeUnitUnusable || !strings.Contains(p.Refusal.Title, "transient") {
+		t.Errorf("%s %+v", p.Headline, p.Refusal)
+	}
+}
+
+// A member that is removed is stopped for good where it ran, and not where another one of
+// the file is by now; where that is not known, it is said.
+func TestRemovedMemberIsStoppedForGood(t *testing.T) {
+	for name, x := range map[string]struct {
+		place *Place
+		stops bool
+	}{
+		"elsewhere":            {&Place{Name: "m3", Host: "h2", DataDir: "/data/m1", Unit: "etcd.service"}, true},
+		"the same place":       {&Place{Name: "m3", Host: "h1", DataDir: "/data/m1", Unit: "other.service"}, false},
+		"the same unit":        {&Place{Name: "m3", Host: "h1", DataDir: "/elsewhere", Unit: "etcd.service"}, false},
+		"by another host name": {&Place{Name: "m3", Host: "h1-again", DataDir: "/elsewhere", Unit: "etcd.service"}, false},
+		"not known":            {nil, false},
+	} {
+		c := threeMembers()
+		in := underUnits(c, nil, serving, serving, serving)
+		two := *c
+		two.Members = slices.Clone(c.Members[:2])
+		two.Hosts = []spec.Host{
+			{Name: "h1", Address: "10.0.0.1", Access: spec.AccessSSH, Service: c.Hosts[0].Service}, {Name: "h1-again", Address: "10.0.0.1", Access: spec.AccessSSH},
+			{Name: "h2", Address: "10.0.0.2", Access: spec.AccessSSH}, c.Hosts[1],
+		}
+		two.Members[0].Host, two.Members[0].DataDir = "h1", "/data/m1"
+		in.Cluster = &two
+		seen := in.Observation.Members["m3"]
+		delete(in.Observation.Members, "m3")
+		list := in.Observation.Members["m1"].Client.Members.Value
+		in.Observation.Others = []OtherMember{{ListedMember: list[2], Client: seen.Client, Peer: seen.Peer}}
+		in.Observation.JournalMembers = []string{"m1", "m2", "m3"}
+		if x.place != nil {
+			in.Observation.JournalPlaces = []Place{*x.place}
+		}
+		p := New(in)
+		stops := false
+		for _, s := range p.Steps {
+			if a, ok := s.Action.(Stop); ok && a.Members[0].Name == "m3" {
+				stops = a.Members[0].Removed
+			}
+		}
+		told := slices.ContainsFunc(p.Notices, func(n Notice) bool { return strings.Contains(n.Text, "neither stopped nor disabled") })
+		if stops != x.stops || told == x.stops || p.Refusal != nil {
+			t.Errorf("%s: %s: %+v %+v", name, p.Headline, p.Refusal, p.Notices)
+		}
+	}
+}

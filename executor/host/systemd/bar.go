@@ -34,6 +34,7 @@ type bar struct {
 	Environment []string `json:"environment,omitempty"`
 	User        string   `json:"user,omitempty"`
 	Group       string   `json:"group,omitempty"`
+	Acts        []string `json:"acts,omitempty"`
 	// Former are bars of units that the member had before.
 	Former []bar `json:"former,omitempty"`
 }
@@ -111,7 +112,7 @@ func (u Unit) Bar(ctx context.Context) error {
 			b.Former = nil
 			former = append(former, b)
 		}
-		b = bar{Unit: u.Name, When: time.Now().UTC().Format(time.RFC3339), Fragment: p["FragmentPath"], User: p["User"], Group: p["Group"], Former: former}
+		b = bar{Unit: u.Name, When: time.Now().UTC().Format(time.RFC3339), Fragment: p["FragmentPath"], User: p["User"], Group: p["Group"], Acts: p.acts(), Former: former}
 		b.Linked = linkedTo(name)
 		b.Masked = b.Linked == "" && !strings.HasPrefix(p["FragmentPath"], planner.UnitDir+"/")
 		if s.Known() {

@@ -72,6 +72,13 @@ func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err := systemctl(ctx, "enable", name); err != nil {
 		return fmt.Errorf("%s runs, and is not started at the next boot: %w", name, err)
 	}
+	if p, err = show(ctx, actLimit, u.Name); err != nil {
+		return err
+	}
+	switch p["UnitFileState"] { // a static one, and its like, can't be enabled: the plan tells of it
+	case "disabled", "masked", "linked", "enabled-runtime", "linked-runtime", "masked-runtime", "bad":
+		return fmt.Errorf("%s runs, was enabled, and is %s: it is not started at the next boot", name, p["UnitFileState"])
+	}
 	return syncLinks(planner.UnitDir)
 }
 

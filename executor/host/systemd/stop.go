@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/requorum/requorum/executor/host/process"
@@ -61,6 +62,27 @@ func (u Unit) Disable(ctx context.Context) error {
 	}
 	// systemctl disable takes the link to a unit that lies elsewhere away too.
 	return relink(ctx, name, target)
+}
+
+// Elsewhere reports whether the unit runs etcd on another directory than the member's.
+func (u Unit) Elsewhere(ctx context.Context) bool {
+	s := u.Status(ctx, 0)
+	if !s.Known() {
+		return false
+	}
+	for _, a := range s.Value.Args {
+		if dir, ok := strings.CutPrefix(a, "--data-dir="); ok {
+			return resolved(dir) != resolved(u.Layout.DataDir)
+		}
+	}
+	return false
+}
+
+func resolved(path string) string {
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		return to
+	}
+	return path
 }
 
 func disable(ctx context.Context, name string) error {

@@ -107,7 +107,7 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 		unit.Barred = true
 		unit.Undone = u.undone(ctx, bar, p, false)
 		if p["LoadState"] == "masked" {
-			unit.Fragment, unit.Program, unit.Environment = bar.Fragment, bar.Program, bar.Environment
+			unit.Fragment, unit.Program, unit.Environment, unit.Acts = bar.Fragment, bar.Program, bar.Environment, bar.Acts
 			out.Binary, out.Args = binary(bar.Program), bar.Args
 			return
 		}
@@ -141,6 +141,26 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 	case unit.Program == nil && out.Args == nil:
 		unit.Problem = fmt.Sprintf("what %s runs is no etcd that requorum knows how to start (ExecStart: %s)", u.Name, shownProgram(argv))
 	}
+}
+
+// acts are the settings of a unit, beside ExecStart, that do something when it starts or
+// ends, or that have systemd take another process than etcd's for its own.
+func (p properties) acts() []string {
+	var out []string
+	switch p["Type"] {
+	case "", "simple", "exec", "notify", "notify-reload", "idle":
+	default:
+		out = append(out, "Type")
+	}
+	for _, name := range []string{"PIDFile", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost"} {
+		if p[name] != "" {
+			out = append(out, name)
+		}
+	}
+	if p["RemainAfterExit"] == "yes" {
+		out = append(out, "RemainAfterExit")
+	}
+	return out
 }
 
 // next is what the unit would start: the program that runs etcd, and with which
@@ -219,7 +239,7 @@ func script(path string) bool {
 func (u Unit) unit(p properties) *planner.Unit {
 	out := &planner.Unit{
 		Name: orElse(p["Id"], u.Name), Load: p["LoadState"], Enabled: p["UnitFileState"], Fragment: p["FragmentPath"],
-		Stale: p["NeedDaemonReload"] == "yes",
+		Stale: p["NeedDaemonReload"] == "yes", Wanted: p["WantedBy"]+p["RequiredBy"] != "", Acts: p.acts(),
 		Files: map[string]string{},
 	}
 	if p["LoadState"] == "not-found" {
