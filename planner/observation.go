@@ -367,6 +367,9 @@ type Unit struct {
 	Next []string `json:"next,omitempty"`
 	// Environment are its variables that mean something to the Go runtime.
 	Environment []string `json:"environment,omitempty"`
+	// Unborn is true where it does not run, and where the directory on which it would
+	// start etcd is not the member's and has no data: it never ran, as a package leaves it.
+	Unborn bool `json:"unborn,omitempty"`
 	// Acts are its settings, beside ExecStart, that do something of their own when it
 	// starts or ends, by their names: ExecStartPre, Type (one for another kind of
 	// program), …

@@ -231,6 +231,25 @@ func (b *builder) starting() bool {
 	return len(running) > 0
 }
 
+// startedInVain reports whether one that runs without answering has done so before:
+// systemd ends a unit that does not report within its time, and starts it again, so that
+// it is young for ever.
+func (b *builder) startedInVain() bool {
+	return slices.ContainsFunc(with(b.members, condRunning), func(m *member) bool {
+		return m.unit() != nil && m.seen.Service.Value.Restarts > 0
+	})
+}
+
+// refuseTooEarly is for members that were started just now: whether they find a quorum
+// is not known (S2).
+func (b *builder) refuseTooEarly() *Refusal {
+	m := with(b.members, condRunning)[0]
+	up := m.seen.Service.Value.UpSeconds
+	return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" was started just now, and does not answer yet",
+		fmt.Sprintf("It is up for %d s (%s). Without a quorum etcd answers nobody; that there is none any more is believed after %d s.", up, m.portDetail(), startSeconds),
+		fmt.Sprintf("Plan again in %d s.", max(startSeconds-up+1, 1)))
+}
+
 // awaitOrRefuse is for members that run and don't answer, where there is nothing
 // to start: young ones are waited for.
 func (b *builder) awaitOrRefuse() *Plan {

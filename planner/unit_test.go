@@ -444,3 +444,44 @@ func TestRemovedMemberIsStoppedForGood(t *testing.T) {
 		}
 	}
 }
+
+// A survivor that was just started may yet find a quorum; one whose unit was started over
+// and over, for systemd ends what does not report, has not found any.
+func TestSurvivorUnderNotify(t *testing.T) {
+	for _, x := range []struct {
+		up, restarts int
+		route        Route
+	}{{6, 0, ""}, {61, 0, RouteRecover}, {6, 2, RouteRecover}} {
+		in := underUnits(threeMembers(), nil, stuck, missing, missing)
+		in.Accept = map[Consent]bool{ConsentDataLoss: true}
+		o := in.Observation.Members["m1"]
+		o.Service.Value.UpSeconds, o.Service.Value.Restarts = x.up, x.restarts
+		in.Observation.Members["m1"] = o
+		p := New(in)
+		if x.route == "" {
+			if p.Refusal == nil || !strings.Contains(p.Refusal.Title, "just now") || p.Refusal.Remedy[0] != "Plan again in 55 s." {
+				t.Errorf("%+v: %s %+v", x, p.Headline, p.Refusal)
+			}
+		} else if p.Refusal != nil || p.Route != x.route {
+			t.Errorf("%+v: %s %+v", x, p.Headline, p.Refusal)
+		}
+	}
+}
+
+// A package's unit that never ran has settings of nobody's: it gets the file's.
+func TestUnitThatNeverRan(t *testing.T) {
+	for _, unborn := range []bool{true, false} {
+		in := underUnits(threeMembers(), func(_ string, u *Unit) { u.Unborn = unborn }, fresh, fresh, fresh)
+		for name, o := range in.Observation.Members {
+			o.Service.Value.Args = []string{"--data-dir=/var/lib/etcd/default", "--name=default"}
+			in.Observation.Members[name] = o
+		}
+		p := New(in)
+		if unborn && (p.Refusal != nil || p.Route != RouteBootstrap) {
+			t.Errorf("%s %+v", p.Headline, p.Refusal)
+		}
+		if !unborn && (p.Refusal == nil || p.Refusal.Code != CodeServesElsewhere) {
+			t.Errorf("%s %+v", p.Headline, p.Refusal)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,7 +52,12 @@ func (u Unit) Status(ctx context.Context, held int) planner.Fact[planner.Service
 		out.UpSeconds = process.UpSeconds(pid)
 		out.Since = time.Now().Add(-time.Duration(out.UpSeconds) * time.Second).UTC().Format(time.RFC3339)
 		var settings map[string]string
-		settings, problem = process.Settings(pid)
+		if !passing(pid) {
+			settings, problem = process.Settings(pid)
+		}
+		if problem != nil && process.Ending(pid) {
+			settings, problem = nil, nil
+		}
 		out.Args = args(settings)
 	}
 	u.fillFromUnit(ctx, &out, p, problem)
@@ -64,6 +70,14 @@ func (u Unit) Status(ctx context.Context, held int) planner.Fact[planner.Service
 	}
 	u.tell(ctx, &out, p)
 	return planner.Known(out)
+}
+
+// passing reports whether a process is not yet what the unit runs, or not any more, as one
+// of a unit that is started again and again is most of the time: what it was started with
+// tells nothing then.
+func passing(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return process.Ending(pid) || err == nil && strings.HasPrefix(filepath.Base(exe), "systemd")
 }
 
 // state is the unit's in the planner's words.
@@ -131,6 +145,9 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 		case problem == nil:
 			out.Args, problem = next, nextErr
 		}
+		if out.State != planner.ServiceRunning {
+			unit.Unborn = u.unborn(next)
+		}
 	} else if out.State == planner.ServiceRunning && out.PID != 0 {
 		out.Binary, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", out.PID))
 	}
@@ -141,6 +158,29 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 	case unit.Program == nil && out.Args == nil:
 		unit.Problem = fmt.Sprintf("what %s runs is no etcd that requorum knows how to start (ExecStart: %s)", u.Name, shownProgram(argv))
 	}
+}
+
+// unborn reports whether a unit that would start etcd with these settings has never had
+// one on their data directory, which is another one than the member's.
+func (u Unit) unborn(settings []string) bool {
+	dirs := 0
+	for _, a := range settings {
+		dir, ok := strings.CutPrefix(a, "--data-dir=")
+		if !ok {
+			if dir, ok = strings.CutPrefix(a, "--wal-dir="); ok {
+				return false
+			}
+			continue
+		}
+		dirs++
+		if resolved(dir) == resolved(u.Layout.DataDir) {
+			return false
+		}
+		if _, err := os.Lstat(filepath.Join(dir, "member")); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return dirs == 1
 }
 
 // acts are the settings of a unit, beside ExecStart, that do something when it starts or

@@ -83,6 +83,23 @@ exec /usr/bin/systemctl "$@"
 	}
 }
 
+// recovered applies a recovery, which may take longer on a busy machine than a command on
+// a host is given.
+func recovered(t *testing.T, h *bed.Host) {
+	t.Helper()
+	h.MustRun("cd /root; rm -f exit; setsid sh -c '/usr/local/bin/requorum apply --auto-approve --accept=data-loss >out 2>&1; echo $? >exit' </dev/null >/dev/null 2>&1 &")
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+		switch code := h.Run("cat /root/exit").Stdout; code {
+		case "":
+		case "0\n":
+			return
+		default:
+			t.Fatalf("exit %s: %s", code, h.MustRun("cat /root/out"))
+		}
+	}
+	t.Fatalf("no end: %s", h.MustRun("cat /root/out"))
+}
+
 // variously has three members on the host whose units come to systemd in three ways:
 // from a package, by a link, and as a file of the administrator's.
 func variously(t *testing.T, h *bed.Host) []member {
@@ -128,7 +145,7 @@ func TestPowerCutAndBars(t *testing.T) {
 	} {
 		h.MustRun("systemctl stop etcd-m1 etcd-m2 etcd-m3; rm -r /var/lib/etcd/m2 /var/lib/etcd/m3; sync")
 		if moment.wait == "" {
-			requorum(t, h, "apply --auto-approve --accept=data-loss").Want(t, 0)
+			recovered(t, h)
 		} else {
 			h.MustRun("cd /root; setsid /usr/local/bin/requorum apply --auto-approve --accept=data-loss </dev/null >/root/out 2>&1 & " + moment.wait)
 		}
@@ -140,7 +157,7 @@ func TestPowerCutAndBars(t *testing.T) {
 			}
 		}
 		if moment.wait != "" {
-			t.Logf("%s: %s", moment.name, requorum(t, h, "apply --auto-approve --accept=data-loss").Want(t, 0))
+			recovered(t, h)
 		}
 		for _, ep := range endpoints(h, ms) {
 			harness.AwaitServing(t, ep)
@@ -173,7 +190,7 @@ func TestBarsAndNames(t *testing.T) {
 	h.MustRun("sleep 1; rm /var/lib/etcd/m3.requorum/barred.json; cat /usr/lib/systemd/system/etcd-m1.service >/usr/lib/systemd/system/etcd-first.service; systemctl daemon-reload")
 	ms[0].unit = "etcd-first.service"
 	write(h, etcdBlock("3.6", "/opt/etcd-3.6/etcd", ""), ms...)
-	requorum(t, h, "apply --auto-approve --accept=data-loss").Want(t, 0)
+	recovered(t, h)
 	for _, ep := range endpoints(h, ms) {
 		harness.AwaitServing(t, ep)
 	}
@@ -181,4 +198,56 @@ func TestBarsAndNames(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 	requorum(t, h, "plan --detailed-exitcode").Want(t, 0)
+}
+
+// A survivor that has rebooted has an etcd that waits for a quorum and says nothing. Where
+// nobody is left who could be one with it, it is recovered from all the same.
+func TestSurvivorThatRebooted(t *testing.T) {
+	onlyFull(t)
+	t.Parallel()
+	b := bed.New(t, bed.Options{Hosts: 1, Etcds: []string{"3.6"}})
+	h := b.Hosts()[0]
+	ms := variously(t, h)
+	h.MustRun("systemctl disable --quiet etcd-m3; systemctl mask --runtime etcd-m2; systemctl stop etcd-m2 etcd-m3; rm -r /var/lib/etcd/m2 /var/lib/etcd/m3; rm /etc/systemd/system/multi-user.target.wants/etcd-m2.service; sync")
+	h.Reboot()
+	time.Sleep(3 * time.Second)
+	requorum(t, h, "plan").Want(t, 6).Says(t, "was started just now", "Plan again in")
+	time.Sleep(62 * time.Second)
+	requorum(t, h, "plan").Want(t, 0).Says(t, "recover", "from m1")
+	time.Sleep(40 * time.Second) // systemd has started it again by now
+	if s := h.MustRun("systemctl show --value -p NRestarts etcd-m1"); strings.TrimSpace(s) == "0" {
+		t.Fatalf("it was not started again: %s", s)
+	}
+	recovered(t, h)
+	for _, ep := range endpoints(h, ms) {
+		harness.AwaitServing(t, ep)
+	}
+	requorum(t, h, "plan --detailed-exitcode").Want(t, 0)
+}
+
+// Debian's unit that never ran, on another directory than the file's, gets the file's
+// settings; what it does beside running etcd is taken back; and one that dies over and
+// over is told as that, at whatever moment it is looked at.
+func TestUnitsThatNeverServed(t *testing.T) {
+	onlyFull(t)
+	t.Parallel()
+	b := bed.New(t, bed.Options{Hosts: 1, Etcds: []string{"3.6"}})
+	h := b.Hosts()[0]
+	give(t, h, harness.Binary(), "/usr/local/bin/requorum")
+	m := member{h.Name, bed.Unit, "/var/lib/etcd/mine", 2380, 2379}
+	write(h, etcdBlock("3.4", "/usr/bin/etcd", ""), m)
+	h.MustRun("mkdir -p /etc/systemd/system/etcd.service.d; printf '[Service]\nExecStartPre=/bin/false\nExecStopPost=/bin/touch /root/left\n' >/etc/systemd/system/etcd.service.d/more.conf; systemctl daemon-reload")
+	requorum(t, h, "plan").Want(t, 0).Says(t, "+ExecStartPre=", "+ExecStopPost=")
+	requorum(t, h, "apply --auto-approve").Want(t, 0)
+	harness.AwaitServing(t, "http://"+h.Address+":2379")
+	requorum(t, h, "plan --detailed-exitcode").Want(t, 0)
+	h.MustRun("systemctl restart etcd; test ! -e /root/left; ls /var/lib/etcd/mine/member; test ! -e /var/lib/etcd/default")
+	requorum(t, h, "stop --auto-approve").Want(t, 0)
+
+	h.MustRun("systemctl stop etcd; printf '[Service]\nRestart=always\nRestartSec=50ms\n[Unit]\nStartLimitIntervalSec=0\n' >/etc/systemd/system/etcd.service.d/more.conf; sed -i s/--name=/--no-such-flag=1\\ --name=/ /etc/systemd/system/etcd.service.d/zz-requorum.conf; systemctl daemon-reload; systemctl start --no-block etcd; sleep 1")
+	for range 15 {
+		if r := requorum(t, h, "plan"); strings.Contains(r.Stdout, "unit-unusable") || strings.Contains(r.Stdout, "serves-elsewhere") {
+			t.Errorf("%s", r)
+		}
+	}
 }
