@@ -212,6 +212,9 @@ type StopMember struct {
 	// own service alone.
 	PID   int    `json:"pid,omitempty"`
 	Start uint64 `json:"start,omitempty"`
+	// Removed is true for a member that is none any more, and that the file does not
+	// have: nothing may start it again, after a boot either.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // SetAside moves a data directory, and a WAL directory of its own, out of the

@@ -48,8 +48,8 @@ func (b *builder) checkElsewhere() *Refusal {
 func (b *builder) checkDirs() *Refusal {
 	for _, m := range b.members {
 		have := m.runsWith()
-		if have == nil {
-			continue
+		if u := m.unit(); have == nil || u != nil && u.Unborn && m.foreign() == nil {
+			continue // a unit that never ran gets the file's settings
 		}
 		for _, dir := range []struct{ flag, attr, want string }{{"--data-dir=", "data_dir", m.spec.DataDir}, {"--wal-dir=", "wal_dir", m.spec.WALDir}} {
 			is := ""

@@ -198,6 +198,11 @@ func (b *builder) running(c *changes, m *member) {
 		}
 		return
 	}
+	if diff := b.unitDiffers(m); diff != "" {
+		c.adopt = append(c.adopt, m)
+		c.say("%s would be started with other settings the next time (%s: %s)", m.spec.Name, m.at.Unit, diff)
+		return
+	}
 	if m.adoptable() {
 		if r := b.checkSameMinor(m); r != nil || !m.seen.Binary.Known() {
 			b.note(NoteNotSupervised, m.spec.Pos, "%s can't be adopted: it would be started again with another etcd than it runs; name one in etcd { binary = … }", m.spec.Name)

@@ -55,6 +55,16 @@ func ownBinary(path string) string {
 	return path
 }
 
+// SettingsDiff tells two lists of flags, as --name=value, apart for a member that has
+// data; "" where they mean the same.
+func SettingsDiff(have, want []string) string {
+	have, want = settled(have), settled(want)
+	if slices.Equal(have, want) {
+		return ""
+	}
+	return argDiff(have, want)
+}
+
 // settled are the arguments that still mean something once a member has data:
 // those about its beginning don't. localhost is 127.0.0.1: not worth a restart.
 func settled(args []string) []string {

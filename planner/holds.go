@@ -189,6 +189,11 @@ func (h held) adopt(a Adopt) string {
 		if s := &o.Service.Value; s.State != ServiceRunning || s.SupervisorPID == 0 || s.Foreign != nil {
 			return m.Name + " has no supervisor of requorum's"
 		}
+		for _, f := range m.Files {
+			if u := o.Service.Value.Unit; u == nil || u.Files[f.Path] != f.Text {
+				return f.Path + " is not as it is to be"
+			}
+		}
 	}
 	return ""
 }

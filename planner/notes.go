@@ -31,7 +31,9 @@ func (b *builder) noteLive(adopted ...*member) {
 			b.note(NoteNotSupervised, m.spec.Pos, "it is not known whether anything starts %s again after a crash: %s", m.spec.Name, s.Why)
 		case m.unit() != nil && m.unit().Problem != "":
 			b.note(NoteRemaining, m.spec.Pos, "what %s runs was not compared with the file: %s", m.at.Unit, m.unit().Problem)
-		case m.unit() != nil && s.Value.State == ServiceRunning && !bootStarts(m.unit().Enabled):
+		case m.unit() != nil && m.unit().unread():
+			b.note(NoteRemaining, m.spec.Pos, "the files of %s changed since systemd read them: with what it starts %s after systemctl daemon-reload can't be told before", m.at.Unit, m.spec.Name)
+		case m.unit() != nil && s.Value.State == ServiceRunning && !m.unit().bootStarts():
 			b.note(NoteNoBootStart, m.spec.Pos, "%s is %s: %s does not come back after a reboot; systemctl enable %s", m.at.Unit, orWord(m.unit().Enabled, "not enabled"), m.spec.Name, m.at.Unit)
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
 			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum: nothing here starts it again after a crash", m.spec.Name)
@@ -60,10 +62,15 @@ func (b *builder) noteVoters() {
 // noteReboot says what S21 asks for.
 func (b *builder) noteReboot() {
 	b.noteVoters()
-	if !slices.ContainsFunc(b.members, func(m *member) bool { return m.at.Unit == "" }) {
+	b.noteSupervisors(b.members)
+}
+
+// noteSupervisors says it of those of ms that requorum itself is to keep running.
+func (b *builder) noteSupervisors(ms []*member) {
+	if !slices.ContainsFunc(ms, func(m *member) bool { return m.at.Unit == "" }) {
 		return
 	}
-	b.note(NoteNoBootStart, spec.Position{}, "requorum's supervisor does not start members after a reboot of this machine: run `requorum apply` then")
+	b.note(NoteNoBootStart, spec.Position{}, "requorum's supervisor does not start members after a reboot of their machine: run `requorum apply` then")
 }
 
 func (b *builder) noteRestore(revision int64) {

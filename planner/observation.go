@@ -346,8 +346,9 @@ type Unit struct {
 	// Problem says why it can't be loaded, or used; "" where it can.
 	Problem string `json:"problem,omitempty"`
 	// Enabled is systemd's word for whether it comes back after a boot: enabled,
-	// disabled, static, …
+	// disabled, static, …; Wanted is whether another unit wants, or requires, it.
 	Enabled string `json:"enabled,omitempty"`
+	Wanted  bool   `json:"wanted,omitempty"`
 	// Barred is true where requorum keeps it from being started, until it starts it
 	// itself; Undone is what of that somebody else has taken back.
 	Barred bool   `json:"barred,omitempty"`
@@ -356,10 +357,23 @@ type Unit struct {
 	// written what it runs.
 	Fragment string `json:"fragment,omitempty"`
 	Ours     bool   `json:"ours,omitempty"`
+	// Stale is true where its files changed since systemd read them: what is said here
+	// of it is not what it would start after systemctl daemon-reload.
+	Stale bool `json:"stale,omitempty"`
 	// Program is what it runs, before the flags; nil where that can't be told.
 	Program []string `json:"program,omitempty"`
+	// Next are the settings with which it would start etcd, as flags, where a process
+	// runs whose own are known; nil where they can't be told.
+	Next []string `json:"next,omitempty"`
 	// Environment are its variables that mean something to the Go runtime.
 	Environment []string `json:"environment,omitempty"`
+	// Unborn is true where it does not run, and where the directory on which it would
+	// start etcd is not the member's and has no data: it never ran, as a package leaves it.
+	Unborn bool `json:"unborn,omitempty"`
+	// Acts are its settings, beside ExecStart, that do something of their own when it
+	// starts or ends, by their names: ExecStartPre, Type (one for another kind of
+	// program), …
+	Acts []string `json:"acts,omitempty"`
 	// Files are those that requorum writes, as they are now, by path.
 	Files map[string]string `json:"files,omitempty"`
 	// Own is how the etcd inside requorum is run there.

@@ -94,6 +94,8 @@ type builder struct {
 	seats   []*seat        // of a cluster with quorum, as the last step leaves them
 	// unitRefusal says why a step's unit can't be had to run what it should.
 	unitRefusal *Refusal
+	// unitFiles are the texts that the steps so far leave for the members' units.
+	unitFiles map[string]*string
 }
 
 func newBuilder(in Input) *builder {
@@ -179,8 +181,10 @@ func (b *builder) routeWithoutQuorum() *Plan {
 		return b.awaitOrRefuse()
 	case !survivors && count(b.members, condRunning, condServing) > 0:
 		return b.startFromDisks()
-	case survivors && !b.onlyClosedRun() && (b.starting() || slices.ContainsFunc(b.members, (*member).unheard)):
-		return b.refuse(b.refuseNoReply()) // too early to call a quorum gone (S2)
+	case survivors && !b.onlyClosedRun() && slices.ContainsFunc(b.members, (*member).unheard):
+		return b.refuse(b.refuseNoReply())
+	case survivors && !b.onlyClosedRun() && b.starting() && !b.startedInVain():
+		return b.refuse(b.refuseTooEarly())
 	case survivors && b.led() != nil:
 		return b.refuse(b.refuseLed(b.led()))
 	case survivors:

@@ -204,6 +204,15 @@ func (f *forecast) adopt(a Adopt) error {
 			return o.claimedBy(m.Name, m.Cluster)
 		}
 		s := &o.Service.Value
+		if m.Unit != "" && s.Unit != nil {
+			if s.State != ServiceRunning {
+				return fmt.Errorf("%s has ended: what its unit starts next is for a step that starts it", m.Name)
+			}
+			was := s.Unit.Enabled
+			s.Unit = s.Unit.started(&m.StartMember)
+			s.Unit.Enabled, s.Unit.Next, s.Carried = was, m.Args, m.Carried
+			continue
+		}
 		if m.PID == 0 {
 			if s.State != ServiceRunning {
 				return fmt.Errorf("%s is not adopted: no etcd that requorum started runs there", m.Name)

@@ -10,7 +10,7 @@ func (u *Unit) started(m *StartMember) *Unit {
 		return nil
 	}
 	out := *u
-	out.Load, out.Enabled, out.Barred, out.Undone = "loaded", "enabled", false, ""
+	out.Load, out.Enabled, out.Barred, out.Undone, out.Unborn = "loaded", "enabled", false, "", false
 	if len(m.Program) > 0 {
 		out.Program = m.Program
 	}

@@ -44,10 +44,22 @@ func (b *builder) reconfigure(c *changes) *Plan {
 	b.verifyAll()
 	b.lines(c.todo)
 	b.noteLive(c.adopt...)
+	b.noteSupervisors(slices.Concat(c.add, seated(c.join), seated(c.lost), seated(c.demote), seated(c.differ)))
 	if r := b.checkTolerance(); r != nil {
 		return b.refuse(r)
 	}
 	return b.plan
+}
+
+// seated are the members of the file that have these seats.
+func seated(ss []*seat) []*member {
+	var out []*member
+	for _, s := range ss {
+		if s.m != nil {
+			out = append(out, s.m)
+		}
+	}
+	return out
 }
 
 // noteNeverStarts says of members that were added, and whose etcd does not come up,

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/requorum/requorum/spec"
 )
 
 // How long the steps of a changing membership may take, in seconds.
@@ -94,20 +96,41 @@ func (b *builder) reconfigureSteps(c *changes) {
 	}
 }
 
-// stopRemoved stops the service of a member that is no more: nobody else would, for
-// the file does not have it any longer.
+// stopRemoved stops the service of a member that is no more, and has it disabled:
+// nobody else would, for the file does not have it any longer, or has it elsewhere.
 func (b *builder) stopRemoved(s *seat) {
+	found := s.m != nil
 	for _, p := range b.obs.JournalPlaces {
-		if s.m != nil || p.Name != s.name || slices.ContainsFunc(b.members, func(m *member) bool { return m.spec.DataDir == p.DataDir }) {
+		if p.Name != s.name || b.taken(p) {
 			continue
 		}
+		found = true
+		by := "systemctl disable --now " + orWord(p.Unit, "etcd") + "  # on " + orWord(p.Host, p.Name)
 		b.step(Step{
-			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p}}}, Title: "stop",
+			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p, Removed: true}}}, Title: "stop",
 			Reason: Reason{Fact: "it was removed; its data stays in " + p.DataDir, Pos: b.cluster.Pos},
-			Undo:   "not needed", Wait: "its process has ended", TimeoutSeconds: 60,
-			Equivalent: []string{"systemctl disable --now etcd  # on " + p.Name},
+			Undo:   "not needed", Wait: "its process has ended, and nothing starts it at the next boot", TimeoutSeconds: 60,
+			Equivalent: []string{by},
 		}, b.seated())
 	}
+	if !found && s.started {
+		b.note(NoteRemaining, b.cluster.Pos, "%s is removed from the cluster, and where it runs is on no host of the file, or not known here: its service is neither stopped nor disabled. On its host: systemctl disable --now etcd", s.name)
+	}
+}
+
+// taken reports whether a member of the file has the place, or its unit, by now.
+func (b *builder) taken(p Place) bool {
+	return slices.ContainsFunc(b.members, func(m *member) bool {
+		return b.machine(m.at.Host) == b.machine(p.Host) && (m.spec.DataDir == p.DataDir || p.Unit != "" && m.at.Unit == p.Unit)
+	})
+}
+
+// machine is where a host of the file is; "" for this machine.
+func (b *builder) machine(host string) string {
+	if h, ok := b.cluster.Host(host); ok && h.Access != spec.AccessLocal {
+		return h.Address
+	}
+	return ""
 }
 
 // updateSteps corrects addresses. A member that has to listen elsewhere for it is
@@ -209,7 +232,29 @@ func (b *builder) saveStep(m *member, why Reason) {
 // fileTime is a time as a file's name.
 func fileTime(rfc3339 string) string { return strings.NewReplacer(":", "", "-", "").Replace(rfc3339) }
 
+// adoptStep leaves every process as it is: what it changes counts from its next start.
 func (b *builder) adoptStep(ms []*member) {
+	var units, others []*member
+	for _, m := range ms {
+		if m.unit() != nil {
+			units = append(units, m)
+		} else {
+			others = append(others, m)
+		}
+	}
+	if len(units) > 0 {
+		b.step(Step{
+			Action: b.adoptAction(units), Title: "write units",
+			Reason: Reason{Fact: "started again, etcd would not run as the file says (" + units[0].spec.Name + ": " + b.unitDiffers(units[0]) + ")", Pos: units[0].spec.Pos},
+			Undo:   "not needed: etcd runs on", Wait: "systemd has read them", TimeoutSeconds: 30,
+		}, b.quorum)
+	}
+	if len(others) > 0 {
+		b.superviseStep(others)
+	}
+}
+
+func (b *builder) superviseStep(ms []*member) {
 	fact := "etcd runs on without a supervisor"
 	for _, m := range ms {
 		if m.foreign() != nil {

@@ -231,6 +231,25 @@ func (b *builder) starting() bool {
 	return len(running) > 0
 }
 
+// startedInVain reports whether one that runs without answering has done so before:
+// systemd ends a unit that does not report within its time, and starts it again, so that
+// it is young for ever.
+func (b *builder) startedInVain() bool {
+	return slices.ContainsFunc(with(b.members, condRunning), func(m *member) bool {
+		return m.unit() != nil && m.seen.Service.Value.Restarts > 0
+	})
+}
+
+// refuseTooEarly is for members that were started just now: whether they find a quorum
+// is not known (S2).
+func (b *builder) refuseTooEarly() *Refusal {
+	m := with(b.members, condRunning)[0]
+	up := m.seen.Service.Value.UpSeconds
+	return refusal(CodeDeadWithAlive, m.spec.Pos, m.spec.Name+" was started just now, and does not answer yet",
+		fmt.Sprintf("It is up for %d s (%s). Without a quorum etcd answers nobody; that there is none any more is believed after %d s.", up, m.portDetail(), startSeconds),
+		fmt.Sprintf("Plan again in %d s.", max(startSeconds-up+1, 1)))
+}
+
 // awaitOrRefuse is for members that run and don't answer, where there is nothing
 // to start: young ones are waited for.
 func (b *builder) awaitOrRefuse() *Plan {
@@ -275,7 +294,7 @@ func (b *builder) startLines() {
 func (b *builder) adopt() *Plan {
 	var ms []*member
 	for _, m := range with(b.members, condServing) {
-		if m.adoptable() {
+		if m.adoptable() || b.unitDiffers(m) != "" {
 			ms = append(ms, m)
 		}
 	}
@@ -287,6 +306,16 @@ func (b *builder) adopt() *Plan {
 	b.plan.Route = RouteStart
 	b.plan.Headline = fmt.Sprintf("%s without a supervisor: adopt", verb(ms, "runs", "run"))
 	b.pass(RouteInSync, "nothing would start %s again after a crash", names(ms))
+	var next []string
+	for _, m := range ms {
+		if diff := b.unitDiffers(m); diff != "" {
+			next = append(next, fmt.Sprintf("%s would start %s with other settings the next time: %s", m.at.Unit, m.spec.Name, diff))
+		}
+	}
+	if len(next) > 0 {
+		b.plan.Headline = fmt.Sprintf("%s as the file says, and would not after the next start: write the units", verb(ms, "runs", "run"))
+		b.plan.Passed[len(b.plan.Passed)-1].Why = strings.Join(next, "; ")
+	}
 	b.plan.Loss.Text = "Lost: nothing. No member is touched."
 	b.adoptStep(ms)
 	b.lines(func(m *member) string {

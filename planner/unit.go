@@ -60,6 +60,10 @@ func (b *builder) useUnits(s *Step) {
 	case Join:
 		b.useUnit(s, &a.StartMember)
 		s.Action = a
+	case Adopt:
+		for i := range a.Members {
+			b.useUnit(s, &a.Members[i].StartMember)
+		}
 	}
 }
 
@@ -86,7 +90,16 @@ func (b *builder) useUnit(s *Step, x *StartMember) {
 		x.Program = []string{x.Binary}
 	}
 	s.Equivalent = unitCommands(s.Equivalent, x)
-	if b.asItIs(m, u, x) {
+	if u.Enabled == "transient" {
+		h, _ := b.cluster.Host(m.spec.Host)
+		b.unitRefusal = refusal(CodeUnitUnusable, h.Service.Pos, u.Name+" is a transient unit, and would have to be started again",
+			fmt.Sprintf("systemd-run has made it: it goes away when %s stops, and nothing brings it back.", m.spec.Name),
+			"Make a unit of its own below /etc/systemd/system, under another name, and name that in the file.",
+			"Or name one there that does not exist: requorum writes it.")
+		return
+	}
+	written := b.unitFiles[x.Name] // by an earlier step
+	if written == nil && b.asItIs(m, u, x) {
 		return
 	}
 	if u.Problem != "" || u.Program == nil && !u.Ours && u.Load != "not-found" && b.cluster.Etcd.Binary == "" {
@@ -98,9 +111,16 @@ func (b *builder) useUnit(s *Step, x *StartMember) {
 	}
 	path, text := UnitFile(u, x)
 	now, there := u.Files[path]
+	if written != nil {
+		now, there = *written, true
+	}
 	if there && now == text {
 		return
 	}
+	if b.unitFiles == nil {
+		b.unitFiles = map[string]*string{}
+	}
+	b.unitFiles[x.Name] = &text
 	f := FileChange{Path: path, Text: text}
 	if there {
 		sum := sha256.Sum256([]byte(now))
@@ -120,9 +140,30 @@ func unitCommands(by []string, x *StartMember) []string {
 // on the data that it has: then nothing of it is touched.
 func (b *builder) asItIs(m *member, u *Unit, x *StartMember) bool {
 	d := m.survivor()
-	return !u.Ours && u.Load == "loaded" && !x.Bootstrap && !Closed(x.Args) && d.ClusterID == x.ClusterID && d.MemberID == x.MemberID &&
+	return !u.Ours && u.Load == "loaded" && !u.unread() && b.unitDiffers(m) == "" && !x.Bootstrap && !Closed(x.Args) && d.ClusterID == x.ClusterID && d.MemberID == x.MemberID &&
 		m.runsWith() != nil && b.settingsDiffer(m) == "" && slices.Equal(u.Program, x.Program)
 }
+
+// unitDiffers says how what the unit of a running member would start next differs from
+// what the file leads to: after a crash, or a reboot, the member would not be the one
+// that runs. "" where it doesn't, or can't be told.
+func (b *builder) unitDiffers(m *member) string {
+	u := m.unit()
+	if u == nil || m.foreign() != nil || m.seen.Service.Value.State != ServiceRunning {
+		return ""
+	}
+	if bin := b.cluster.Etcd.Binary; bin != "" && u.Program != nil && !slices.Equal(u.Program, []string{bin}) {
+		return strings.Join(u.Program, " ") + " -> " + bin
+	}
+	if u.Next == nil {
+		return ""
+	}
+	return SettingsDiff(u.Next, append(etcdArgs(b.cluster, m.spec, "", ""), b.carried(m)...))
+}
+
+// unread reports whether what the unit would start is not known, for somebody changed its
+// files and systemd has not read them yet. What requorum has written says all that counts.
+func (u *Unit) unread() bool { return u.Stale && !u.Ours && !u.Barred }
 
 // UnitFile is the file that makes the unit run what x says, once it has data: a unit of
 // requorum's own where there is none, or a drop-in to the one that is there.
@@ -145,7 +186,7 @@ func UnitFile(u *Unit, x *StartMember) (path, text string) {
 	if _, written := u.Files[own]; written && OwnUnitText(u.Files[own]) || u.Fragment == "" && u.Load != "masked" {
 		return own, head + "[Unit]\nDescription=etcd, member " + specifiers(x.Name) + " of cluster " + specifiers(x.Cluster) + "\n" +
 			"Documentation=https://etcd.io/docs\nWants=network-online.target\nAfter=network-online.target\n" +
-			"RequiresMountsFor=" + specifiers(x.DataDir) + "\nStartLimitIntervalSec=0\n" + guard +
+			"RequiresMountsFor=" + quoted(x.DataDir) + "\nStartLimitIntervalSec=0\n" + guard +
 			"\n[Service]\nType=notify\n" + run + start + "Restart=on-failure\nRestartSec=2s\nLimitNOFILE=65536\n" +
 			"\n[Install]\nWantedBy=multi-user.target\n"
 	}
@@ -155,7 +196,25 @@ func UnitFile(u *Unit, x *StartMember) (path, text string) {
 	}
 	return DropInPath(u.Name), head +
 		"# All of etcd's settings are here: variables and files that the unit names for it are not read.\n" +
-		"[Unit]\n" + guard + "\n[Service]\nEnvironment=\nEnvironmentFile=\n" + env.String() + "ExecStart=\n" + run + start
+		"[Unit]\n" + guard + "\n[Service]\nEnvironment=\nEnvironmentFile=\n" + env.String() + resets(u) + "ExecStart=\n" + run + start
+}
+
+// resets take back what the unit does beside running etcd, for it was made for what it ran
+// before: what a script forks, what is done to the data before a start, who leaves the
+// cluster after a stop. They are in the drop-in, so that the plan shows them; what one
+// that is there resets stays so, for the unit shows no more of it.
+func resets(u *Unit) string {
+	var out strings.Builder
+	was := "\n" + u.Files[DropInPath(u.Name)]
+	for _, r := range []struct{ name, line string }{
+		{"Type", "Type=notify\n"}, {"PIDFile", "PIDFile=\n"}, {"RemainAfterExit", "RemainAfterExit=no\n"},
+		{"ExecStartPre", "ExecStartPre=\n"}, {"ExecStartPost", "ExecStartPost=\n"}, {"ExecStop", "ExecStop=\n"}, {"ExecStopPost", "ExecStopPost=\n"},
+	} {
+		if slices.Contains(u.Acts, r.name) || strings.Contains(was, "\n"+r.line) {
+			out.WriteString(r.line)
+		}
+	}
+	return out.String()
 }
 
 // lasting are the arguments of a member that has data: those about its beginning mean
@@ -232,14 +291,17 @@ func linesOf(text string) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// bootStarts reports whether a unit of this file state comes back after a boot, as far
-// as the state tells: a static one is another's to start.
-func bootStarts(enabled string) bool {
-	switch enabled {
-	case "disabled", "masked", "masked-runtime", "enabled-runtime", "linked", "":
-		return false
+// bootStarts reports whether the unit comes back after a boot, as far as its file's state
+// tells. A static one does where another wants it: a target, perhaps, or a person's own
+// link.
+func (u *Unit) bootStarts() bool {
+	switch u.Enabled {
+	case "enabled", "alias", "generated":
+		return true
+	case "static", "indirect":
+		return u.Wanted
 	}
-	return true
+	return false
 }
 
 // checkUnits refuses units that can't be used as they are.
@@ -271,6 +333,14 @@ func (b *builder) checkUnits() *Refusal {
 			return refusal(CodeUnitUnusable, pos, u.Name+" is masked, and not by requorum",
 				fmt.Sprintf("Somebody does not want %s to be started.", m.spec.Name),
 				"If it may: systemctl unmask "+u.Name+", then plan again.")
+		case u.Load != "not-found" && u.Name != m.at.Unit:
+			return refusal(CodeUnitUnusable, pos, m.at.Unit+" is another name of "+u.Name,
+				"A name that a unit has from Alias= goes away when the unit is disabled, as a fence does.",
+				fmt.Sprintf("Write unit = %q in the file, and plan again.", u.Name))
+		case u.unread() && m.cond != condServing:
+			return refusal(CodeUnitUnusable, pos, "the files of "+u.Name+" changed since systemd read them",
+				fmt.Sprintf("With what %s would be started can't be told until it has.", m.spec.Name),
+				"If the change is meant: systemctl daemon-reload on its host, then plan again, which shows what follows from it.")
 		case u.Problem != "" && m.cond != condServing:
 			return refusal(CodeUnitUnusable, pos, u.Name+" can't be used as it is", u.Problem+".",
 				"Correct the unit on its host, systemctl daemon-reload, then plan again.")

@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"testing"
@@ -135,8 +137,22 @@ func TestUnitThatIsDownIsOnlyStarted(t *testing.T) {
 func TestNewIdentityGetsItsFile(t *testing.T) {
 	p := planOf(t, underUnits(withSnapshot(threeMembers()), nil, missing, missing, missing))
 	files := 0
+	left := map[string]string{}
 	for _, s := range p.Steps {
 		files += len(s.Files)
+		a, ok := s.Action.(Start)
+		if !ok {
+			continue
+		}
+		for _, m := range a.Members { // what the one step writes, the other finds
+			for _, f := range m.Files {
+				if f.Was != left[m.Name] {
+					t.Errorf("%s %s: %s was to be %q, and is %q", s.Title, m.Name, f.Path, f.Was, left[m.Name])
+				}
+				sum := sha256.Sum256([]byte(f.Text))
+				left[m.Name] = hex.EncodeToString(sum[:])
+			}
+		}
 	}
 	if p.Route != RouteRestore || files != 6 { // closed first, then for clients
 		t.Errorf("%s, %d files", p.Route, files)
@@ -259,6 +275,213 @@ func TestExecStart(t *testing.T) {
 	} {
 		if got := ExecStart(argv); got != want {
 			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}
+
+// A process that runs as the file says is left alone; what its unit would start the next
+// time is made to be so too.
+func TestUnitThatWouldStartSomethingElse(t *testing.T) {
+	for name, edit := range map[string]func(*Unit, *Service){
+		"another data directory": func(u *Unit, s *Service) { u.Next = replaceFlag(s.Args, "--data-dir=/elsewhere") },
+		"force-new-cluster":      func(u *Unit, s *Service) { u.Next = append(slices.Clone(s.Args), "--force-new-cluster=true") },
+		"a lost setting":         func(u *Unit, s *Service) { u.Next = s.Args[:len(s.Args)-1] },
+		"another binary":         func(u *Unit, s *Service) { u.Next, u.Program = s.Args, []string{"/opt/etcd-3.5/etcd"} },
+	} {
+		c := threeMembers()
+		c.Etcd.Binary = "/usr/bin/etcd"
+		in := underUnits(c, nil, serving, serving, serving)
+		for _, o := range in.Observation.Members {
+			o.Service.Value.Unit.Next = o.Service.Value.Args
+		}
+		if p := planOf(t, in); p.Changes() {
+			t.Fatalf("%s: %s", name, p.Headline)
+		}
+		o := in.Observation.Members["m2"]
+		edit(o.Service.Value.Unit, &o.Service.Value)
+		p := planOf(t, in)
+		if len(p.Steps) != 1 || len(p.Needs) > 0 {
+			t.Fatalf("%s: %s: %+v", name, p.Headline, p.Steps)
+		}
+		a, ok := p.Steps[0].Action.(Adopt)
+		if !ok || len(a.Members) != 1 || a.Members[0].Name != "m2" || len(a.Members[0].Files) != 1 || len(p.Steps[0].Files) != 1 {
+			t.Fatalf("%s: %+v", name, p.Steps[0])
+		}
+		text := a.Members[0].Files[0].Text
+		if !strings.Contains(text, "ExecStart=\nExecStart=/usr/bin/etcd \\\n") || !strings.Contains(text, "--snapshot-count=5000") || strings.Contains(text, "force-new") || strings.Contains(text, "elsewhere") {
+			t.Errorf("%s: %s", name, text)
+		}
+		if ok, _ := Holds(a, in.Observation); ok {
+			t.Errorf("%s: it is said to be done", name)
+		}
+		next, err := Predict(in.Observation, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, missing := Holds(a, next); !ok {
+			t.Errorf("%s: %s", name, missing)
+		}
+		in.Observation = next
+		if p := planOf(t, in); p.Changes() {
+			t.Errorf("%s: then %s", name, p.Headline)
+		}
+	}
+}
+
+func replaceFlag(args []string, flag string) []string {
+	name, _, _ := strings.Cut(flag, "=")
+	out := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, name+"=") })
+	return append(out, flag)
+}
+
+// Of a unit whose files changed since systemd read them nothing is believed, and a name
+// from Alias= would go away with a fence.
+func TestUnitThatIsNotAsShown(t *testing.T) {
+	p := New(underUnits(threeMembers(), func(_ string, u *Unit) { u.Stale = true }, serving, serving, down))
+	if p.Refusal == nil || p.Refusal.Code != CodeUnitUnusable || !strings.Contains(p.Refusal.Title, "changed since systemd read") {
+		t.Errorf("%s %+v", p.Headline, p.Refusal)
+	}
+	p = planOf(t, underUnits(threeMembers(), func(_ string, u *Unit) { u.Stale = true }, serving, serving, serving))
+	if p.Changes() || !slices.ContainsFunc(p.Notices, func(n Notice) bool { return strings.Contains(n.Text, "changed since systemd read") }) {
+		t.Errorf("%s %+v", p.Headline, p.Notices)
+	}
+	c := threeMembers()
+	c.Etcd.Config = map[string]string{"quota-backend-bytes": "8589934592"}
+	for _, s := range planOf(t, underUnits(c, func(_ string, u *Unit) { u.Stale = true }, serving, serving, serving)).Steps {
+		if a, ok := s.Action.(Start); ok && len(a.Members[0].Files) != 1 {
+			t.Errorf("%+v", a)
+		}
+	}
+	p = New(underUnits(threeMembers(), func(_ string, u *Unit) { u.Name = "etcd-server.service" }, serving, serving, serving))
+	if p.Refusal == nil || p.Refusal.Code != CodeUnitUnusable || !strings.Contains(strings.Join(p.Refusal.Remedy, ""), `unit = "etcd-server.service"`) {
+		t.Errorf("%s %+v", p.Headline, p.Refusal)
+	}
+}
+
+// What a unit does beside running etcd is taken back in the drop-in, and stays so.
+func TestDropInTakesBackWhatTheUnitDoes(t *testing.T) {
+	c := threeMembers()
+	c.Etcd.Config = map[string]string{"quota-backend-bytes": "8589934592"}
+	in := underUnits(c, func(_ string, u *Unit) { u.Acts = []string{"Type", "PIDFile", "ExecStartPre"} }, serving, serving, serving)
+	text := ""
+	for _, s := range planOf(t, in).Steps {
+		if a, ok := s.Action.(Start); ok {
+			text = a.Members[0].Files[0].Text
+		}
+	}
+	if !strings.Contains(text, "\nType=notify\nPIDFile=\nExecStartPre=\nExecStart=\n") || strings.Contains(text, "ExecStop") {
+		t.Errorf("%s", text)
+	}
+	x := &StartMember{Place: Place{Name: "m1", DataDir: "/d"}, Program: []string{"/usr/bin/etcd"}}
+	u := &Unit{Name: "etcd.service", Load: "loaded", Fragment: "/lib/systemd/system/etcd.service", Acts: []string{"ExecStop"}}
+	_, first := UnitFile(u, x)
+	u.Acts, u.Files = nil, map[string]string{DropInPath(u.Name): first}
+	if _, again := UnitFile(u, x); again != first || !strings.Contains(first, "\nExecStop=\n") {
+		t.Errorf("%s\n%s", first, again)
+	}
+}
+
+// A unit that nobody starts at a boot is told of; one that only systemd-run has made is
+// not started again.
+func TestUnitsAfterABoot(t *testing.T) {
+	for _, x := range []struct {
+		state  string
+		wanted bool
+		back   bool
+	}{{"enabled", true, true}, {"static", false, false}, {"static", true, true}, {"indirect", false, false}, {"transient", false, false}, {"disabled", true, false}, {"generated", false, true}, {"", false, false}} {
+		p := planOf(t, underUnits(threeMembers(), func(_ string, u *Unit) { u.Enabled, u.Wanted = x.state, x.wanted }, serving, serving, serving))
+		if told := slices.ContainsFunc(p.Notices, func(n Notice) bool { return n.Code == NoteNoBootStart }); told == x.back {
+			t.Errorf("%+v: %+v", x, p.Notices)
+		}
+	}
+	p := New(underUnits(threeMembers(), func(_ string, u *Unit) { u.Enabled = "transient" }, serving, serving, down))
+	if p.Refusal == nil || p.Refusal.Code != CodeUnitUnusable || !strings.Contains(p.Refusal.Title, "transient") {
+		t.Errorf("%s %+v", p.Headline, p.Refusal)
+	}
+}
+
+// A member that is removed is stopped for good where it ran, and not where another one of
+// the file is by now; where that is not known, it is said.
+func TestRemovedMemberIsStoppedForGood(t *testing.T) {
+	for name, x := range map[string]struct {
+		place *Place
+		stops bool
+	}{
+		"elsewhere":            {&Place{Name: "m3", Host: "h2", DataDir: "/data/m1", Unit: "etcd.service"}, true},
+		"the same place":       {&Place{Name: "m3", Host: "h1", DataDir: "/data/m1", Unit: "other.service"}, false},
+		"the same unit":        {&Place{Name: "m3", Host: "h1", DataDir: "/elsewhere", Unit: "etcd.service"}, false},
+		"by another host name": {&Place{Name: "m3", Host: "h1-again", DataDir: "/elsewhere", Unit: "etcd.service"}, false},
+		"not known":            {nil, false},
+	} {
+		c := threeMembers()
+		in := underUnits(c, nil, serving, serving, serving)
+		two := *c
+		two.Members = slices.Clone(c.Members[:2])
+		two.Hosts = []spec.Host{
+			{Name: "h1", Address: "10.0.0.1", Access: spec.AccessSSH, Service: c.Hosts[0].Service}, {Name: "h1-again", Address: "10.0.0.1", Access: spec.AccessSSH},
+			{Name: "h2", Address: "10.0.0.2", Access: spec.AccessSSH}, c.Hosts[1],
+		}
+		two.Members[0].Host, two.Members[0].DataDir = "h1", "/data/m1"
+		in.Cluster = &two
+		seen := in.Observation.Members["m3"]
+		delete(in.Observation.Members, "m3")
+		list := in.Observation.Members["m1"].Client.Members.Value
+		in.Observation.Others = []OtherMember{{ListedMember: list[2], Client: seen.Client, Peer: seen.Peer}}
+		in.Observation.JournalMembers = []string{"m1", "m2", "m3"}
+		if x.place != nil {
+			in.Observation.JournalPlaces = []Place{*x.place}
+		}
+		p := New(in)
+		stops := false
+		for _, s := range p.Steps {
+			if a, ok := s.Action.(Stop); ok && a.Members[0].Name == "m3" {
+				stops = a.Members[0].Removed
+			}
+		}
+		told := slices.ContainsFunc(p.Notices, func(n Notice) bool { return strings.Contains(n.Text, "neither stopped nor disabled") })
+		if stops != x.stops || told == x.stops || p.Refusal != nil {
+			t.Errorf("%s: %s: %+v %+v", name, p.Headline, p.Refusal, p.Notices)
+		}
+	}
+}
+
+// A survivor that was just started may yet find a quorum; one whose unit was started over
+// and over, for systemd ends what does not report, has not found any.
+func TestSurvivorUnderNotify(t *testing.T) {
+	for _, x := range []struct {
+		up, restarts int
+		route        Route
+	}{{6, 0, ""}, {61, 0, RouteRecover}, {6, 2, RouteRecover}} {
+		in := underUnits(threeMembers(), nil, stuck, missing, missing)
+		in.Accept = map[Consent]bool{ConsentDataLoss: true}
+		o := in.Observation.Members["m1"]
+		o.Service.Value.UpSeconds, o.Service.Value.Restarts = x.up, x.restarts
+		in.Observation.Members["m1"] = o
+		p := New(in)
+		if x.route == "" {
+			if p.Refusal == nil || !strings.Contains(p.Refusal.Title, "just now") || p.Refusal.Remedy[0] != "Plan again in 55 s." {
+				t.Errorf("%+v: %s %+v", x, p.Headline, p.Refusal)
+			}
+		} else if p.Refusal != nil || p.Route != x.route {
+			t.Errorf("%+v: %s %+v", x, p.Headline, p.Refusal)
+		}
+	}
+}
+
+// A package's unit that never ran has settings of nobody's: it gets the file's.
+func TestUnitThatNeverRan(t *testing.T) {
+	for _, unborn := range []bool{true, false} {
+		in := underUnits(threeMembers(), func(_ string, u *Unit) { u.Unborn = unborn }, fresh, fresh, fresh)
+		for name, o := range in.Observation.Members {
+			o.Service.Value.Args = []string{"--data-dir=/var/lib/etcd/default", "--name=default"}
+			in.Observation.Members[name] = o
+		}
+		p := New(in)
+		if unborn && (p.Refusal != nil || p.Route != RouteBootstrap) {
+			t.Errorf("%s %+v", p.Headline, p.Refusal)
+		}
+		if !unborn && (p.Refusal == nil || p.Refusal.Code != CodeServesElsewhere) {
+			t.Errorf("%s %+v", p.Headline, p.Refusal)
 		}
 	}
 }

@@ -298,10 +298,11 @@ func (s *session) remember(p *planner.Plan) {
 	known := true
 	for _, m := range s.cluster.Members {
 		seen.DataDirs, seen.Members = append(seen.DataDirs, observe.SeenDir(s.cluster, m)), append(seen.Members, m.Name)
+		seen.Units = append(seen.Units, planner.PlaceOf(s.cluster, m).Unit)
 	}
 	for _, dir := range seen.DataDirs {
 		last, err := journal.LastSeen(s.stateDir, dir)
-		known = known && err == nil && last != nil && last.ClusterID == id && slices.Equal(last.Members, seen.Members)
+		known = known && err == nil && last != nil && last.ClusterID == id && slices.Equal(last.Members, seen.Members) && slices.Equal(last.Units, seen.Units)
 	}
 	if known {
 		return

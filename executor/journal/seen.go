@@ -18,6 +18,8 @@ type Seen struct {
 	ClusterID string   `json:"cluster_id"`
 	DataDirs  []string `json:"data_dirs"` // on this machine, absolute
 	Members   []string `json:"members,omitempty"`
+	// Units are the systemd units that keep them, "" for another kind of service.
+	Units []string `json:"units,omitempty"`
 }
 
 // AppendSeen records s, on a line of its own even after one that a crash cut

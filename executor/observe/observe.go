@@ -275,7 +275,12 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 				}
 				obs.JournalMembers = append(obs.JournalMembers, name)
 				if len(last.DataDirs) == len(last.Members) {
-					obs.JournalPlaces = append(obs.JournalPlaces, o.placeSeen(name, last.DataDirs[i])...)
+					for _, p := range o.placeSeen(name, last.DataDirs[i]) {
+						if len(last.Units) == len(last.Members) {
+							p.Unit = last.Units[i]
+						}
+						obs.JournalPlaces = append(obs.JournalPlaces, p)
+					}
 				}
 			}
 			evidence = fmt.Sprintf("this machine's journal saw cluster %s (%s) here at %s", last.Cluster, last.ClusterID, last.Time)

@@ -68,6 +68,7 @@ func (s *supervised) settle(names ...string) (routes []string) {
 // A cluster's life on real hosts, over ssh and sudo, under requorum's own supervisor:
 // it begins, grows, gets another host, is restored and is recovered.
 func TestSupervisedOverSSH(t *testing.T) {
+	wanted(t)
 	s := &supervised{t: t, b: bed.New(t, bed.Options{Hosts: 4}), user: "ops"}
 	s.settle("m1")
 	base := harness.Fill(t, s.endpoints("m1"), 1000)
@@ -105,6 +106,7 @@ func TestSupervisedOverSSH(t *testing.T) {
 
 // What keeps a host from being reached is said, and why, each in its own way.
 func TestHostTroubles(t *testing.T) {
+	wanted(t)
 	s := &supervised{t: t, b: bed.New(t, bed.Options{Hosts: 2}), user: "ops"}
 	plan := func(user string) harness.Result {
 		t.Helper()

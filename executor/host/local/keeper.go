@@ -112,8 +112,12 @@ func (u systemdUnit) start(ctx context.Context, m planner.StartMember, cfg proce
 	return nil
 }
 
-func (u systemdUnit) adopt(context.Context, planner.AdoptMember, process.Config) error {
-	return fmt.Errorf("a process can't be given to %s, which starts its own: plan again", u.Name)
+// adopt writes what the unit starts the next time; its process goes on.
+func (u systemdUnit) adopt(ctx context.Context, m planner.AdoptMember, cfg process.Config) error {
+	if m.PID != 0 {
+		return fmt.Errorf("a process can't be given to %s, which starts its own: plan again", u.Name)
+	}
+	return u.Write(ctx, m.StartMember, cfg)
 }
 
 func (u systemdUnit) stop(ctx context.Context) error  { return u.Stop(ctx) }

@@ -194,10 +194,15 @@ func (d *Driver) stop(ctx context.Context, m planner.StopMember) error {
 		return err
 	}
 	k := d.keeperOnRecord(m.Place, l)
+	u, isUnit := k.(systemdUnit)
+	gone := isUnit && (m.Removed || m.Unit == "") // the file has the member no longer
+	if gone && u.Elsewhere(ctx) {                 // the unit has become another member's
+		k, gone = supervisor{l, d.self}, false
+	}
 	if err := k.stop(ctx); err != nil {
 		return err
 	}
-	if u, ok := k.(systemdUnit); ok && m.Unit == "" { // the file has the member no longer
+	if gone {
 		if err := u.Disable(ctx); err != nil {
 			return err
 		}

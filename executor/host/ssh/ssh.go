@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -78,12 +79,18 @@ func (o Options) argv() []string {
 	if len(argv) == 0 {
 		argv = []string{"ssh"}
 	}
+	// ssh takes the first value that an option is given: ours come before the user's.
+	var rest []string
+	if i := slices.IndexFunc(argv, isSSH); i >= 0 {
+		argv, rest = argv[:i+1:i+1], argv[i+1:]
+	}
 	for _, opt := range []string{
-		"BatchMode=yes", "StrictHostKeyChecking=yes", "NumberOfPasswordPrompts=0",
+		"BatchMode=yes", "StrictHostKeyChecking=yes", "NoHostAuthenticationForLocalhost=no", "NumberOfPasswordPrompts=0",
 		"ClearAllForwardings=yes", "ForwardAgent=no", "ForwardX11=no", "RequestTTY=no", "RemoteCommand=none", "PermitLocalCommand=no",
 	} {
 		argv = append(argv, "-o", opt)
 	}
+	argv = append(argv, rest...)
 	if o.SSH.Port != 0 {
 		argv = append(argv, "-p", strconv.Itoa(o.SSH.Port))
 	}
@@ -93,10 +100,22 @@ func (o Options) argv() []string {
 	return append(argv, "--", o.Address, command())
 }
 
+func isSSH(arg string) bool { return filepath.Base(arg) == "ssh" }
+
+// lax reports whether an argument of a command that is not ssh by its name, before which
+// nothing can be put, sets how host keys are checked.
+func lax(arg string) bool {
+	arg = strings.ToLower(arg)
+	return strings.Contains(arg, "stricthostkeychecking") || strings.Contains(arg, "nohostauthentication")
+}
+
 func start(ctx context.Context, o Options) (*session, error) {
 	argv := o.argv()
 	if _, err := exec.LookPath(argv[0]); err != nil {
 		return nil, trouble(NoCommand, "install OpenSSH's client, or name another in ssh { command }", "there is no %s here (%v)", argv[0], err)
+	}
+	if i := slices.IndexFunc(argv[:len(o.SSH.Command)], lax); i >= 0 && !slices.ContainsFunc(o.SSH.Command, isSSH) {
+		return nil, trouble(NoCommand, "leave "+argv[i]+" out: the hosts' keys belong into known_hosts", "%s switches the check of host keys off, and they are always checked", argv[i])
 	}
 	s := &session{o: o, stderr: &tail{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // the connection outlives ctx

@@ -22,6 +22,8 @@ type bar struct {
 	Unit   string `json:"unit"`
 	When   string `json:"when"` // RFC 3339, UTC
 	Masked bool   `json:"masked,omitempty"`
+	// Linked is where the unit's own file lies, where /etc has only a link to it.
+	Linked string `json:"linked,omitempty"`
 	// Stopped is true once nothing of it runs any more.
 	Stopped bool `json:"stopped,omitempty"`
 	// Lifting is true from when requorum takes it back on.
@@ -32,6 +34,9 @@ type bar struct {
 	Environment []string `json:"environment,omitempty"`
 	User        string   `json:"user,omitempty"`
 	Group       string   `json:"group,omitempty"`
+	Acts        []string `json:"acts,omitempty"`
+	// Former are bars of units that the member had before.
+	Former []bar `json:"former,omitempty"`
 }
 
 func (u Unit) barPath() string { return filepath.Join(u.Layout.Base(), "barred.json") }
@@ -76,9 +81,14 @@ func (u Unit) writeBar(b bar) error {
 }
 
 // Bar stops the unit and keeps it from being started until Start. It is kept from
-// being started first: somebody may start it as fast as it is stopped.
+// being started first: somebody may start it as fast as it is stopped. A linked unit
+// stays enabled, for systemctl disable would take the link away: the assertion is what
+// keeps it.
 func (u Unit) Bar(ctx context.Context) error {
 	p, err := show(ctx, actLimit, u.Name)
+	if err == nil {
+		err = u.named(p)
+	}
 	if err != nil {
 		return err
 	}
@@ -97,8 +107,14 @@ func (u Unit) Bar(ctx context.Context) error {
 		b.Lifting = false
 	default:
 		s := u.Status(ctx, 0)
-		b = bar{Unit: u.Name, When: time.Now().UTC().Format(time.RFC3339), Fragment: p["FragmentPath"], User: p["User"], Group: p["Group"]}
-		b.Masked = !strings.HasPrefix(p["FragmentPath"], planner.UnitDir+"/")
+		former := b.Former
+		if err == nil && b.Unit != u.Name { // the file names another unit by now
+			b.Former = nil
+			former = append(former, b)
+		}
+		b = bar{Unit: u.Name, When: time.Now().UTC().Format(time.RFC3339), Fragment: p["FragmentPath"], User: p["User"], Group: p["Group"], Acts: p.acts(), Former: former}
+		b.Linked = linkedTo(name)
+		b.Masked = b.Linked == "" && !strings.HasPrefix(p["FragmentPath"], planner.UnitDir+"/")
 		if s.Known() {
 			b.Program, b.Args, b.Environment = s.Value.Unit.Program, s.Value.Args, s.Value.Unit.Environment
 		}
@@ -113,9 +129,9 @@ func (u Unit) Bar(ctx context.Context) error {
 	if err := dropFile(firstPath(name)); err != nil {
 		return err
 	}
-	if p["LoadState"] != "masked" {
-		if err := systemctl(ctx, "disable", name); err != nil {
-			return fmt.Errorf("%s is not disabled: %w", name, err)
+	if p["LoadState"] != "masked" && b.Linked == "" {
+		if err := disable(ctx, name); err != nil {
+			return err
 		}
 	}
 	if b.Masked && p["LoadState"] != "masked" {
@@ -123,8 +139,17 @@ func (u Unit) Bar(ctx context.Context) error {
 			return fmt.Errorf("%s is not masked: %w", name, err)
 		}
 	}
+	if err := syncLinks(planner.UnitDir); err != nil {
+		return err
+	}
 	if err := systemctl(ctx, "daemon-reload"); err != nil {
 		return err
+	}
+	if p, err = show(ctx, actLimit, u.Name); err != nil {
+		return err
+	}
+	if p["LoadState"] == "not-found" {
+		return fmt.Errorf("%s is gone since it was disabled: its file was below %s only by that; put it back, then plan again", name, planner.UnitDir)
 	}
 	if err := u.Stop(ctx); err != nil {
 		return err
@@ -133,34 +158,45 @@ func (u Unit) Bar(ctx context.Context) error {
 	return u.writeBar(b)
 }
 
-// lift takes the bar back, the record last: a crash in between is no doing of
-// somebody else's.
-func (u Unit) lift(ctx context.Context, name string) error {
+// lift takes the bar back, the record last: a crash in between, or a power cut, is no
+// doing of somebody else's. A fence of requorum's without a record is taken back too.
+func (u Unit) lift(ctx context.Context) error {
 	b, err := u.readBar()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	recorded := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if b.Unit == u.Name {
+	bars := b.Former
+	if recorded {
 		b.Lifting = true
 		if err := u.writeBar(b); err != nil {
 			return err
 		}
-		if b.Masked {
-			if err := systemctl(ctx, "unmask", name); err != nil {
-				return fmt.Errorf("%s is not unmasked: %w", name, err)
+		bars = append(bars, b)
+	}
+	for _, x := range bars {
+		if x.Masked {
+			if err := systemctl(ctx, "unmask", x.Unit); err != nil && x.Unit == u.Name {
+				return fmt.Errorf("%s is not unmasked: %w", x.Unit, err)
 			}
 		}
-		if err := dropFile(fencePath(name)); err != nil {
+		if err := dropFile(fencePath(x.Unit)); err != nil {
 			return err
 		}
+	}
+	if err := dropFile(fencePath(u.Name)); err != nil {
+		return err
+	}
+	if err := syncLinks(planner.UnitDir); err != nil {
+		return err
+	}
+	if err := systemctl(ctx, "daemon-reload"); err != nil || !recorded {
+		return err
 	}
 	if err := os.Remove(u.barPath()); err != nil { // requorum's own record of what is taken back
 		return err
 	}
-	return host.SyncDir(u.Layout.Base())
+	return syncDir(u.Layout.Base())
 }
 
 // undone is what somebody else has taken back of a bar; "" for nothing. An unmask by
@@ -181,7 +217,7 @@ func (u Unit) undone(ctx context.Context, b bar, p properties, lately bool) stri
 		what = fencePath(name) + " was taken away"
 	case b.Masked && p["LoadState"] == "loaded":
 		what, only = name+" was unmasked", true
-	case p["UnitFileState"] == "enabled":
+	case p["UnitFileState"] == "enabled" && b.Linked == "":
 		what, only = name+" was enabled again", true
 	default:
 		return ""

@@ -16,8 +16,11 @@
 //     rename, with the owner and mode of the one before, only where it differs, and
 //     not over a file that the plan did not see.
 //   - A stop is systemctl's. No process of a unit gets a signal from here.
-//   - After Bar nothing starts the unit until Start: it is stopped, disabled, masked
-//     where that can be (a unit below /etc can't), and a drop-in has an assertion in it
+//   - What the unit would start next is compared with the file as well as what runs:
+//     Write has it start what the file says, and leaves the process alone. Start looks
+//     once more, after daemon-reload, whether that is what the plan says.
+//   - After Bar nothing starts the unit until Start: it is stopped, disabled (but for a
+//     linked one), masked where that can be (a unit below /etc can't), and a drop-in has an assertion in it
 //     that never holds, which an unmask does not take away. barred.json, beside the
 //     data, says what was done, so that a mask of somebody else's is told from it.
 //   - Start takes that back only when data and log hold the member that the plan

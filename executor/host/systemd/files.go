@@ -100,7 +100,7 @@ func put(path, text string, mode fs.FileMode, uid, gid int) (err error) {
 	if err = os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	return host.SyncDir(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
 }
 
 // makeFolder makes a folder that everybody may read, and those above it.
@@ -132,8 +132,34 @@ func dropFile(path string) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	_ = os.Remove(filepath.Dir(path)) // of a folder only where it is empty, and fails otherwise
-	return nil
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if os.Remove(filepath.Dir(path)) != nil { // of a folder only where it is empty, and fails otherwise
+		return nil
+	}
+	return syncDir(filepath.Dir(filepath.Dir(path)))
+}
+
+// syncDir is host.SyncDir; a test looks at what is made durable, and when.
+var syncDir = host.SyncDir
+
+// syncLinks makes durable what systemctl has linked or unlinked in dir: it does not do
+// that itself, and a power cut some seconds later would take an enable, or a mask, back.
+func syncLinks(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() || ext != ".wants" && ext != ".requires" && ext != ".upholds" {
+			continue
+		}
+		if err := syncDir(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return syncDir(dir)
 }
 
 const runtimeDir = "/run/systemd/system"

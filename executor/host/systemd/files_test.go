@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,5 +120,43 @@ func TestRunGivesUp(t *testing.T) {
 	}
 	if _, err := run(t.Context(), time.Second, []string{"sh", "-c", "echo no such unit >&2; exit 4"}); err == nil || !strings.HasSuffix(err.Error(), ": no such unit") {
 		t.Error(err)
+	}
+}
+
+// What is taken away of requorum's own in a unit's folder is durable: a power cut must not
+// bring a fence back whose record is gone.
+func TestRemovalsAndLinksAreDurable(t *testing.T) {
+	dir := t.TempDir()
+	was, wasSync := unitDirs, syncDir
+	t.Cleanup(func() { unitDirs, syncDir = was, wasSync })
+	unitDirs = []string{dir}
+	var synced []string
+	syncDir = func(path string) error {
+		synced = append(synced, path)
+		return wasSync(path)
+	}
+	folder := filepath.Join(dir, "etcd.service.d")
+	for _, name := range []string{"a.conf", "b.conf"} {
+		if err := put(filepath.Join(folder, name), fenceText, 0o644, os.Geteuid(), os.Getegid()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synced = nil
+	if err := dropFile(filepath.Join(folder, "a.conf")); err != nil || !slices.Equal(synced, []string{folder}) {
+		t.Errorf("%v, synced %q", err, synced)
+	}
+	synced = nil
+	if err := dropFile(filepath.Join(folder, "b.conf")); err != nil || !slices.Equal(synced, []string{folder, dir}) {
+		t.Errorf("%v, synced %q", err, synced)
+	}
+	wants := filepath.Join(dir, "multi-user.target.wants")
+	for _, path := range []string{wants, folder} {
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synced = nil
+	if err := syncLinks(dir); err != nil || !slices.Equal(synced, []string{wants, dir}) {
+		t.Errorf("%v, synced %q", err, synced)
 	}
 }

@@ -40,6 +40,9 @@ func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err != nil {
 		return err
 	}
+	if err := u.named(p); err != nil {
+		return err
+	}
 	if p["LoadState"] == "masked" {
 		if b, err := u.readBar(); err != nil || b.Unit != u.Name {
 			return fmt.Errorf("%s is masked, and not by requorum: systemctl unmask %s, if it may be started, then plan again", u.Name, u.Name)
@@ -48,19 +51,8 @@ func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if len(m.Program) == 0 {
 		return fmt.Errorf("%s: the plan does not say what is to be run: plan again", u.Name)
 	}
-	if err := u.install(m.Program); err != nil {
-		return err
-	}
 	cfg.Unit = u.Name
-	if err := process.Record(cfg, u.Layout); err != nil {
-		return err
-	}
-	for _, f := range m.Files {
-		if err := writeFile(f); err != nil {
-			return err
-		}
-	}
-	if err := systemctl(ctx, "daemon-reload"); err != nil {
+	if err := u.write(ctx, m, cfg); err != nil {
 		return err
 	}
 	if p, err = show(ctx, actLimit, u.Name); err != nil {
@@ -80,7 +72,48 @@ func (u Unit) Start(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err := systemctl(ctx, "enable", name); err != nil {
 		return fmt.Errorf("%s runs, and is not started at the next boot: %w", name, err)
 	}
-	return nil
+	if p, err = show(ctx, actLimit, u.Name); err != nil {
+		return err
+	}
+	switch p["UnitFileState"] { // a static one, and its like, can't be enabled: the plan tells of it
+	case "disabled", "masked", "linked", "enabled-runtime", "linked-runtime", "masked-runtime", "bad":
+		return fmt.Errorf("%s runs, was enabled, and is %s: it is not started at the next boot", name, p["UnitFileState"])
+	}
+	return syncLinks(planner.UnitDir)
+}
+
+// Write has a unit that runs start what m says the next time. Its process goes on.
+func (u Unit) Write(ctx context.Context, m planner.StartMember, cfg process.Config) error {
+	p, err := show(ctx, actLimit, u.Name)
+	if err != nil {
+		return err
+	}
+	if !p.up() {
+		return fmt.Errorf("%s has ended (%s): plan again", u.Name, p["ActiveState"])
+	}
+	if err := u.named(p); err != nil {
+		return err
+	}
+	cfg.Unit = u.Name
+	if err := u.write(ctx, m, cfg); err != nil {
+		return err
+	}
+	return u.wouldRun(ctx, m)
+}
+
+func (u Unit) write(ctx context.Context, m planner.StartMember, cfg process.Config) error {
+	if err := u.install(m.Program); err != nil {
+		return err
+	}
+	if err := process.Record(cfg, u.Layout); err != nil {
+		return err
+	}
+	for _, f := range m.Files {
+		if err := writeFile(f); err != nil {
+			return err
+		}
+	}
+	return systemctl(ctx, "daemon-reload")
 }
 
 // begin starts a unit that does not run.
@@ -98,10 +131,10 @@ func (u Unit) begin(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err := u.prepareFirst(m, name); err != nil {
 		return err
 	}
-	if err := u.lift(ctx, name); err != nil {
+	if err := u.lift(ctx); err != nil {
 		return err
 	}
-	if err := systemctl(ctx, "daemon-reload"); err != nil {
+	if err := u.wouldRun(ctx, m); err != nil {
 		return err
 	}
 	if err := systemctl(ctx, "reset-failed", name); err != nil && !strings.Contains(err.Error(), "not loaded") {
@@ -115,6 +148,31 @@ func (u Unit) begin(ctx context.Context, m planner.StartMember, cfg process.Conf
 		return err
 	}
 	return u.dropFirst(ctx, m, name)
+}
+
+// wouldRun returns an error where the unit, as systemd now has it, would start something
+// else than the plan says: its files may have changed since systemd read them, or since
+// the plan was made.
+func (u Unit) wouldRun(ctx context.Context, m planner.StartMember) error {
+	p, err := show(ctx, actLimit, u.Name)
+	if err != nil {
+		return err
+	}
+	program, next, err := p.next()
+	var planned map[string]string
+	if err == nil {
+		planned, err = process.SettingsFrom(m.Args, nil, "/")
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: with what it would start etcd can't be told: %w", u.Name, err)
+	case !slices.Equal(program, m.Program):
+		return fmt.Errorf("%s would start %s, the plan says %s: its files have changed, plan again", u.Name, orElse(strings.Join(program, " "), "no etcd that is known"), strings.Join(m.Program, " "))
+	}
+	if diff := planner.SettingsDiff(next, args(planned)); diff != "" {
+		return fmt.Errorf("%s would start with other settings than the plan says (%s): its files have changed, plan again", u.Name, diff)
+	}
+	return nil
 }
 
 // await returns when a process of the unit has stayed for a moment. asserted is when

@@ -90,7 +90,8 @@ type properties map[string]string
 var asked = []string{
 	"Id", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ControlPID", "UnitFileState",
 	"FragmentPath", "User", "Group", "Environment", "EnvironmentFiles", "ExecStart", "WorkingDirectory", "InvocationID",
-	"ExecMainStatus", "AssertResult", "AssertTimestampMonotonic",
+	"ExecMainStatus", "AssertResult", "AssertTimestampMonotonic", "NeedDaemonReload", "WantedBy", "RequiredBy",
+	"Type", "PIDFile", "RemainAfterExit", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost",
 }
 
 func show(ctx context.Context, limit time.Duration, unit string) (properties, error) {

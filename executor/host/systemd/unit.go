@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,7 +52,12 @@ func (u Unit) Status(ctx context.Context, held int) planner.Fact[planner.Service
 		out.UpSeconds = process.UpSeconds(pid)
 		out.Since = time.Now().Add(-time.Duration(out.UpSeconds) * time.Second).UTC().Format(time.RFC3339)
 		var settings map[string]string
-		settings, problem = process.Settings(pid)
+		if !passing(pid) {
+			settings, problem = process.Settings(pid)
+		}
+		if problem != nil && process.Ending(pid) {
+			settings, problem = nil, nil
+		}
 		out.Args = args(settings)
 	}
 	u.fillFromUnit(ctx, &out, p, problem)
@@ -64,6 +70,14 @@ func (u Unit) Status(ctx context.Context, held int) planner.Fact[planner.Service
 	}
 	u.tell(ctx, &out, p)
 	return planner.Known(out)
+}
+
+// passing reports whether a process is not yet what the unit runs, or not any more, as one
+// of a unit that is started again and again is most of the time: what it was started with
+// tells nothing then.
+func passing(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return process.Ending(pid) || err == nil && strings.HasPrefix(filepath.Base(exe), "systemd")
 }
 
 // state is the unit's in the planner's words.
@@ -100,11 +114,14 @@ func args(settings map[string]string) []string {
 // it said before.
 func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properties, problem error) {
 	unit := out.Unit
+	if _, ok := readOwn(fencePath(u.Name)); ok { // its record may be lost
+		unit.Barred = true
+	}
 	if bar, err := u.readBar(); err == nil && bar.Unit == u.Name {
 		unit.Barred = true
 		unit.Undone = u.undone(ctx, bar, p, false)
 		if p["LoadState"] == "masked" {
-			unit.Fragment, unit.Program, unit.Environment = bar.Fragment, bar.Program, bar.Environment
+			unit.Fragment, unit.Program, unit.Environment, unit.Acts = bar.Fragment, bar.Program, bar.Environment, bar.Acts
 			out.Binary, out.Args = binary(bar.Program), bar.Args
 			return
 		}
@@ -115,16 +132,21 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 	env, err := p.environment()
 	argv := p.argv(env)
 	unit.Environment = runtimeVariables(env)
-	if program, rest := programOf(argv); program != nil {
+	program, next, nextErr := p.next()
+	if program != nil {
 		unit.Program = program
 		out.Binary = binary(program)
-		if out.Args == nil && problem == nil && err == nil {
-			settings, err := process.SettingsFrom(rest, pairs(env), orElse(p["WorkingDirectory"], "/"))
-			if err == nil {
-				out.Args = args(settings)
-			} else {
-				problem = err
-			}
+		if out.PID != 0 {
+			out.Binary = runningBinary(out.PID, program)
+		}
+		switch {
+		case out.Args != nil: // nil is not known
+			unit.Next = next
+		case problem == nil:
+			out.Args, problem = next, nextErr
+		}
+		if out.State != planner.ServiceRunning {
+			unit.Unborn = u.unborn(next)
 		}
 	} else if out.State == planner.ServiceRunning && out.PID != 0 {
 		out.Binary, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", out.PID))
@@ -134,14 +156,130 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 	case err != nil && !unit.Ours:
 		unit.Problem = fmt.Sprintf("with what %s runs etcd can't be told: %v", u.Name, err)
 	case unit.Program == nil && out.Args == nil:
-		unit.Problem = fmt.Sprintf("what %s runs is no etcd that requorum knows how to start (ExecStart: %s)", u.Name, orElse(strings.Join(argv, " "), "none, or several"))
+		unit.Problem = fmt.Sprintf("what %s runs is no etcd that requorum knows how to start (ExecStart: %s)", u.Name, shownProgram(argv))
 	}
+}
+
+// unborn reports whether a unit that would start etcd with these settings has never had
+// one on their data directory, which is another one than the member's.
+func (u Unit) unborn(settings []string) bool {
+	dirs := 0
+	for _, a := range settings {
+		dir, ok := strings.CutPrefix(a, "--data-dir=")
+		if !ok {
+			if dir, ok = strings.CutPrefix(a, "--wal-dir="); ok {
+				return false
+			}
+			continue
+		}
+		dirs++
+		if resolved(dir) == resolved(u.Layout.DataDir) {
+			return false
+		}
+		if _, err := os.Lstat(filepath.Join(dir, "member")); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return dirs == 1
+}
+
+// acts are the settings of a unit, beside ExecStart, that do something when it starts or
+// ends, or that have systemd take another process than etcd's for its own.
+func (p properties) acts() []string {
+	var out []string
+	switch p["Type"] {
+	case "", "simple", "exec", "notify", "notify-reload", "idle":
+	default:
+		out = append(out, "Type")
+	}
+	for _, name := range []string{"PIDFile", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost"} {
+		if p[name] != "" {
+			out = append(out, name)
+		}
+	}
+	if p["RemainAfterExit"] == "yes" {
+		out = append(out, "RemainAfterExit")
+	}
+	return out
+}
+
+// next is what the unit would start: the program that runs etcd, and with which
+// settings, as flags. program is nil where that is no etcd that is known.
+func (p properties) next() (program, settings []string, err error) {
+	env, err := p.environment()
+	if err != nil {
+		return nil, nil, err
+	}
+	program, rest := programOf(p.argv(env))
+	if program == nil {
+		return nil, nil, nil
+	}
+	cwd := strings.TrimPrefix(orElse(p["WorkingDirectory"], "/"), "!") // of one that may be missing
+	if !filepath.IsAbs(cwd) {
+		return program, nil, fmt.Errorf("where its working directory %s is can't be told", cwd)
+	}
+	found, err := process.SettingsFrom(rest, pairs(env), cwd)
+	if err != nil {
+		return program, nil, err
+	}
+	return program, args(found), nil
+}
+
+// shownProgram is what a unit runs without its arguments: they may have secrets in them
+// that came from a file of variables.
+func shownProgram(argv []string) string {
+	if len(argv) == 0 {
+		return "none, or several"
+	}
+	return argv[0] + ", and its arguments"
+}
+
+// runningBinary is what a process runs that a unit with this program has started: the
+// program, unless the process plainly has another etcd. A script's process is a shell's.
+func runningBinary(pid int, program []string) string {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil || !isEtcd(filepath.Base(exe)) || script(program[0]) {
+		return binary(program)
+	}
+	now, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return binary(program)
+	}
+	for _, root := range []string{"", fmt.Sprintf("/proc/%d/root", pid)} {
+		if fi, err := os.Stat(root + program[0]); err == nil && os.SameFile(fi, now) {
+			return binary(program)
+		}
+	}
+	path := strings.TrimSuffix(exe, " (deleted)")
+	switch at, err := filepath.EvalSymlinks(program[0]); {
+	case path == program[0] || err == nil && path == at: // another one lies there since
+		return binary(program)
+	case strings.HasPrefix(filepath.Base(path), "requorum"):
+		return "requorum"
+	}
+	return path
+}
+
+func isEtcd(base string) bool {
+	return strings.HasPrefix(base, "etcd") || strings.HasPrefix(base, "requorum")
+}
+
+func script(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [2]byte
+	_, err = f.Read(head[:])
+	return err == nil && string(head[:]) == "#!"
 }
 
 // unit is what systemd says of the unit as such.
 func (u Unit) unit(p properties) *planner.Unit {
 	out := &planner.Unit{
 		Name: orElse(p["Id"], u.Name), Load: p["LoadState"], Enabled: p["UnitFileState"], Fragment: p["FragmentPath"],
+		Stale: p["NeedDaemonReload"] == "yes", Wanted: p["WantedBy"]+p["RequiredBy"] != "", Acts: p.acts(),
 		Files: map[string]string{},
 	}
 	if p["LoadState"] == "not-found" {

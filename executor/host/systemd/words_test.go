@@ -4,7 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/requorum/requorum/executor/host"
 )
 
 func TestSplit(t *testing.T) {
@@ -74,6 +77,42 @@ func TestProgramOf(t *testing.T) {
 		program, rest := programOf(c.argv)
 		if !slices.Equal(program, c.program) || !slices.Equal(rest, c.rest) {
 			t.Errorf("%q: %q %q", c.argv, program, rest)
+		}
+	}
+}
+
+// A unit's command line may have secrets in it that came from its variables: of what is
+// not understood only the program is shown.
+func TestArgumentsAreNotShown(t *testing.T) {
+	if got := shownProgram([]string{"/bin/sh", "-c", "etcd --password=hunter2"}); strings.Contains(got, "hunter2") || !strings.Contains(got, "/bin/sh") {
+		t.Error(got)
+	}
+}
+
+func TestActs(t *testing.T) {
+	p := properties{"Type": "forking", "PIDFile": "/run/x", "ExecStop": "{ path=/bin/kill ; … }", "ExecStartPre": "", "RemainAfterExit": "no"}
+	if got := p.acts(); !slices.Equal(got, []string{"Type", "PIDFile", "ExecStop"}) {
+		t.Errorf("%q", got)
+	}
+	if got := (properties{"Type": "notify", "RemainAfterExit": "yes"}).acts(); !slices.Equal(got, []string{"RemainAfterExit"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A unit that never ran is told from one whose data is there, or is the member's.
+func TestUnborn(t *testing.T) {
+	dir := t.TempDir()
+	u := Unit{Layout: host.LayoutAt(dir+".requorum", dir, "")}
+	ran := t.TempDir()
+	if err := os.Mkdir(ran+"/member", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for flags, want := range map[string]bool{
+		"--data-dir=" + dir: false, "--data-dir=" + dir + "-other": true, "--data-dir=" + ran: false,
+		"--data-dir=" + dir + "-other --wal-dir=/elsewhere": false, "--name=x": false,
+	} {
+		if got := u.unborn(strings.Fields(flags)); got != want {
+			t.Errorf("%s: %v", flags, got)
 		}
 	}
 }
