@@ -64,10 +64,14 @@ asked, 5 locked by somebody else, 6 refused or consent missing, 7 stopped
 part-way by a failure, 8 interrupted at a safe point.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			given := cmd.Flags().Changed("expect") // also with nothing in it
 			if isSaved(pathOf(args)) {
-				return applySaved(cmd, o, c, pathOf(args), expect)
+				if !given {
+					return applySaved(cmd, o, c, pathOf(args), nil)
+				}
+				return applySaved(cmd, o, c, pathOf(args), &expect)
 			}
-			if expect != "" {
+			if given {
 				return fmt.Errorf("--expect is for a saved plan, and %s is none: make one with plan --out", pathOf(args))
 			}
 			s, err := open(cmd, o, pathOf(args))

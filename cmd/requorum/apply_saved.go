@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,39 +24,56 @@ type savedRun struct{ file *saved.File }
 // applySaved carries out a saved plan without a question: its digest stands for the
 // answer. What is carried out is the plan that is made now from its inputs, where
 // that does the same as the one in the file.
-func applySaved(cmd *cobra.Command, o *options, c *consent, path, expect string) error {
+func applySaved(cmd *cobra.Command, o *options, c *consent, path string, expect *string) error {
 	f, _, err := readSaved(path)
-	var edited *saved.EditedError
-	var foreign *saved.ForeignError
-	switch {
-	case errors.As(err, &edited), errors.As(err, &foreign):
-		return notThis(err)
-	case err != nil:
-		return err
+	if err != nil {
+		return notIfWrong(err)
 	}
-	if expect != "" && !saved.SameDigest(expect, f.Digest) {
-		return notThis(fmt.Errorf("this is not the plan that was approved: its digest is %s, and --expect has %s", f.Digest, expect))
+	if expect != nil && !saved.SameDigest(*expect, f.Digest) {
+		if strings.TrimSpace(*expect) == "" {
+			return notThis(errors.New("no digest was given: --expect has nothing in it, and would approve no plan"))
+		}
+		return notThis(fmt.Errorf("this is not the plan that was approved: its digest is %s, and --expect has %s", f.Digest, *expect))
 	}
 	if err := checkMachine(f); err != nil {
 		return notThis(err)
 	}
+	if err := checkUnused(f); err != nil {
+		return err
+	}
 	if err := giveSecrets(f, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv}); err != nil {
 		return err
+	}
+	if err := f.Derive(version); err != nil {
+		return notIfWrong(err)
 	}
 	o.saved = f
 	s, err := open(cmd, o, path)
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	s.saved = &savedRun{f}
-	if err := s.checkUnused(); err != nil {
-		return err
-	}
 	with := *c
 	with.autoApprove, with.accept = true, append(with.accept, f.Inputs.Accept...)
 	return s.change(cmd, "apply", &with, func(in planner.Input) *planner.Plan {
 		return planner.New(f.Input(in.Observation, in.Accept))
 	})
+}
+
+// notIfWrong ends an apply whose file is no plan to be carried out here; one that
+// could not be read ends it in another way.
+func notIfWrong(err error) error {
+	var edited *saved.EditedError
+	var foreign *saved.ForeignError
+	var derived *saved.DerivedError
+	switch {
+	case errors.As(err, &derived):
+		return notThis(&saved.ForeignError{Why: err.Error() + ". Plan again with this one"})
+	case errors.As(err, &edited), errors.As(err, &foreign):
+		return notThis(err)
+	}
+	return err
 }
 
 // notThis ends an apply whose plan is not to be carried out.
@@ -97,7 +115,7 @@ func giveSecrets(f *saved.File, opts load.Options) error {
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return checkVars(f, opts.Vars)
 	}
 	var lacks []string
 	for _, e := range missing {
@@ -125,9 +143,25 @@ func giveSecrets(f *saved.File, opts load.Options) error {
 	return nil
 }
 
+// checkVars refuses a --var that nothing would be done with: whoever gives it means
+// to change something.
+func checkVars(f *saved.File, vars []string) error {
+	for _, v := range vars {
+		name, _, _ := strings.Cut(v, "=")
+		if !slices.ContainsFunc(f.Ephemeral, func(e saved.Ephemeral) bool { return e.Variable == name }) {
+			return fmt.Errorf("nothing was changed: --var %s: a saved plan has the values of all variables in it, but for secrets, and %s is none of these; to change it, plan again", name, name)
+		}
+	}
+	return nil
+}
+
 // checkUnused refuses a plan that was carried out, or begun, already.
-func (s *session) checkUnused() error {
-	use, err := journal.PlanUse(s.stateDir, s.saved.file.Digest)
+func checkUnused(f *saved.File) error {
+	dir, err := journal.Dir()
+	if err != nil {
+		return err
+	}
+	use, err := journal.PlanUse(dir, f.Digest)
 	if err != nil {
 		return fmt.Errorf("nothing was changed: whether this plan was used can't be told: %w", err)
 	}

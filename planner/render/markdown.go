@@ -159,6 +159,7 @@ func verdictOf(f *saved.File) string {
 	default:
 		row("Digest", "`"+f.Digest+"`")
 	}
+	row("Not checked", escape(short(f.Unchecked, 300)))
 	return b.String()
 }
 

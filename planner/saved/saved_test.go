@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,6 +101,96 @@ func TestEdited(t *testing.T) {
 	var foreign *ForeignError
 	if _, err := Parse([]byte(strings.Replace(text, `"requorum_plan": "1.`, `"requorum_plan": "2.`, 1))); !errors.As(err, &foreign) {
 		t.Errorf("another format: %v", err)
+	}
+}
+
+// Nothing that a person or a program reads in a plan can be another thing than what
+// its inputs lead to, whoever wrote the digest anew.
+func TestDisplayedIsDerived(t *testing.T) {
+	for _, tc := range []struct{ from, to int }{{3, 4}, {3, 2}} {
+		in, p := grow(t, tc.from, tc.to)
+		b := encode(t, in, p)
+		f, err := Parse(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Derive("v1"); err != nil {
+			t.Fatalf("as it was written: %v", err)
+		}
+		lines, top, tried := strings.Split(string(b), "\n"), "", map[string]int{}
+		for i, line := range lines {
+			if m := topKey.FindStringSubmatch(line); m != nil {
+				top = m[1]
+			}
+			m := leaf.FindStringSubmatch(line)
+			if m == nil || tried[top+" "+strings.TrimSpace(m[1])] >= 2 || slices.Contains([]string{"requorum_plan", "digest", "requorum_version", "timestamp", "by", "machine", "basis", "inputs"}, top) {
+				continue
+			}
+			value := m[2] + "1"
+			switch {
+			case strings.HasSuffix(m[2], `"`):
+				value = strings.TrimSuffix(m[2], `"`) + `x"`
+			case m[2] == "true":
+				value = "false"
+			case m[2] == "false":
+				value = "true"
+			}
+			tried[top+" "+strings.TrimSpace(m[1])]++
+			edited := slices.Clone(lines)
+			edited[i] = m[1] + value + m[3]
+			f, err := read([]byte(strings.Join(edited, "\n")))
+			if err == nil {
+				err = f.Derive("v1")
+			}
+			if err == nil {
+				t.Errorf("nobody notices %s", edited[i])
+			}
+		}
+		for _, want := range []string{`headline "headline":`, `steps "title":`, `steps "fact":`, `steps "text":`, `loss "text":`, `members "todo":`, `risk "text":`, `resource_changes "member_id":`} {
+			if tried[want] == 0 {
+				t.Errorf("%d to %d: %s was not tried: %v", tc.from, tc.to, want, tried)
+			}
+		}
+	}
+}
+
+var (
+	topKey = regexp.MustCompile(`^  "(\w+)":`)
+	leaf   = regexp.MustCompile(`^( +(?:"[^"]*": )?)("(?:[^"\\]|\\.)*"|-?[0-9.]+|true|false)(,?)$`)
+)
+
+// An edit by somebody who knows how a digest is made.
+func TestEditedWithItsDigest(t *testing.T) {
+	in, p := grow(t, 3, 2)
+	edit := func(old, new string) *File {
+		t.Helper()
+		b := []byte(strings.Replace(string(encode(t, in, p)), old, new, 1))
+		digest, err := digestOf(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var head struct{ Digest string }
+		if err := json.Unmarshal(b, &head); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Parse([]byte(strings.Replace(string(b), head.Digest, digest, 1)))
+		if err != nil {
+			t.Fatalf("its digest is right: %v", err)
+		}
+		return f
+	}
+	var edited *EditedError
+	if err := edit(p.Steps[0].Title, "look at").Derive("v1"); !errors.As(err, &edited) {
+		t.Errorf("another title: %v", err)
+	}
+	// Who says that another version made it does not get away with it either.
+	var derived *DerivedError
+	if err := edit(`"requorum_version": "v1"`, `"requorum_version": "v2"`).Derive("v1"); err != nil {
+		t.Errorf("made by another version, in the same way: %v", err)
+	}
+	f := edit(p.Steps[0].Title, "look at")
+	if err := f.Derive("v2"); !errors.As(err, &derived) {
+		t.Errorf("made by another version, in another way: %v", err)
 	}
 }
 

@@ -3,12 +3,19 @@
 package script
 
 import (
+	"bytes"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,7 +34,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup:               setup,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "forge": forge},
 	})
 }
 
@@ -74,4 +81,26 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit %d, want %d", got, want)
 	}
+}
+
+// forge is `forge FILE OLD NEW`: replaces the first OLD in a saved plan by NEW, and
+// gives it the digest that it then has, as docs/plan.md says it is made.
+func forge(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: forge FILE OLD NEW")
+	}
+	old := ts.ReadFile(args[0])
+	text := strings.Replace(old, args[1], args[2], 1)
+	if text == old {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	var c bytes.Buffer
+	ts.Check(json.Compact(&c, []byte(text)))
+	was := regexp.MustCompile(`"digest":"([^"]*)"`).FindStringSubmatch(c.String())[1]
+	sum := sha256.Sum256([]byte(strings.Replace(c.String(), was, "", 1)))
+	key, err := pbkdf2.Key(sha256.New, string(sum[:]), []byte("requorum plan 1"), 65536, 13)
+	ts.Check(err)
+	letters := base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").EncodeToString(key)[:20]
+	digest := strings.Join([]string{letters[:4], letters[4:8], letters[8:12], letters[12:16], letters[16:]}, "-")
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, was, digest, 1)), 0o600))
 }
