@@ -188,8 +188,16 @@ func (s *session) checkSaved(in planner.Input, p *planner.Plan) error {
 		}
 		return notThis(err)
 	}
+	same := s.saved.file.SameOrder(p)
 	for _, m := range moved {
-		fmt.Fprintf(os.Stderr, "Since the plan was made: %s.\n", m.Text+": the plan stays the same")
+		text := "Since the plan was made: " + m.String()
+		if same {
+			text = "Since the plan was made: " + m.Text + ": the plan stays the same"
+		}
+		fmt.Fprintln(os.Stderr, text+".")
+	}
+	if !same {
+		fmt.Fprintln(os.Stderr, "So it was made anew: it does the same with every member, with the leader last, and is what is carried out now.")
 	}
 	return nil
 }

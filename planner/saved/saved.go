@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -248,6 +249,29 @@ func read(b []byte) (*File, error) {
 // Input is what the plan is made from again, with what is seen now.
 func (f *File) Input(now planner.Observation, accept map[planner.Consent]bool) planner.Input {
 	return planner.Input{
-		Cluster: f.Inputs.Configuration, Observation: now, Token: f.Inputs.Token, Now: f.Timestamp, By: f.By, Accept: accept,
+		Cluster: f.Inputs.Configuration, Observation: f.remembering(now), Token: f.Inputs.Token, Now: f.Timestamp, By: f.By, Accept: accept,
 	}
+}
+
+// remembering is what is seen now, with what the journal of the machine that planned
+// remembers: whom the file applied last named, and where. Whoever applies the plan may
+// have no such journal. Which cluster was here last is asked of the one that is at
+// hand.
+func (f *File) remembering(now planner.Observation) planner.Observation {
+	then := f.Inputs.Observation
+	now.JournalMembers, now.JournalPlaces = then.JournalMembers, then.JournalPlaces
+	now.Members = maps.Clone(now.Members)
+	for name, m := range now.Members {
+		was, d := then.Members[name].Data.Value, m.Data.Value
+		if !m.Data.Known() || d.State != was.State {
+			continue
+		}
+		for _, sign := range was.Evidence { // that data was there once
+			if !slices.Contains(d.Evidence, sign) {
+				m.Data.Value.Evidence = append(slices.Clone(m.Data.Value.Evidence), sign)
+				now.Members[name] = m
+			}
+		}
+	}
+	return now
 }

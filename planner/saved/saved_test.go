@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -310,6 +312,229 @@ func TestStale(t *testing.T) {
 	var foreign *ForeignError
 	if _, err := f.Compare(in.Observation, &other); !errors.As(err, &foreign) {
 		t.Errorf("another cluster: %v", err)
+	}
+}
+
+// Whatever does harm makes a plan stale, also where its steps are the same.
+func TestHarmMakesStale(t *testing.T) {
+	harmful := regexp.MustCompile(`say\((?:y > x|false), "([^"]*)"`)
+	source, err := os.ReadFile("stale.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]bool{}
+	for _, m := range harmful.FindAllStringSubmatch(string(source), -1) {
+		texts[m[1]] = false
+	}
+	if len(texts) < 25 {
+		t.Fatalf("%d texts found", len(texts))
+	}
+	in, p := grow(t, 3, 4)
+	f, err := Parse(encode(t, in, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := -1
+	run := func(before, after func(o *planner.Observation, m *planner.MemberObservation)) string {
+		t.Helper()
+		at := func(edit func(o *planner.Observation, m *planner.MemberObservation)) planner.Observation {
+			o := in.Observation
+			o.Members = maps.Clone(o.Members)
+			for n, m := range o.Members { // lists and logs are shared: made one's own
+				m.Client.Members.Value = slices.Clone(m.Client.Members.Value)
+				o.Members[n] = m
+			}
+			m := o.Members["m1"]
+			if edit != nil {
+				edit(&o, &m)
+				o.Members["m1"] = m
+			}
+			return o
+		}
+		n++
+		f.Inputs.Observation = at(before)
+		_, err := f.Compare(at(after), p)
+		var stale *StaleError
+		if !errors.As(err, &stale) || stale.First != "" || !strings.Contains(err.Error(), "the steps are the same, but") {
+			t.Errorf("case %d: %v", n, err)
+			return ""
+		}
+		return err.Error()
+	}
+	type obs = planner.Observation
+	type member = planner.MemberObservation
+	unknown := planner.Unknown[planner.DataDir]("no route")
+	foreign := func(edit func(*planner.Foreign)) func(*obs, *member) {
+		return func(_ *obs, m *member) {
+			x := &planner.Foreign{PID: 7, Args: []string{"--name=m1"}}
+			if edit != nil {
+				edit(x)
+			}
+			m.Service.Value.Foreign = x
+		}
+	}
+	for _, tc := range []struct{ before, after func(o *obs, m *member) }{
+		{nil, func(o *obs, m *member) { m.Client.Members.Value = m.Client.Members.Value[:2] }},
+		{func(o *obs, m *member) { m.Client.Members.Value = m.Client.Members.Value[:2] }, nil},
+		{nil, func(o *obs, m *member) { m.Client.Members.Value[1].PeerURLs = []string{"http://127.0.0.1:9"} }},
+		{nil, func(o *obs, m *member) { m.Client.Members.Value[1].ClientURLs = []string{"http://127.0.0.1:9"} }},
+		{nil, func(o *obs, m *member) { m.Client.Members.Value[1].Name = "other" }},
+		{func(o *obs, m *member) { m.Client.Members.Value[1].Learner = true }, nil},
+		{nil, func(o *obs, m *member) { noQuorum(o, m) }},
+		{func(o *obs, m *member) { noQuorum(o, m) }, nil},
+		{nil, noLeader},
+		{noLeader, nil},
+		{func(o *obs, m *member) { m.Client.Revision = 900 }, func(o *obs, m *member) { m.Client.Revision = 800 }},
+		{func(o *obs, m *member) { o.KV = planner.Known(planner.KVComparison{Equal: true}) }, func(o *obs, m *member) { o.KV = planner.Known(planner.KVComparison{}) }},
+		{func(o *obs, m *member) { o.JournalClusterID = "1" }, func(o *obs, m *member) { o.JournalClusterID = "2" }},
+		{func(o *obs, m *member) { o.Snapshot = &planner.SnapshotObservation{SHA256: "11"} }, func(o *obs, m *member) { o.Snapshot = &planner.SnapshotObservation{SHA256: "22"} }},
+		{func(o *obs, m *member) { o.Snapshot = &planner.SnapshotObservation{SHA256: "11"} }, func(o *obs, m *member) { o.Snapshot = &planner.SnapshotObservation{SHA256: "11", Problem: "gone"} }},
+		{func(o *obs, m *member) { m.Client.Reach = planner.ReachHangs }, nil},
+		{nil, func(o *obs, m *member) { m.Client.Reach = planner.ReachHangs }},
+		{nil, func(o *obs, m *member) { m.Client.MemberID = "77" }},
+		{nil, func(o *obs, m *member) { m.Client.Version = "3.5.1" }},
+		{nil, func(o *obs, m *member) { m.Client.Alarms = []string{"NOSPACE on 77"} }},
+		{nil, func(o *obs, m *member) { m.Service.Value.State = planner.ServiceBackoff }},
+		{nil, func(o *obs, m *member) {
+			m.Service.Value.Args = append(slices.Clone(m.Service.Value.Args), "--quota-backend-bytes=1")
+		}},
+		{nil, foreign(nil)},
+		{foreign(nil), nil},
+		{foreign(nil), foreign(func(x *planner.Foreign) { x.Args = nil })},
+		{foreign(nil), foreign(func(x *planner.Foreign) { x.Keeper = "cron" })},
+		{nil, func(o *obs, m *member) { m.Service.Value.Unit = &planner.Unit{Name: "etcd.service"} }},
+		{nil, func(o *obs, m *member) { m.Binary.Value.Version = "3.4.1" }},
+		{nil, func(o *obs, m *member) { m.PortsTaken = []string{"http://127.0.0.1:2371"} }},
+		{nil, func(o *obs, m *member) { m.Data = unknown }},
+		{func(o *obs, m *member) { m.Data = unknown }, nil},
+		{nil, func(o *obs, m *member) { m.Data.Value.State = planner.DirEmpty }},
+		{nil, func(o *obs, m *member) { m.Data.Value.MemberID = "77" }},
+		{nil, func(o *obs, m *member) { m.Data.Value.Problem = "walpb: crc mismatch" }},
+		{nil, func(o *obs, m *member) { m.Data.Value.HeldBy, m.Data.Value.LastIndex = 0, 999 }},
+		{nil, func(o *obs, m *member) { m.Data.Value.Staged = "t" }},
+	} {
+		text := run(tc.before, tc.after)
+		for format := range texts {
+			parts := strings.FieldsFunc(regexp.MustCompile(`%[#.0-9]*[a-z]`).ReplaceAllString(format, "\x00"), func(r rune) bool { return r == 0 })
+			all := true
+			for _, part := range parts {
+				all = all && strings.Contains(text, part)
+			}
+			texts[format] = texts[format] || all
+		}
+	}
+	for format, said := range texts {
+		if !said {
+			t.Errorf("no case has a plan go stale by %q", format)
+		}
+	}
+}
+
+// noLeader has nobody name one.
+func noLeader(o *planner.Observation, m *planner.MemberObservation) {
+	m.Client.LeaderID = ""
+	for n, x := range o.Members {
+		x.Client.LeaderID = ""
+		o.Members[n] = x
+	}
+}
+
+// noQuorum has nobody prove one.
+func noQuorum(o *planner.Observation, m *planner.MemberObservation) {
+	m.Client.Linearizable.Value = false
+	for n, x := range o.Members {
+		x.Client.Linearizable.Value = false
+		o.Members[n] = x
+	}
+}
+
+// A leader that moves changes who is restarted last, and nothing that was approved.
+func TestLeaderMoves(t *testing.T) {
+	obs, err := planner.InSync(cluster(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := cluster(3)
+	next.Etcd.Config = map[string]string{"heartbeat-interval": "200"}
+	in := planner.Input{Cluster: next, Observation: obs, Token: "t", Now: "2026-01-02T03:04:05Z", By: "ops@here"}
+	p := planner.New(in)
+	b := encode(t, in, p)
+	f, err := Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := obs
+	now.Members = maps.Clone(obs.Members)
+	for n, m := range now.Members {
+		m.Client.LeaderID = obs.Members["m2"].Client.MemberID
+		m.Service.Value.PID += 100
+		now.Members[n] = m
+	}
+	p2 := planner.New(f.Input(now, nil))
+	kinds := func(p *planner.Plan) string {
+		var all []string
+		for _, s := range p.Steps {
+			all = append(all, s.Kind+" "+strings.Join(s.Target, ","))
+		}
+		return strings.Join(all, "; ")
+	}
+	if kinds(p) == kinds(p2) || len(p.Steps) < 7 {
+		t.Fatalf("the plans are the same, or too short: %s", kinds(p2))
+	}
+	moved, err := f.Compare(now, p2)
+	if err != nil || len(moved) != 4 || f.SameOrder(p2) || !f.SameOrder(p) {
+		t.Errorf("%v %v\n%s\n%s", moved, err, kinds(p), kinds(p2))
+	}
+	// What else is another is seen all the same.
+	for name, edit := range map[string]func(p *planner.Plan){
+		"a quorum":   func(p *planner.Plan) { p.Steps[1].After.Healthy-- },
+		"a target":   func(p *planner.Plan) { p.Steps[0].Target = []string{"m9"} },
+		"one less":   func(p *planner.Plan) { p.Steps = p.Steps[:len(p.Steps)-1] },
+		"one missed": func(p *planner.Plan) { p.Steps = slices.Delete(p.Steps, 1, 2) },
+		"flags": func(p *planner.Plan) {
+			for i, s := range p.Steps {
+				if a, ok := s.Action.(planner.Start); ok {
+					a.Members = slices.Clone(a.Members)
+					a.Members[0].Args = append(slices.Clone(a.Members[0].Args), "--x")
+					p.Steps[i].Action = a
+					return
+				}
+			}
+		},
+	} {
+		other := *p2
+		other.Steps = slices.Clone(p2.Steps)
+		edit(&other)
+		var stale *StaleError
+		if _, err := f.Compare(now, &other); !errors.As(err, &stale) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What the journal of the machine that planned knew is in the plan: another machine
+// that applies it needs no journal, and one that knows another cluster is refused.
+func TestAppliedElsewhere(t *testing.T) {
+	in, p := grow(t, 3, 2)
+	f, err := Parse(encode(t, in, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := in.Observation
+	now.JournalMembers, now.JournalPlaces, now.JournalClusterID = nil, nil, ""
+	if moved, err := f.Compare(now, planner.New(f.Input(now, nil))); err != nil || len(moved) > 0 {
+		t.Errorf("%v %v", moved, err)
+	}
+	if bare := planner.New(planner.Input{Cluster: in.Cluster, Observation: now, Token: in.Token, Now: in.Now, By: in.By}); bare.Digest() == p.Digest() {
+		t.Error("the plan does not rest on the journal: nothing is shown")
+	}
+	now.JournalMembers = []string{"m1"}
+	if moved, err := f.Compare(now, planner.New(f.Input(now, nil))); err != nil || len(moved) != 1 || !moved[0].Harmless {
+		t.Errorf("%v %v", moved, err)
+	}
+	now.JournalClusterID = "beef"
+	if _, err := f.Compare(now, planner.New(f.Input(now, nil))); err == nil {
+		t.Error("the journal here knows another cluster")
 	}
 }
 
