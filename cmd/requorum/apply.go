@@ -125,7 +125,7 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	p := plan(in)
-	if err := s.checkSaved(in, p); err != nil {
+	if err := s.checkSaved(in, p, lock); err != nil {
 		return err
 	}
 	if err := s.showOnce(p); err != nil && !c.autoApprove {
@@ -156,9 +156,6 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 	}
 	if ctx.Err() != nil {
 		return exitWith(exitDeclined, errors.New("interrupted; nothing was changed"))
-	}
-	if err := s.takeSaved(); err != nil {
-		return err
 	}
 	return s.carryOut(ctx, p, lock, verb)
 }
@@ -226,6 +223,9 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	defer run.Close()
+	if err := s.takeSaved(ctx, run, lock); err != nil {
+		return err
+	}
 	_ = lock.Note(p.Digest()) // for whoever asks; the lock holds without it
 	fmt.Fprintln(os.Stderr)
 	shown := newProgress(p.Steps)
@@ -240,6 +240,7 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 		Journal: run, Seen: s.seen, SeenAt: s.seenAt,
 		About: executor.About{
 			Cluster: s.cluster.Name, Verb: verb, By: s.by, Version: version, PID: os.Getpid(), Binary: ownSum(), Note: s.keyNote,
+			Saved: s.savedDigest(),
 		},
 		Look: func(ctx context.Context, last planner.Observation, w executor.Want) (planner.Observation, error) {
 			return s.observer.Again(ctx, last, w.Endpoints, w.Places, w.Processes)

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/journal"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/planner/saved"
@@ -177,9 +181,12 @@ func usedError(use *journal.Use) error {
 
 // checkSaved holds the plan that was just made against the saved one. It says what
 // changed meanwhile without harm.
-func (s *session) checkSaved(in planner.Input, p *planner.Plan) error {
+func (s *session) checkSaved(in planner.Input, p *planner.Plan, lock host.Lock) error {
 	if s.saved == nil {
 		return nil
+	}
+	if err := s.checkBegun(in.Observation, lock); err != nil {
+		return err
 	}
 	moved, err := s.saved.file.Compare(in.Observation, p)
 	if err != nil {
@@ -202,15 +209,84 @@ func (s *session) checkSaved(in planner.Input, p *planner.Plan) error {
 	return nil
 }
 
-// takeSaved uses the plan up, right before its first step.
-func (s *session) takeSaved() error {
+// checkBegun refuses a plan that was begun already from elsewhere: by the marks at the
+// places that are locked, and by its token, which data was made under or the journal
+// has seen.
+func (s *session) checkBegun(obs planner.Observation, lock host.Lock) error {
+	f := s.saved.file
+	if lock != nil {
+		for _, name := range slices.Sorted(maps.Keys(lock.Epochs())) {
+			begun := s.observer.Plans[name]
+			switch {
+			case !begun.Known():
+				return fmt.Errorf("nothing was changed: whether this plan was used can't be told at %s: %s", name, begun.Why)
+			case slices.Contains(begun.Value, f.Digest):
+				return notThis(fmt.Errorf("this plan was used: %s has the mark of the apply that began it. Plan again", name))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(obs.Members)) {
+		d := obs.Members[name].Data.Value
+		for _, p := range []*planner.Provenance{d.Provenance, behindFence(d)} {
+			if p != nil && p.Token == f.Inputs.Token {
+				return notThis(fmt.Errorf("this plan was used: %s has data of the cluster that it was to make. Plan again", name))
+			}
+		}
+	}
+	if id := f.Plan.NewClusterID; id != "" && obs.JournalClusterID == id && f.Inputs.Observation.JournalClusterID != id {
+		return notThis(errors.New("this plan was used: the journal here has seen the cluster that it was to make. Plan again"))
+	}
+	return nil
+}
+
+func behindFence(d planner.DataDir) *planner.Provenance {
+	if d.Fenced == nil {
+		return nil
+	}
+	return d.Fenced.Provenance
+}
+
+// savedDigest is that of the saved plan that is applied; "" for none.
+func (s *session) savedDigest() string {
+	if s.saved == nil {
+		return ""
+	}
+	return s.saved.file.Digest
+}
+
+// takeSaved uses the plan up, right before its first step: here, and at the places of
+// a majority of the voters at least. Whoever wants to carry it out again has to lock a
+// majority too, and finds a mark.
+func (s *session) takeSaved(ctx context.Context, run *journal.Run, lock host.Lock) error {
 	if s.saved == nil {
 		return nil
 	}
-	use := journal.Use{Time: time.Now().UTC().Format(time.RFC3339), By: operator(), Cluster: s.cluster.Name, Digest: s.saved.file.Digest}
-	before, err := journal.UsePlan(s.stateDir, use)
-	if err != nil {
+	digest, now := s.saved.file.Digest, time.Now().UTC().Format(time.RFC3339)
+	before, err := journal.UsePlan(s.stateDir, journal.Use{Time: now, By: s.by, Cluster: s.cluster.Name, Digest: digest})
+	if err == nil && before != nil {
+		return usedError(before)
+	}
+	mark, jerr := json.Marshal(journal.Record{Time: now, Event: journal.Began, Run: run.ID(), Cluster: s.cluster.Name, Verb: "apply", Saved: digest, By: s.by, PID: os.Getpid(), Version: version})
+	if err = errors.Join(err, jerr); err != nil {
 		return fmt.Errorf("nothing was changed: that this plan is used can't be recorded: %w", err)
 	}
-	return usedError(before)
+	epochs, voters, marked := lock.Epochs(), 0, 0
+	for _, m := range s.cluster.Members {
+		if m.Learner {
+			continue
+		}
+		voters++
+		if _, locked := epochs[m.Name]; !locked {
+			continue
+		}
+		if rerr := s.host.Record(ctx, planner.PlaceOf(s.cluster, m), host.PlanRun(digest), append(mark, '\n')); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", m.Name, rerr))
+			continue
+		}
+		marked++
+	}
+	if marked < voters/2+1 {
+		return fmt.Errorf("nothing was changed: that this plan is used could be recorded at %d of %d voters only, and a majority is needed: %w; plan again, or apply the configuration itself", marked, voters, err)
+	}
+	return nil
 }

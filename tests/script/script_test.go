@@ -4,6 +4,7 @@ package script
 
 import (
 	"bytes"
+	"context"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"encoding/base32"
@@ -17,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -34,7 +36,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup:               setup,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "forge": forge},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "forge": forge, "moveleader": moveLeader},
 	})
 }
 
@@ -103,4 +105,31 @@ func forge(ts *testscript.TestScript, neg bool, args []string) {
 	letters := base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").EncodeToString(key)[:20]
 	digest := strings.Join([]string{letters[:4], letters[4:8], letters[8:12], letters[12:16], letters[16:]}, "-")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, was, digest, 1)), 0o600))
+}
+
+// moveLeader is `moveleader PORT…`: of the members that serve clients there, another
+// one leads.
+func moveLeader(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: moveleader PORT PORT…")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	leader, other := "", uint64(0)
+	for _, port := range args {
+		url := "http://127.0.0.1:" + port
+		cli, err := harness.Dial(url)
+		ts.Check(err)
+		st, err := cli.Status(ctx, url)
+		ts.Check(errors.Join(err, cli.Close()))
+		if st.Header.MemberId == st.Leader {
+			leader = url
+		} else {
+			other = st.Header.MemberId
+		}
+	}
+	cli, err := harness.Dial(leader)
+	ts.Check(err)
+	_, err = cli.MoveLeader(ctx, other)
+	ts.Check(errors.Join(err, cli.Close()))
 }
