@@ -607,13 +607,74 @@ func TestDiff(t *testing.T) {
 	if text, _ := json.Marshal(d); bytes.Contains(text, []byte("secret@")) || bytes.Contains(text, []byte("hidden")) {
 		t.Errorf("a secret: %s", text)
 	}
-	moved, err := Rebase(cluster(3), "/ci/job", "")
-	if err != nil || moved.Members[0].DataDir != "/ci/job/data/m1" || moved.Members[0].Pos.File != "/w/c.hcl" {
-		t.Errorf("%+v %v", moved.Members[0], err)
-	}
-	all := cluster(1)
+	all := cluster(2)
 	all.Auth, all.Snapshot = a.Auth, a.Snapshot
-	if moved, err = Rebase(all, "/ci", "git:main:x"); err != nil || moved.Auth.Password.Reveal() != "hidden" || moved.Snapshot.Source != a.Snapshot.Source || moved.Members[0].Pos.File != "git:main:x/c.hcl" {
-		t.Errorf("secrets are lost: %+v %v", moved, err)
+	all.Etcd.Config, all.Etcd.ConfigPos = map[string]string{"x": "/w/y"}, map[string]spec.Position{"x": {File: "/w/c.hcl", Line: 2, Column: 3}}
+	all.Hosts = []spec.Host{{Name: "pos", Address: "/w/z", Pos: spec.Position{File: "/w/c.hcl", Line: 8}}}
+	moved, err := NameFiles(all, "/w", "git:main:x")
+	if err != nil || moved.Auth.Password.Reveal() != "hidden" || moved.Snapshot.Source != a.Snapshot.Source || moved.Members[0].Pos.File != "git:main:x/c.hcl" ||
+		moved.Etcd.ConfigPos["x"].File != "git:main:x/c.hcl" || moved.Hosts[0].Pos.File != "git:main:x/c.hcl" ||
+		moved.Members[0].DataDir != "/w/data/m1" || moved.Etcd.Config["x"] != "/w/y" || moved.Hosts[0].Address != "/w/z" {
+		t.Errorf("%+v %v", moved, err)
+	}
+}
+
+// Whatever members and hosts are called, what they are is compared.
+func TestDiffOfAwkwardNames(t *testing.T) {
+	for _, name := range []string{"pos", "my_pos", "file", "line", "config_pos"} {
+		named := func() *spec.Cluster {
+			c := cluster(2)
+			c.Members[0].Name, c.Members[0].Host = name, name
+			c.Hosts = []spec.Host{{Name: name, Address: "10.0.0.1", Pos: spec.Position{File: "/w/c.hcl", Line: 8, Column: 1}}}
+			c.Etcd.ConfigPos = map[string]spec.Position{"pos": {File: "/w/c.hcl", Line: 2, Column: 3}}
+			c.Etcd.Config = map[string]string{"pos": "1"}
+			return c
+		}
+		for what, edit := range map[string]func(c *spec.Cluster){
+			"member." + name + ".data_dir": func(c *spec.Cluster) { c.Members[0].DataDir = "/else" },
+			"host." + name + ".address":    func(c *spec.Cluster) { c.Hosts[0].Address = "10.0.0.2" },
+			"etcd.config.pos":              func(c *spec.Cluster) { c.Etcd.Config["pos"] = "2" },
+			"": func(c *spec.Cluster) {
+				c.Hosts[0].Pos.Line, c.Members[0].Pos.Line = 99, 98
+				c.Etcd.ConfigPos = nil
+			},
+		} {
+			next := named()
+			edit(next)
+			d, err := Diff(named(), next)
+			got := ""
+			for _, c := range d {
+				got += c.Path
+			}
+			if err != nil || got != what {
+				t.Errorf("%s: changed %q, want %q (%v)", name, got, what, err)
+			}
+			x, _ := ConfigurationSum(named())
+			y, _ := ConfigurationSum(next)
+			if (x == y) != (what == "") {
+				t.Errorf("%s: the sums tell %q badly", name, what)
+			}
+		}
+	}
+}
+
+// What is written out, and would be so anyway, is no change.
+func TestDiffOfTheSame(t *testing.T) {
+	a, b := cluster(2), cluster(2)
+	a.Policy.Prevent = []string{"downtime", "data-loss"}
+	b.Policy.Prevent = []string{"data-loss", "downtime"}
+	b.Policy.SnapshotBefore = "never"
+	b.Hosts = []spec.Host{{Name: "spare", Address: "10.0.0.9"}}
+	if d, err := Diff(a, b); err != nil || len(d) > 0 {
+		t.Errorf("%v %v", d, err)
+	}
+	b.Policy = spec.Policy{SnapshotBefore: "never"}
+	if d, err := Diff(cluster(2), b); err != nil || len(d) > 0 {
+		t.Errorf("%v %v", d, err)
+	}
+	b.Policy.SnapshotBefore = "always"
+	b.Members[0].Host = "spare"
+	if d, err := Diff(a, b); err != nil || len(d) != 4 {
+		t.Errorf("%v %v", d, err)
 	}
 }
