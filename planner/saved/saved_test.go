@@ -248,6 +248,7 @@ func TestStale(t *testing.T) {
 			see(o, func(n string, m *planner.MemberObservation) {
 				if n == "m2" {
 					m.Service.Value.PID++
+					m.Service.Value.Args = append([]string{"--initial-cluster-state=existing"}, m.Service.Value.Args...)
 				}
 			})
 		}, []string{"m2 was restarted: harmless"}, false},
@@ -575,6 +576,38 @@ func TestTerraformReadsIt(t *testing.T) {
 				t.Errorf("%d to %d: %s: %q, want %q", tc.from, tc.to, a, got[a], want)
 			}
 		}
+	}
+}
+
+// A change of settings is in the resources, on both sides; and members that never
+// started have addresses of their own.
+func TestResourcesTellSettings(t *testing.T) {
+	obs, err := planner.InSync(cluster(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := cluster(3)
+	next.Etcd.Config = map[string]string{"heartbeat-interval": "200"}
+	in := planner.Input{Cluster: next, Observation: obs, Token: "t", Now: "2026-01-02T03:04:05Z", By: "ops@here"}
+	c := memberChange(in, planner.New(in), next.Members[0]).Change
+	was, is := c.Before["config"].(map[string]any), c.After["config"].(map[string]any)
+	if was["heartbeat-interval"] != nil || is["heartbeat-interval"] != "200" || c.Before["version"] == nil || c.After["version"] != c.Before["version"] ||
+		!reflect.DeepEqual(c.After["listen_peer_urls"], next.Members[0].ListenPeerURLs) || !reflect.DeepEqual(c.Before["listen_client_urls"], next.Members[0].ListenClientURLs) {
+		t.Errorf("%v\n%v", c.Before, c.After)
+	}
+	if c.Before["member_id"] != c.After["member_id"] {
+		t.Errorf("another member: %v", c)
+	}
+	p := &planner.Plan{}
+	for _, id := range []string{"a4", "a5"} {
+		p.Steps = append(p.Steps, planner.Step{Kind: "remove-member", Action: planner.Remove{MemberID: id}, Target: []string{""}})
+	}
+	addresses := map[string]bool{}
+	for _, r := range resourceChanges(in, p) {
+		if addresses[r.Address] || strings.HasSuffix(r.Address, ".") {
+			t.Errorf("address %q", r.Address)
+		}
+		addresses[r.Address] = true
 	}
 }
 

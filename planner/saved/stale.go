@@ -191,11 +191,11 @@ func memberMoved(name string, was, is planner.MemberObservation, say sayer) {
 		case x.PID != y.PID && y.PID != 0 && x.Foreign == nil:
 			say(true, "%s was restarted", name)
 		}
-		if !slices.Equal(x.Args, y.Args) {
+		if !sameSet(lasting(x.Args), lasting(y.Args)) {
 			say(false, "%s runs with other flags", name)
 		}
 		foreignMoved(name, x.Foreign, y.Foreign, say)
-		if u, v := x.Unit, y.Unit; (u == nil) != (v == nil) || u != nil && (!maps.Equal(u.Files, v.Files) || u.Problem != v.Problem || u.Barred != v.Barred) {
+		if u, v := x.Unit, y.Unit; (u == nil) != (v == nil) || u != nil && (u.Problem != v.Problem || u.Barred != v.Barred) {
 			say(false, "%s's unit was changed", name)
 		}
 	}
@@ -207,6 +207,12 @@ func memberMoved(name string, was, is planner.MemberObservation, say sayer) {
 	}
 }
 
+// lasting are the flags that mean something to a member that has data: those of its
+// first start do not, and a later one has others.
+func lasting(args []string) []string {
+	return slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(strings.TrimLeft(a, "-"), "initial-") })
+}
+
 // foreignMoved is about a process that somebody else started.
 func foreignMoved(name string, was, is *planner.Foreign, say sayer) {
 	switch {
@@ -215,7 +221,7 @@ func foreignMoved(name string, was, is *planner.Foreign, say sayer) {
 		say(false, "%s was started by somebody else", name)
 	case is == nil:
 		say(false, "%s is not somebody else's process any more", name)
-	case !slices.Equal(was.Args, is.Args) || !maps.Equal(was.Settings, is.Settings) || was.Exe != is.Exe:
+	case !sameSet(lasting(was.Args), lasting(is.Args)) || !maps.Equal(was.Settings, is.Settings) || was.Exe != is.Exe:
 		say(false, "%s runs with other flags", name)
 	case was.Keeper != is.Keeper:
 		say(false, "%s is kept by %s, not by %s", name, orWord(is.Keeper, "nobody"), orWord(was.Keeper, "nobody"))

@@ -20,7 +20,9 @@ import (
 	"testing"
 	"time"
 
+	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/requorum/requorum/tests/harness"
 )
@@ -36,7 +38,8 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup:               setup,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "forge": forge, "moveleader": moveLeader},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "forge": forge, "moveleader": moveLeader, "schema": schema},
+		Condition:           condition,
 	})
 }
 
@@ -132,4 +135,40 @@ func moveLeader(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	_, err = cli.MoveLeader(ctx, other)
 	ts.Check(errors.Join(err, cli.Close()))
+}
+
+// condition is [netns]: a program can be given a network namespace of its own. Where
+// CI is set it has to be.
+func condition(name string) (bool, error) {
+	if name != "netns" {
+		return false, fmt.Errorf("there is no condition %q", name)
+	}
+	out, err := exec.Command("unshare", "-rn", "true").CombinedOutput()
+	if err != nil && os.Getenv("CI") != "" {
+		return false, fmt.Errorf("unshare -rn: %w: %s", err, out)
+	}
+	return err == nil, nil
+}
+
+// schema is `[!] schema FILE`: the file is as the published schema has it, and others'
+// types for Terraform's plans read it.
+func schema(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: schema FILE")
+	}
+	text := ts.ReadFile(args[0])
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	published, err := c.Compile(filepath.Join(harness.Root(), "docs", "plan.schema.json"))
+	ts.Check(err)
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	ts.Check(err)
+	err = published.Validate(v)
+	if err == nil {
+		var tf tfjson.Plan
+		err = errors.Join(json.Unmarshal([]byte(text), &tf), tf.Validate())
+	}
+	if (err != nil) != neg {
+		ts.Fatalf("%s: %v", args[0], err)
+	}
 }
