@@ -90,13 +90,14 @@ type About struct {
 	Cluster, Verb, By, Version string
 	PID                        int
 	Binary                     string // its sha256, in hex
+	Saved                      string // the digest of the saved plan, as Record has it
 	Note                       string // on what there is to be said, such as the lock
 }
 
 // Record implements Event.
 func (e RunBegan) Record() journal.Record {
 	return journal.Record{
-		Event: journal.Began, Run: e.Run, Cluster: e.About.Cluster, Verb: e.About.Verb, Plan: e.Plan.Digest(), By: e.About.By,
+		Event: journal.Began, Run: e.Run, Cluster: e.About.Cluster, Verb: e.About.Verb, Plan: e.Plan.Digest(), Saved: e.About.Saved, By: e.About.By,
 		PID: e.About.PID, Version: e.About.Version, Binary: e.About.Binary, Steps: len(e.Plan.Steps), Headline: e.Plan.Headline,
 		Observation: e.Observation, Locks: e.Locks, Note: e.About.Note,
 	}

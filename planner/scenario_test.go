@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/planner/saved"
 	"github.com/requorum/requorum/spec"
 	"github.com/requorum/requorum/spec/load"
 )
@@ -107,6 +108,9 @@ func (s *scenario) do(t *testing.T, d *datadriven.TestData) (string, error) {
 		}
 		s.given = accept
 		s.makePlan()
+		if err := s.derived(); err != nil {
+			return "", err
+		}
 		if s.plan.Changes() && len(planner.Missing(s.plan.Needs, s.given)) == 0 {
 			s.starts = append(s.starts, start{s.cluster, s.obs, s.given})
 			s.open = "plan at " + d.Pos
@@ -132,6 +136,19 @@ func (s *scenario) makePlan() {
 	s.plan = planner.New(inputOf(s.cluster, s.obs, s.given, s.token))
 	s.done = 0
 	s.plans++
+}
+
+// derived makes sure that the plan, saved, is known for what its own inputs lead to.
+func (s *scenario) derived() error {
+	b, err := saved.Encode(inputOf(s.cluster, s.obs, s.given, s.token), s.plan, saved.About{Version: "v1", Basis: saved.BasisObserved})
+	if err != nil {
+		return err
+	}
+	f, err := saved.Parse(b)
+	if err != nil {
+		return err
+	}
+	return f.Derive("v1")
 }
 
 // consents are those after accept=, where a4 stands for m4's ID, and x1 for

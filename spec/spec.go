@@ -46,7 +46,7 @@ func (s Secret) String() string {
 	if s.value == "" {
 		return ""
 	}
-	return "(sensitive)"
+	return hidden
 }
 
 // GoString implements fmt.GoStringer without the value.
@@ -224,13 +224,29 @@ type Snapshot struct {
 	SourcePos Position `json:"source_pos,omitzero"`
 }
 
-// MarshalJSON implements json.Marshaler; a sensitive source is left out.
+// hidden stands for what is not shown.
+const hidden = "(sensitive)"
+
+// MarshalJSON implements json.Marshaler; of a sensitive source only its kind is told.
 func (s Snapshot) MarshalJSON() ([]byte, error) {
 	type plain Snapshot
-	if s.Sensitive {
-		s.Source = ""
+	if s.Sensitive && s.Source != "" {
+		kind, _, url := strings.Cut(s.Source, "://")
+		s.Source = hidden
+		switch kind {
+		case "http", "https", "s3", "etcd", "datadir":
+			if url {
+				s.Source = kind + "://" + hidden
+			}
+		}
 	}
 	return json.Marshal(plain(s))
+}
+
+// NameHidden reports whether the source names a member, or a directory, that is not
+// known here, since it was read from where it is not shown.
+func (s *Snapshot) NameHidden() bool {
+	return s != nil && s.Sensitive && (s.Source == "etcd://"+hidden || s.Source == "datadir://"+hidden)
 }
 
 // DefaultRevisionBump covers a week under 1,500 writes a second.

@@ -64,10 +64,14 @@ asked, 5 locked by somebody else, 6 refused or consent missing, 7 stopped
 part-way by a failure, 8 interrupted at a safe point.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			given := cmd.Flags().Changed("expect") // also with nothing in it
 			if isSaved(pathOf(args)) {
-				return applySaved(cmd, o, c, pathOf(args), expect)
+				if !given {
+					return applySaved(cmd, o, c, pathOf(args), nil)
+				}
+				return applySaved(cmd, o, c, pathOf(args), &expect)
 			}
-			if expect != "" {
+			if given {
 				return fmt.Errorf("--expect is for a saved plan, and %s is none: make one with plan --out", pathOf(args))
 			}
 			s, err := open(cmd, o, pathOf(args))
@@ -121,7 +125,7 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 		return err
 	}
 	p := plan(in)
-	if err := s.checkSaved(in, p); err != nil {
+	if err := s.checkSaved(in, p, lock); err != nil {
 		return err
 	}
 	if err := s.showOnce(p); err != nil && !c.autoApprove {
@@ -152,9 +156,6 @@ func (s *session) change(cmd *cobra.Command, verb string, c *consent, plan func(
 	}
 	if ctx.Err() != nil {
 		return exitWith(exitDeclined, errors.New("interrupted; nothing was changed"))
-	}
-	if err := s.takeSaved(); err != nil {
-		return err
 	}
 	return s.carryOut(ctx, p, lock, verb)
 }
@@ -222,6 +223,9 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	defer run.Close()
+	if err := s.takeSaved(ctx, run, lock); err != nil {
+		return err
+	}
 	_ = lock.Note(p.Digest()) // for whoever asks; the lock holds without it
 	fmt.Fprintln(os.Stderr)
 	shown := newProgress(p.Steps)
@@ -236,6 +240,7 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 		Journal: run, Seen: s.seen, SeenAt: s.seenAt,
 		About: executor.About{
 			Cluster: s.cluster.Name, Verb: verb, By: s.by, Version: version, PID: os.Getpid(), Binary: ownSum(), Note: s.keyNote,
+			Saved: s.savedDigest(),
 		},
 		Look: func(ctx context.Context, last planner.Observation, w executor.Want) (planner.Observation, error) {
 			return s.observer.Again(ctx, last, w.Endpoints, w.Places, w.Processes)

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/journal"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/planner/saved"
@@ -23,39 +28,56 @@ type savedRun struct{ file *saved.File }
 // applySaved carries out a saved plan without a question: its digest stands for the
 // answer. What is carried out is the plan that is made now from its inputs, where
 // that does the same as the one in the file.
-func applySaved(cmd *cobra.Command, o *options, c *consent, path, expect string) error {
+func applySaved(cmd *cobra.Command, o *options, c *consent, path string, expect *string) error {
 	f, _, err := readSaved(path)
-	var edited *saved.EditedError
-	var foreign *saved.ForeignError
-	switch {
-	case errors.As(err, &edited), errors.As(err, &foreign):
-		return notThis(err)
-	case err != nil:
-		return err
+	if err != nil {
+		return notIfWrong(err)
 	}
-	if expect != "" && !saved.SameDigest(expect, f.Digest) {
-		return notThis(fmt.Errorf("this is not the plan that was approved: its digest is %s, and --expect has %s", f.Digest, expect))
+	if expect != nil && !saved.SameDigest(*expect, f.Digest) {
+		if strings.TrimSpace(*expect) == "" {
+			return notThis(errors.New("no digest was given: --expect has nothing in it, and would approve no plan"))
+		}
+		return notThis(fmt.Errorf("this is not the plan that was approved: its digest is %s, and --expect has %s", f.Digest, *expect))
 	}
 	if err := checkMachine(f); err != nil {
 		return notThis(err)
 	}
+	if err := checkUnused(f); err != nil {
+		return err
+	}
 	if err := giveSecrets(f, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv}); err != nil {
 		return err
+	}
+	if err := f.Derive(version); err != nil {
+		return notIfWrong(err)
 	}
 	o.saved = f
 	s, err := open(cmd, o, path)
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	s.saved = &savedRun{f}
-	if err := s.checkUnused(); err != nil {
-		return err
-	}
 	with := *c
 	with.autoApprove, with.accept = true, append(with.accept, f.Inputs.Accept...)
 	return s.change(cmd, "apply", &with, func(in planner.Input) *planner.Plan {
 		return planner.New(f.Input(in.Observation, in.Accept))
 	})
+}
+
+// notIfWrong ends an apply whose file is no plan to be carried out here; one that
+// could not be read ends it in another way.
+func notIfWrong(err error) error {
+	var edited *saved.EditedError
+	var foreign *saved.ForeignError
+	var derived *saved.DerivedError
+	switch {
+	case errors.As(err, &derived):
+		return notThis(&saved.ForeignError{Why: err.Error() + ". Plan again with this one"})
+	case errors.As(err, &edited), errors.As(err, &foreign):
+		return notThis(err)
+	}
+	return err
 }
 
 // notThis ends an apply whose plan is not to be carried out.
@@ -97,7 +119,7 @@ func giveSecrets(f *saved.File, opts load.Options) error {
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return checkVars(f, opts.Vars)
 	}
 	var lacks []string
 	for _, e := range missing {
@@ -125,9 +147,25 @@ func giveSecrets(f *saved.File, opts load.Options) error {
 	return nil
 }
 
+// checkVars refuses a --var that nothing would be done with: whoever gives it means
+// to change something.
+func checkVars(f *saved.File, vars []string) error {
+	for _, v := range vars {
+		name, _, _ := strings.Cut(v, "=")
+		if !slices.ContainsFunc(f.Ephemeral, func(e saved.Ephemeral) bool { return e.Variable == name }) {
+			return fmt.Errorf("nothing was changed: --var %s: a saved plan has the values of all variables in it, but for secrets, and %s is none of these; to change it, plan again", name, name)
+		}
+	}
+	return nil
+}
+
 // checkUnused refuses a plan that was carried out, or begun, already.
-func (s *session) checkUnused() error {
-	use, err := journal.PlanUse(s.stateDir, s.saved.file.Digest)
+func checkUnused(f *saved.File) error {
+	dir, err := journal.Dir()
+	if err != nil {
+		return err
+	}
+	use, err := journal.PlanUse(dir, f.Digest)
 	if err != nil {
 		return fmt.Errorf("nothing was changed: whether this plan was used can't be told: %w", err)
 	}
@@ -143,9 +181,12 @@ func usedError(use *journal.Use) error {
 
 // checkSaved holds the plan that was just made against the saved one. It says what
 // changed meanwhile without harm.
-func (s *session) checkSaved(in planner.Input, p *planner.Plan) error {
+func (s *session) checkSaved(in planner.Input, p *planner.Plan, lock host.Lock) error {
 	if s.saved == nil {
 		return nil
+	}
+	if err := s.checkBegun(in.Observation, lock); err != nil {
+		return err
 	}
 	moved, err := s.saved.file.Compare(in.Observation, p)
 	if err != nil {
@@ -154,21 +195,98 @@ func (s *session) checkSaved(in planner.Input, p *planner.Plan) error {
 		}
 		return notThis(err)
 	}
+	same := s.saved.file.SameOrder(p)
 	for _, m := range moved {
-		fmt.Fprintf(os.Stderr, "Since the plan was made: %s.\n", m.Text+": the plan stays the same")
+		text := "Since the plan was made: " + m.String()
+		if same {
+			text = "Since the plan was made: " + m.Text + ": the plan stays the same"
+		}
+		fmt.Fprintln(os.Stderr, text+".")
+	}
+	if !same {
+		fmt.Fprintln(os.Stderr, "So it was made anew: it does the same with every member, with the leader last, and is what is carried out now.")
 	}
 	return nil
 }
 
-// takeSaved uses the plan up, right before its first step.
-func (s *session) takeSaved() error {
+// checkBegun refuses a plan that was begun already from elsewhere: by the marks at the
+// places that are locked, and by its token, which data was made under or the journal
+// has seen.
+func (s *session) checkBegun(obs planner.Observation, lock host.Lock) error {
+	f := s.saved.file
+	if lock != nil {
+		for _, name := range slices.Sorted(maps.Keys(lock.Epochs())) {
+			begun := s.observer.Plans[name]
+			switch {
+			case !begun.Known():
+				return fmt.Errorf("nothing was changed: whether this plan was used can't be told at %s: %s", name, begun.Why)
+			case slices.Contains(begun.Value, f.Digest):
+				return notThis(fmt.Errorf("this plan was used: %s has the mark of the apply that began it. Plan again", name))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(obs.Members)) {
+		d := obs.Members[name].Data.Value
+		for _, p := range []*planner.Provenance{d.Provenance, behindFence(d)} {
+			if p != nil && p.Token == f.Inputs.Token {
+				return notThis(fmt.Errorf("this plan was used: %s has data of the cluster that it was to make. Plan again", name))
+			}
+		}
+	}
+	if id := f.Plan.NewClusterID; id != "" && obs.JournalClusterID == id && f.Inputs.Observation.JournalClusterID != id {
+		return notThis(errors.New("this plan was used: the journal here has seen the cluster that it was to make. Plan again"))
+	}
+	return nil
+}
+
+func behindFence(d planner.DataDir) *planner.Provenance {
+	if d.Fenced == nil {
+		return nil
+	}
+	return d.Fenced.Provenance
+}
+
+// savedDigest is that of the saved plan that is applied; "" for none.
+func (s *session) savedDigest() string {
+	if s.saved == nil {
+		return ""
+	}
+	return s.saved.file.Digest
+}
+
+// takeSaved uses the plan up, right before its first step: here, and at the places of
+// a majority of the voters at least. Whoever wants to carry it out again has to lock a
+// majority too, and finds a mark.
+func (s *session) takeSaved(ctx context.Context, run *journal.Run, lock host.Lock) error {
 	if s.saved == nil {
 		return nil
 	}
-	use := journal.Use{Time: time.Now().UTC().Format(time.RFC3339), By: operator(), Cluster: s.cluster.Name, Digest: s.saved.file.Digest}
-	before, err := journal.UsePlan(s.stateDir, use)
-	if err != nil {
+	digest, now := s.saved.file.Digest, time.Now().UTC().Format(time.RFC3339)
+	before, err := journal.UsePlan(s.stateDir, journal.Use{Time: now, By: s.by, Cluster: s.cluster.Name, Digest: digest})
+	if err == nil && before != nil {
+		return usedError(before)
+	}
+	mark, jerr := json.Marshal(journal.Record{Time: now, Event: journal.Began, Run: run.ID(), Cluster: s.cluster.Name, Verb: "apply", Saved: digest, By: s.by, PID: os.Getpid(), Version: version})
+	if err = errors.Join(err, jerr); err != nil {
 		return fmt.Errorf("nothing was changed: that this plan is used can't be recorded: %w", err)
 	}
-	return usedError(before)
+	epochs, voters, marked := lock.Epochs(), 0, 0
+	for _, m := range s.cluster.Members {
+		if m.Learner {
+			continue
+		}
+		voters++
+		if _, locked := epochs[m.Name]; !locked {
+			continue
+		}
+		if rerr := s.host.Record(ctx, planner.PlaceOf(s.cluster, m), host.PlanRun(digest), append(mark, '\n')); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", m.Name, rerr))
+			continue
+		}
+		marked++
+	}
+	if marked < voters/2+1 {
+		return fmt.Errorf("nothing was changed: that this plan is used could be recorded at %d of %d voters only, and a majority is needed: %w; plan again, or apply the configuration itself", marked, voters, err)
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,11 +47,11 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 			if err != nil {
 				return err
 			}
-			was, err := loadSide(cmd, o, args[0])
+			next, err := loadSide(cmd, o, args[1], "")
 			if err != nil {
 				return err
 			}
-			next, err := loadSide(cmd, o, args[1])
+			was, err := loadSide(cmd, o, args[0], next.Dir)
 			if err != nil {
 				return err
 			}
@@ -68,10 +68,6 @@ Exit codes: 0 done, 1 error, 6 refused (no safe plan); with --detailed-exitcode
 
 // diff shows what leads from was to next.
 func (f *form) diff(was, next *spec.Cluster, given map[planner.Consent]bool, detailed bool) error {
-	was, err := saved.Rebase(was, next.Dir, "")
-	if err != nil {
-		return err
-	}
 	changes, err := saved.Diff(was, next)
 	if err != nil {
 		return err
@@ -81,11 +77,19 @@ func (f *form) diff(was, next *spec.Cluster, given map[planner.Consent]bool, det
 		planned.ID = "" // the cluster is made up, and has another
 	}
 	in := planner.Input{Cluster: &planned, Token: "requorum-diff", Now: time.Now().UTC().Format(time.RFC3339), By: operator(), Accept: given}
-	obs, impossible := planner.InSync(was)
-	in.Observation = planner.SeenThrough(was, next, obs)
-	p := planner.New(in)
-	if impossible != nil && p.Refusal == nil { // else the refusal says more
-		return fmt.Errorf("what the change leads to can't be told, for no cluster as OLD says can be made: %w", impossible)
+	// Where nothing changes nothing is to be planned: also not for a file that this
+	// version could not carry out.
+	p := &planner.Plan{
+		Format: planner.FormatVersion, Cluster: next.Name, Route: planner.RouteInSync, Headline: "no change in meaning",
+		Members: []planner.MemberLine{}, Steps: []planner.Step{}, Loss: planner.Loss{Kind: planner.LossNone},
+	}
+	if len(changes) > 0 {
+		obs, impossible := planner.InSync(was)
+		in.Observation = planner.SeenThrough(was, next, obs)
+		p = planner.New(in)
+		if impossible != nil && p.Refusal == nil { // else the refusal says more
+			return fmt.Errorf("what the change leads to can't be told, for no cluster as OLD says can be made: %w", impossible)
+		}
 	}
 	doc, err := saved.Encode(in, p, saved.About{Version: version, Basis: saved.BasisDiff, Changes: changes})
 	if err != nil {
@@ -104,15 +108,14 @@ func (f *form) diff(was, next *spec.Cluster, given map[planner.Consent]bool, det
 	return endOfPlan(p, detailed)
 }
 
-// loadSide reads one side of a diff.
-func loadSide(cmd *cobra.Command, o *options, arg string) (*spec.Cluster, error) {
+// loadSide reads one side of a diff, its relative paths as if they stood in the
+// folder as; "" for where they do.
+func loadSide(cmd *cobra.Command, o *options, arg, as string) (*spec.Cluster, error) {
+	side := *o
+	side.asDir = as
 	rest, isGit := strings.CutPrefix(arg, "git:")
 	if !isGit {
-		c, err := loadCluster(cmd, o, arg)
-		if err != nil {
-			return nil, err
-		}
-		return oneFolder(c)
+		return loadCluster(cmd, &side, arg)
 	}
 	rev, name, ok := strings.Cut(rest, ":")
 	if !ok || rev == "" || name == "" || strings.HasPrefix(rev, "-") {
@@ -127,42 +130,32 @@ func loadSide(cmd *cobra.Command, o *options, arg string) (*spec.Cluster, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", arg, err)
 	}
-	c, err := loadCluster(cmd, o, at)
-	if err == nil {
-		c, err = oneFolder(c)
-	}
-	if err != nil {
-		return nil, err
-	}
 	folder := strings.TrimSuffix(name, "/")
 	if at != dir {
 		folder = path.Dir(name)
 	}
-	here, err := filepath.Abs(folder)
+	if as == "" {
+		if side.asDir, err = filepath.Abs(folder); err != nil {
+			return nil, err
+		}
+	}
+	c, err := loadCluster(cmd, &side, at)
 	if err != nil {
 		return nil, err
 	}
-	return saved.Rebase(c, here, "git:"+rev+":"+folder)
-}
-
-// oneFolder gives c with its folder under the one name that its members'
-// directories have already.
-func oneFolder(c *spec.Cluster) (*spec.Cluster, error) {
-	real, err := filepath.EvalSymlinks(c.Dir)
-	if err != nil {
-		return nil, err
-	}
-	return saved.Rebase(c, real, "")
+	return saved.NameFiles(c, dir, "git:"+rev+":"+folder)
 }
 
 // dropCheckout removes the folder that loadSide made.
 func dropCheckout(dir string) { _ = os.RemoveAll(dir) }
 
 // checkOut puts the folder that name is, or is in, as it was at rev, below dir, and
-// gives the path of name there. The repository and its work tree are only read.
+// gives the path of name there: byte for byte what the revision has, whatever
+// attributes and filters say. The repository and its work tree are only read, and
+// nothing that is missing there is fetched.
 func checkOut(ctx context.Context, rev, name, dir string) (string, error) {
 	name = path.Clean(filepath.ToSlash(name))
-	kind, err := git(ctx, "cat-file", "-t", rev+":./"+name)
+	kind, err := git(ctx, nil, "cat-file", "-t", rev+":./"+name)
 	if err != nil {
 		return "", err
 	}
@@ -170,21 +163,36 @@ func checkOut(ctx context.Context, rev, name, dir string) (string, error) {
 	if strings.TrimSpace(string(kind)) != "tree" {
 		folder = path.Dir(name)
 	}
-	tree, err := git(ctx, "rev-parse", "--verify", "--end-of-options", rev+":./"+folder)
+	tree, err := git(ctx, nil, "rev-parse", "--verify", "--end-of-options", rev+":./"+folder)
 	if err != nil {
 		return "", err
 	}
-	// In a folder of the work tree archive takes that folder out of the tree again.
-	dotGit, err := git(ctx, "rev-parse", "--absolute-git-dir")
+	list, err := git(ctx, nil, "ls-tree", "-r", "-z", "--full-tree", strings.TrimSpace(string(tree)))
 	if err != nil {
 		return "", err
 	}
-	where := strings.TrimSuffix(string(dotGit), "\n")
-	b, err := git(ctx, "-C", where, "--git-dir="+where, "archive", "--format=tar", strings.TrimSpace(string(tree)))
+	var names []string
+	var ask bytes.Buffer
+	for _, line := range strings.Split(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		head, file, _ := strings.Cut(line, "\t")
+		fields := strings.Fields(head) // mode, type, object
+		switch {
+		case line == "":
+			continue
+		case len(fields) == 3 && fields[1] == "blob" && strings.HasPrefix(fields[0], "100"):
+			names = append(names, file)
+			fmt.Fprintln(&ask, fields[2])
+		case len(fields) == 3 && fields[0] == "120000":
+			return "", fmt.Errorf("%s is a symbolic link there, and what it leads to is not in the revision's folder for sure; compare a checkout of it instead", path.Join(folder, file))
+		default:
+			return "", fmt.Errorf("%s is no file there (%s); compare a checkout of it instead", path.Join(folder, file), head)
+		}
+	}
+	files, err := git(ctx, &ask, "cat-file", "--batch")
 	if err != nil {
 		return "", err
 	}
-	if err := untar(b, dir); err != nil {
+	if err := unpack(files, names, dir); err != nil {
 		return "", err
 	}
 	if folder == name {
@@ -193,8 +201,40 @@ func checkOut(ctx context.Context, rev, name, dir string) (string, error) {
 	return filepath.Join(dir, path.Base(name)), nil
 }
 
-func git(ctx context.Context, args ...string) ([]byte, error) {
+// unpack writes what cat-file --batch gave for these files below dir, and nothing
+// outside of it.
+func unpack(b []byte, names []string, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, name := range names {
+		head, rest, _ := bytes.Cut(b, []byte("\n"))
+		fields := strings.Fields(string(head)) // object, type, size
+		size := -1
+		if len(fields) == 3 && fields[1] == "blob" {
+			size, err = strconv.Atoi(fields[2])
+		}
+		if size < 0 || err != nil || len(rest) < size+1 {
+			return fmt.Errorf("%s can't be read from the repository (%s)", name, head)
+		}
+		if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
+			return err
+		}
+		if err := root.WriteFile(name, rest[:size], 0o600); err != nil {
+			return err
+		}
+		b = rest[size+1:]
+	}
+	return nil
+}
+
+// git runs git without a network: what a partial clone does not have is missing.
+func git(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_TERMINAL_PROMPT=0")
+	cmd.Stdin = in
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
@@ -204,34 +244,4 @@ func git(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, fmt.Errorf("git: %w", err)
 	}
 	return out.Bytes(), nil
-}
-
-// untar writes the plain files of an archive below dir, and nothing outside of it.
-func untar(b []byte, dir string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	for r := tar.NewReader(bytes.NewReader(b)); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		switch h.Typeflag {
-		case tar.TypeDir:
-			err = root.MkdirAll(path.Clean(h.Name), 0o700)
-		case tar.TypeReg:
-			var data []byte
-			if data, err = io.ReadAll(r); err == nil {
-				err = root.WriteFile(path.Clean(h.Name), data, 0o600)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
 }

@@ -20,6 +20,7 @@ type options struct {
 	// saved is the plan whose own configuration is taken, instead of one at a path;
 	// ephemeral are the secrets of the configuration that was read last.
 	saved     *saved.File
+	asDir     string // where relative paths of a configuration start; "" for its own folder
 	ephemeral []saved.Ephemeral
 }
 

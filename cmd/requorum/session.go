@@ -108,7 +108,7 @@ func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, er
 	if isSaved(path) {
 		return nil, fmt.Errorf("%s is a saved plan: requorum show %s shows it, requorum apply %s carries it out", path, path, path)
 	}
-	r := load.Load(path, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv})
+	r := load.Load(path, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv, AsDir: o.asDir})
 	if len(r.Diags) > 0 {
 		if err := load.WriteDiagnostics(cmd.ErrOrStderr(), r, uint(widthOf(os.Stderr)), isTerminal(os.Stderr) && !o.noColor && os.Getenv("NO_COLOR") == ""); err != nil {
 			return nil, err

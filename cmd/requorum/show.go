@@ -59,9 +59,26 @@ func (f *form) print(file *saved.File, doc []byte) error {
 	return err
 }
 
+// showable refuses a plan that says another thing than it does, and marks one of
+// which that can't be told.
+func showable(file *saved.File) error {
+	err := file.Derive(version)
+	var derived *saved.DerivedError
+	if errors.As(err, &derived) {
+		fmt.Fprintln(os.Stderr, "requorum: "+err.Error())
+		file.Unchecked = err.Error()
+		return nil
+	}
+	return err
+}
+
 func textOf(file *saved.File) string {
 	if file.Basis != saved.BasisDiff {
-		return render.Text(file.Plan, style()) + "\n" + render.Paragraph(fmt.Sprintf("Planned %s by %s, requorum %s. Digest %s.", file.Timestamp, file.By, file.Version, file.Digest), style())
+		unchecked := ""
+		if file.Unchecked != "" {
+			unchecked = render.Paragraph("Not checked: "+file.Unchecked+".", style())
+		}
+		return render.Text(file.Plan, style()) + "\n" + unchecked + render.Paragraph(fmt.Sprintf("Planned %s by %s, requorum %s. Digest %s.", file.Timestamp, file.By, file.Version, file.Digest), style())
 	}
 	text := render.Changes(file.Changes, style())
 	if len(file.Changes) == 0 {
@@ -92,6 +109,9 @@ Exit codes: 0 shown, 1 not.`,
 			}
 			if err != nil {
 				return err
+			}
+			if err := showable(file); err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			return f.print(file, doc)
 		},

@@ -18,6 +18,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/requorum/requorum/planner"
 )
@@ -111,7 +112,19 @@ type Facts struct {
 	FileSystem string
 	// Base is Layout.Base of the place.
 	Base string
+	// Plans are the digests of the saved plans that were begun here, by PlanRun.
+	Plans planner.Fact[[]string]
 }
+
+// planRuns begins the names of the marks that saved plans were begun.
+const planRuns = "plan-"
+
+// PlanRun is the name under which Record marks at a place that the saved plan with
+// this digest was begun: each is carried out once, whoever does it from wherever.
+func PlanRun(digest string) string { return planRuns + digest }
+
+// RunPlan is the digest in a name that PlanRun gave.
+func RunPlan(name string) (digest string, ok bool) { return strings.CutPrefix(name, planRuns) }
 
 // Holder says who holds a lock.
 type Holder struct {

@@ -90,6 +90,7 @@ func pathOf(folder string, e fs.DirEntry) (string, bool) {
 	case e.IsDir():
 		path := filepath.Join(folder, e.Name(), journalName)
 		return path, exists(path)
+	case strings.HasPrefix(e.Name(), "plan-"): // the mark of a saved plan, whose run is beside it
 	case strings.HasSuffix(e.Name(), ".jsonl"):
 		return filepath.Join(folder, e.Name()), true
 	}

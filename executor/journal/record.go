@@ -32,8 +32,9 @@ type Record struct {
 	Run     string `json:"run,omitempty"`
 	Cluster string `json:"cluster,omitempty"`
 	Verb    string `json:"verb,omitempty"`
-	Plan    string `json:"plan,omitempty"` // its digest
-	By      string `json:"by,omitempty"`   // user@host
+	Plan    string `json:"plan,omitempty"`       // its digest
+	Saved   string `json:"saved_plan,omitempty"` // the digest of the file that it was read from
+	By      string `json:"by,omitempty"`         // user@host
 	PID     int    `json:"pid,omitempty"`
 	Version string `json:"version,omitempty"` // of requorum
 	Binary  string `json:"binary,omitempty"`  // its sha256, in hex

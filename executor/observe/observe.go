@@ -39,6 +39,9 @@ type Observer struct {
 	// Wanted are the sha256 sums of snapshots from a live member that a plan was made
 	// over: where the cache has one of them still, no new one is saved.
 	Wanted []string
+	// Plans are, after Observe, the digests of the saved plans that were begun at each
+	// member's place, by its name.
+	Plans map[string]planner.Fact[[]string]
 	// Progress is told about long reads; it may be nil.
 	Progress func(what string, done, total int64)
 
@@ -76,6 +79,10 @@ func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 		return obs, err
 	}
 	o.addHostFacts(&obs, facts)
+	o.Plans = map[string]planner.Fact[[]string]{}
+	for name, f := range facts {
+		o.Plans[name] = f.Plans
+	}
 	obs.Etcds = o.Host.Etcds(ctx)
 	o.addJournal(&obs)
 	o.addAdvertised(ctx, &obs)

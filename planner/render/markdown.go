@@ -60,6 +60,14 @@ func Markdown(f *saved.File, limit int) string {
 		})
 		m.section(Mermaid(p))
 	}
+	m.table("### Found", []string{"Found", "On", "Because"}, len(p.States), func(i int) []string {
+		s := p.States[i]
+		return []string{string(s.State), s.Member, s.Fact}
+	})
+	m.table("### Survivors", []string{"Survivor", "Last log", "Proven", "Verdict"}, len(p.Survivors), func(i int) []string {
+		s := p.Survivors[i]
+		return []string{s.Name, s.Last, s.Proven, s.Verdict}
+	})
 	notes(m, p)
 	folded(m, p)
 	m.section("\n<sub>requorum " + escape(f.Version) + ", planned " + escape(f.Timestamp) + "</sub>\n")
@@ -159,6 +167,7 @@ func verdictOf(f *saved.File) string {
 	default:
 		row("Digest", "`"+f.Digest+"`")
 	}
+	row("Not checked", escape(short(f.Unchecked, 300)))
 	return b.String()
 }
 
@@ -198,6 +207,9 @@ func notes(m *markdown, p *planner.Plan) {
 			head = ""
 		}
 	}
+	for _, text := range Told(p) {
+		say(escape(text))
+	}
 	for _, d := range p.Doubts {
 		who := ""
 		if d.Member != "" {
@@ -224,12 +236,10 @@ func folded(m *markdown, p *planner.Plan) {
 		fmt.Fprintf(&b, "\n<details><summary>Step %d: %s %s</summary>\n\n", s.ID, escape(s.Title), escape(On(s)))
 		fmt.Fprintf(&b, "Because %s\n\nRisk: %s. Waits for: %s, at most %d s.\n", escape(because), escape(s.Risk().Text), escape(s.Wait), s.TimeoutSeconds)
 		if len(s.Equivalent) > 0 {
-			text := strings.Join(s.Equivalent, "\n")
-			fence := "```"
-			for strings.Contains(text, fence) {
-				fence += "`"
-			}
-			fmt.Fprintf(&b, "\n%ssh\n%s\n%s\n", fence, text, fence)
+			b.WriteString(fenced("sh", strings.Join(s.Equivalent, "\n")))
+		}
+		for _, f := range s.Files {
+			fmt.Fprintf(&b, "\n%s: %s%s\n%s", escape(f.Member), escape(f.Path), map[bool]string{true: " (new)"}[f.New], fenced("diff", Diff(f)))
 		}
 		b.WriteString("\n</details>\n")
 		m.section(b.String())
@@ -244,6 +254,15 @@ func folded(m *markdown, p *planner.Plan) {
 	}
 	b.WriteString("\n</details>\n")
 	m.section(b.String())
+}
+
+// fenced is text that is shown as it is.
+func fenced(kind, text string) string {
+	fence := "```"
+	for strings.Contains(text, fence) {
+		fence += "`"
+	}
+	return fmt.Sprintf("\n%s%s\n%s\n%s\n", fence, kind, text, fence)
 }
 
 // escape gives text that Markdown shows as it is: no markup, no HTML, nobody is

@@ -52,7 +52,33 @@ func meaning(c *spec.Cluster) (map[string]any, error) {
 	}
 	delete(tree, "dir")
 	strip(tree)
+	if e, ok := tree["etcd"].(map[string]any); ok {
+		delete(e, "config_pos") // the positions in it went
+	}
+	settle(tree, c)
 	return tree, nil
+}
+
+// settle takes out what means the same as not being there: a host that no member is
+// on, a default that is written out, an order that does not matter.
+func settle(tree map[string]any, c *spec.Cluster) {
+	hosts, _ := tree["host"].(map[string]any)
+	for name := range hosts {
+		if !slices.ContainsFunc(c.Members, func(m spec.Member) bool { return m.Host == name }) {
+			delete(hosts, name)
+		}
+	}
+	policy, _ := tree["policy"].(map[string]any)
+	if prevent, ok := policy["prevent"].([]any); ok {
+		slices.SortFunc(prevent, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		policy["prevent"] = slices.Compact(prevent)
+	}
+	if policy["snapshot_before"] == "never" {
+		delete(policy, "snapshot_before")
+	}
+	if len(policy) == 0 {
+		delete(tree, "policy")
+	}
 }
 
 func strip(v any) {
@@ -61,7 +87,7 @@ func strip(v any) {
 		return
 	}
 	for k, x := range m {
-		if _, object := x.(map[string]any); object && (k == "pos" || strings.HasSuffix(k, "_pos")) {
+		if isPosition(k, x) {
 			delete(m, k)
 			continue
 		}
@@ -176,15 +202,9 @@ func positionOf(c *spec.Cluster, path string) spec.Position {
 	return c.Pos
 }
 
-// Rebase gives c as if its folder were dir: paths below its folder are below dir. So
-// two checkouts of one repository are compared by what they say, not by where they
-// lie. What is secret stays as it was. Where files is not "", positions name it in
-// place of the folder.
-func Rebase(c *spec.Cluster, dir, files string) (*spec.Cluster, error) {
-	from := strings.TrimSuffix(c.Dir, "/") + "/"
-	if c.Dir == "" || c.Dir == dir || from == "/" {
-		return c, nil
-	}
+// NameFiles gives c with its files below folder from, as positions have them, named
+// below to: where they were read from is gone when somebody reads a position.
+func NameFiles(c *spec.Cluster, from, to string) (*spec.Cluster, error) {
 	b, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
@@ -195,7 +215,7 @@ func Rebase(c *spec.Cluster, dir, files string) (*spec.Cluster, error) {
 	if err := d.Decode(&tree); err != nil {
 		return nil, err
 	}
-	rebase(tree, from, strings.TrimSuffix(dir, "/")+"/", files)
+	nameFiles(tree, from+"/", to+"/")
 	if b, err = json.Marshal(tree); err != nil {
 		return nil, err
 	}
@@ -203,44 +223,49 @@ func Rebase(c *spec.Cluster, dir, files string) (*spec.Cluster, error) {
 	if err := json.Unmarshal(b, out); err != nil {
 		return nil, err
 	}
-	out.Dir = dir
 	if c.Auth != nil {
 		out.Auth.Password = c.Auth.Password
 	}
-	if c.Snapshot != nil && c.Snapshot.Sensitive {
+	if c.Snapshot != nil {
 		out.Snapshot.Source = c.Snapshot.Source
-		if rest, ok := strings.CutPrefix(c.Snapshot.Source, from); ok {
-			out.Snapshot.Source = strings.TrimSuffix(dir, "/") + "/" + rest
-		}
 	}
 	return out, nil
 }
 
-func rebase(v any, from, to, files string) {
-	text := func(x any) any {
-		if s, ok := x.(string); ok {
-			if rest, below := strings.CutPrefix(s, from); below {
-				return to + rest
-			}
-		}
-		return x
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		for k, x := range v {
-			if _, object := x.(map[string]any); object && (k == "pos" || strings.HasSuffix(k, "_pos")) {
-				if files != "" {
-					rebase(x, from, files+"/", files)
-				}
-				continue // or else where it really stands
-			}
-			v[k] = text(x)
-			rebase(v[k], from, to, files)
-		}
-	case []any:
-		for i, x := range v {
-			v[i] = text(x)
-			rebase(v[i], from, to, files)
+func nameFiles(v any, from, to string) {
+	m, ok := v.(map[string]any)
+	if list, isList := v.([]any); isList {
+		for _, x := range list {
+			nameFiles(x, from, to)
 		}
 	}
+	if !ok {
+		return
+	}
+	for k, x := range m {
+		if at, ok := x.(map[string]any); ok && isPosition(k, x) {
+			if rest, below := strings.CutPrefix(fmt.Sprint(at["file"]), from); below {
+				at["file"] = to + rest
+			}
+			continue
+		}
+		nameFiles(x, from, to)
+	}
+}
+
+// isPosition reports whether the value of a key says where something stands. Members,
+// hosts and settings may have such names too.
+func isPosition(key string, v any) bool {
+	m, ok := v.(map[string]any)
+	if !ok || key != "pos" && !strings.HasSuffix(key, "_pos") {
+		_, file := m["file"].(string)
+		_, line := m["line"].(json.Number)
+		return file && line && len(m) == 3 // of one setting
+	}
+	for k := range m {
+		if k != "file" && k != "line" && k != "column" {
+			return false
+		}
+	}
+	return true
 }

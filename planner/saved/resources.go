@@ -2,6 +2,7 @@ package saved
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
@@ -60,7 +61,11 @@ func resourceChanges(in planner.Input, p *planner.Plan) []Resource {
 		if _, inFile := in.Cluster.Member(s.Target[0]); !ok || inFile {
 			continue
 		}
-		r := resource(typeMember, a.Name)
+		name := a.Name
+		if name == "" { // it never started
+			name = a.MemberID
+		}
+		r := resource(typeMember, name)
 		r.Change.Actions, r.ActionReason = []string{"delete"}, reasonGone
 		r.Change.Before = map[string]any{"name": a.Name, "member_id": a.MemberID}
 		for _, o := range in.Observation.Others {
@@ -114,6 +119,9 @@ func memberChange(in planner.Input, p *planner.Plan, m spec.Member) Resource {
 	removed, made, touched, over := false, false, false, false
 	if before != nil {
 		after["member_id"] = before["member_id"]
+		for _, k := range settingKeys {
+			after[k] = before[k]
+		}
 	}
 	for _, s := range p.Steps {
 		if !slices.Contains(s.Target, m.Name) {
@@ -126,6 +134,7 @@ func memberChange(in planner.Input, p *planner.Plan, m spec.Member) Resource {
 			removed = true
 		case planner.Join:
 			made = true
+			startsWith(after, in, a.StartMember)
 			delete(after, "member_id")
 			r.Change.AfterUnknown["member_id"] = true
 		case planner.Install:
@@ -137,6 +146,7 @@ func memberChange(in planner.Input, p *planner.Plan, m spec.Member) Resource {
 			for _, x := range a.Members {
 				if x.Name == m.Name {
 					after["member_id"] = x.MemberID
+					startsWith(after, in, x)
 					made = made || x.Bootstrap
 				}
 			}
@@ -196,7 +206,46 @@ func memberBefore(in planner.Input, m spec.Member) map[string]any {
 	}
 	out["serves"] = e.Reach == planner.ReachServing
 	out["host"], out["data_dir"], out["wal_dir"] = m.Host, m.DataDir, m.WALDir
+	if e.Version != "" {
+		out["version"] = e.Version
+	}
+	if s := o.Service; s.Known() && len(s.Value.Args) > 0 {
+		settings(out, s.Value.Binary, s.Value.Args)
+	} else if s.Known() && s.Value.Foreign != nil {
+		settings(out, s.Value.Foreign.Exe, s.Value.Foreign.Args)
+	}
 	return out
+}
+
+// settingKeys are those of a member's attributes that its command line gives.
+var settingKeys = []string{"version", "binary", "config", "listen_peer_urls", "listen_client_urls"}
+
+// startsWith has a member run as it is started.
+func startsWith(out map[string]any, in planner.Input, a planner.StartMember) {
+	if b := in.Observation.Members[a.Name].Binary; b.Known() {
+		out["version"] = b.Value.Version
+	}
+	binary := a.Binary
+	if binary == "" {
+		binary = "requorum" // as a service has it
+	}
+	settings(out, binary, a.Args)
+}
+
+// settings are a command line's, but for what has attributes of its own.
+func settings(out map[string]any, binary string, args []string) {
+	config := map[string]any{}
+	out["binary"], out["config"] = binary, config
+	for _, arg := range args {
+		name, value, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		switch {
+		case name == "listen-peer-urls", name == "listen-client-urls":
+			out[strings.ReplaceAll(name, "-", "_")] = strings.Split(value, ",")
+		case name == "name", name == "data-dir", name == "wal-dir", name == "advertise-client-urls", strings.HasPrefix(name, "initial-"):
+		default:
+			config[name] = value
+		}
+	}
 }
 
 func listed(l planner.ListedMember, serves bool) map[string]any {

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -55,6 +56,8 @@ type Inputs struct {
 	Accept        []string            `json:"accept"`
 	Token         string              `json:"token"` // for a new identity, should there be one
 	Observation   planner.Observation `json:"observation"`
+	// Logs says which entries the logs in Observation have in common; see packSums.
+	Logs map[string]string `json:"logs,omitempty"`
 }
 
 // Sums are the sha256 of what went into the plan, in hex.
@@ -79,6 +82,10 @@ type File struct {
 	Inputs    Inputs      `json:"inputs"`
 
 	Plan *planner.Plan `json:"-"`
+	// Unchecked says why it is not known that Plan is what Inputs lead to; "" where it
+	// is. Whoever has called Derive sets it.
+	Unchecked string `json:"-"`
+	text      []byte // as it was read, compact
 }
 
 // document is the file as it is written: its own keys, the plan's between them.
@@ -114,27 +121,9 @@ type worst struct {
 
 // Encode gives the file of a plan, indented, with its digest.
 func Encode(in planner.Input, p *planner.Plan, about About) ([]byte, error) {
-	d := document{
-		Format: planner.FormatVersion, Digest: strings.Repeat("0", digestLen), FormatVersion: planner.FormatVersion,
-		Version: about.Version, Timestamp: in.Now, By: in.By, Machine: about.Machine, Basis: about.Basis,
-		Ephemeral: append([]Ephemeral{}, about.Ephemeral...), Changes: about.Changes, Plan: p, Steps: []step{},
-		ResourceChanges: resourceChanges(in, p), ResourceDrift: resourceDrift(in, p),
-		Inputs: &Inputs{Source: about.Source, Configuration: in.Cluster, Accept: acceptedNames(in.Accept), Token: in.Token, Observation: in.Observation},
-	}
-	if p.Changes() {
-		d.Risk.Risk, d.Risk.Step = p.Risk()
-	} else {
-		d.Risk.Risk, _ = (&planner.Plan{}).Risk()
-	}
-	for _, s := range p.Steps {
-		d.Steps = append(d.Steps, step{s, s.Risk()})
-	}
-	var err error
-	if d.Sums, err = sums(in); err != nil {
+	d, err := documentOf(in, p, about)
+	if err != nil {
 		return nil, err
-	}
-	if about.Basis == BasisDiff {
-		d.Inputs, d.Sums.Observation = nil, ""
 	}
 	b, err := json.Marshal(d)
 	if err != nil {
@@ -151,6 +140,31 @@ func Encode(in planner.Input, p *planner.Plan, about About) ([]byte, error) {
 	}
 	out.WriteByte('\n')
 	return out.Bytes(), nil
+}
+
+// documentOf is the file of a plan, with a digest of zeros.
+func documentOf(in planner.Input, p *planner.Plan, about About) (document, error) {
+	d := document{
+		Format: planner.FormatVersion, Digest: strings.Repeat("0", digestLen), FormatVersion: planner.FormatVersion,
+		Version: about.Version, Timestamp: in.Now, By: in.By, Machine: about.Machine, Basis: about.Basis,
+		Ephemeral: append([]Ephemeral{}, about.Ephemeral...), Changes: about.Changes, Plan: p, Steps: []step{},
+		ResourceChanges: resourceChanges(in, p), ResourceDrift: resourceDrift(in, p),
+		Inputs: &Inputs{Source: about.Source, Configuration: in.Cluster, Accept: acceptedNames(in.Accept), Token: in.Token, Observation: in.Observation, Logs: packSums(in.Observation)},
+	}
+	if p.Changes() {
+		d.Risk.Risk, d.Risk.Step = p.Risk()
+	} else {
+		d.Risk.Risk, _ = (&planner.Plan{}).Risk()
+	}
+	for _, s := range p.Steps {
+		d.Steps = append(d.Steps, step{s, s.Risk()})
+	}
+	var err error
+	d.Sums, err = sums(in)
+	if about.Basis == BasisDiff {
+		d.Inputs, d.Sums.Observation = nil, ""
+	}
+	return d, err
 }
 
 func acceptedNames(given map[planner.Consent]bool) []string {
@@ -186,34 +200,48 @@ func (e *EditedError) Error() string {
 }
 
 // Parse reads a saved plan. The error is a *ForeignError where it is of another
-// format, an *EditedError where its digest is not its own.
+// format, an *EditedError where its digest is not its own. Whether it is what it
+// follows from, Derive tells.
 func Parse(b []byte) (*File, error) {
-	f := &File{}
-	var format struct {
+	var head struct {
 		Format string `json:"requorum_plan"`
+		Digest string `json:"digest"`
 	}
-	if err := json.Unmarshal(b, &format); err != nil {
+	if err := json.Unmarshal(b, &head); err != nil {
 		return nil, &EditedError{"it is no JSON: " + err.Error()}
 	}
-	if major, _, _ := strings.Cut(format.Format, "."); major != "1" {
-		return nil, &ForeignError{fmt.Sprintf("its format is %q, and this requorum reads 1.x", format.Format)}
+	if major, _, _ := strings.Cut(head.Format, "."); major != "1" {
+		return nil, &ForeignError{fmt.Sprintf("its format is %q, and this requorum reads 1.x", head.Format)}
 	}
 	digest, err := digestOf(b)
 	if err != nil {
 		return nil, &EditedError{err.Error()}
 	}
+	if head.Digest != digest {
+		return nil, &EditedError{"its digest " + head.Digest + " is not its content's"}
+	}
+	return read(b)
+}
+
+// read reads a saved plan, whatever its digest.
+func read(b []byte) (*File, error) {
+	f := &File{Plan: &planner.Plan{}}
+	var text bytes.Buffer
+	if err := json.Compact(&text, b); err != nil {
+		return nil, &EditedError{err.Error()}
+	}
+	f.text = text.Bytes()
 	if err := json.Unmarshal(b, f); err != nil {
 		return nil, &ForeignError{"it does not have the form of one: " + err.Error()}
 	}
-	if f.Digest != digest {
-		return nil, &EditedError{"its digest " + f.Digest + " is not its content's"}
-	}
-	f.Plan = &planner.Plan{}
 	if err := json.Unmarshal(b, f.Plan); err != nil {
 		return nil, &ForeignError{"it was made by requorum " + f.Version + ", and this one can't read all of it: " + err.Error()}
 	}
 	if f.Basis == BasisObserved && f.Inputs.Configuration == nil {
 		return nil, &ForeignError{"it has no inputs"}
+	}
+	if err := unpackSums(f.Inputs.Observation, f.Inputs.Logs); err != nil {
+		return nil, &ForeignError{"it does not have the form of one: " + err.Error()}
 	}
 	return f, nil
 }
@@ -221,6 +249,29 @@ func Parse(b []byte) (*File, error) {
 // Input is what the plan is made from again, with what is seen now.
 func (f *File) Input(now planner.Observation, accept map[planner.Consent]bool) planner.Input {
 	return planner.Input{
-		Cluster: f.Inputs.Configuration, Observation: now, Token: f.Inputs.Token, Now: f.Timestamp, By: f.By, Accept: accept,
+		Cluster: f.Inputs.Configuration, Observation: f.remembering(now), Token: f.Inputs.Token, Now: f.Timestamp, By: f.By, Accept: accept,
 	}
+}
+
+// remembering is what is seen now, with what the journal of the machine that planned
+// remembers: whom the file applied last named, and where. Whoever applies the plan may
+// have no such journal. Which cluster was here last is asked of the one that is at
+// hand.
+func (f *File) remembering(now planner.Observation) planner.Observation {
+	then := f.Inputs.Observation
+	now.JournalMembers, now.JournalPlaces = then.JournalMembers, then.JournalPlaces
+	now.Members = maps.Clone(now.Members)
+	for name, m := range now.Members {
+		was, d := then.Members[name].Data.Value, m.Data.Value
+		if !m.Data.Known() || d.State != was.State {
+			continue
+		}
+		for _, sign := range was.Evidence { // that data was there once
+			if !slices.Contains(d.Evidence, sign) {
+				m.Data.Value.Evidence = append(slices.Clone(m.Data.Value.Evidence), sign)
+				now.Members[name] = m
+			}
+		}
+	}
+	return now
 }

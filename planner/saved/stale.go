@@ -1,9 +1,8 @@
 package saved
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,7 +29,7 @@ func (m Moved) String() string {
 type StaleError struct {
 	Moved []Moved
 	Now   string // what planning again gives
-	First string // the first step that differs
+	First string // the first step that differs; "" for none
 }
 
 // Error implements error.
@@ -44,22 +43,24 @@ func (e *StaleError) Error() string {
 		what = "nothing that was seen"
 	}
 	text := "this plan is stale. Since it was made changed: " + what + ". Planning again gives: " + e.Now
-	if e.First != "" {
-		text += "; " + e.First
+	if e.First == "" {
+		return text + "; the steps are the same, but were approved for how it was"
 	}
-	return text
+	return text + "; " + e.First
 }
 
 // Compare holds the plan against the one that its own inputs and what is seen now
-// lead to. Where both do the same, it gives what changed meanwhile and no error; else
-// a *StaleError, or a *ForeignError where another cluster is seen.
+// lead to. Where both do the same, and nothing changed but what does no harm, it gives
+// that and no error; else a *StaleError, or a *ForeignError where another cluster is
+// seen. A plan whose steps are the same is stale too where what they rest on is not:
+// the start that gave a member its settings back would now take another one's away.
 func (f *File) Compare(now planner.Observation, p *planner.Plan) ([]Moved, error) {
 	if a, b := f.Plan.ClusterID, p.ClusterID; a != "" && b != "" && a != b {
 		return nil, &ForeignError{fmt.Sprintf("it is for the cluster with ID %s, and the one that is here has %s", a, b)}
 	}
 	moved := f.moved(now)
 	first := firstDifference(f.Plan, p)
-	if first == "" {
+	if first == "" && !slices.ContainsFunc(moved, func(m Moved) bool { return !m.Harmless }) {
 		return moved, nil
 	}
 	headline := p.Headline
@@ -67,43 +68,6 @@ func (f *File) Compare(now planner.Observation, p *planner.Plan) ([]Moved, error
 		headline = "a refusal, " + string(p.Refusal.Code) + ": " + p.Refusal.Title
 	}
 	return moved, &StaleError{Moved: moved, Now: headline, First: first}
-}
-
-// firstDifference says in words where two plans do not do the same; "" where they do.
-// Why a step is there, and how long it may take, has no part in it.
-func firstDifference(was, is *planner.Plan) string {
-	if (was.Refusal == nil) != (is.Refusal == nil) || was.Route != is.Route {
-		return "another route"
-	}
-	for i := range max(len(was.Steps), len(is.Steps)) {
-		switch {
-		case i >= len(is.Steps):
-			return fmt.Sprintf("step %d (%s %s) is not needed any more", i+1, was.Steps[i].Title, strings.Join(was.Steps[i].Target, " "))
-		case i >= len(was.Steps):
-			return fmt.Sprintf("there is a further step %d (%s %s)", i+1, is.Steps[i].Title, strings.Join(is.Steps[i].Target, " "))
-		case !sameStep(was.Steps[i], is.Steps[i]):
-			a, b := was.Steps[i], is.Steps[i]
-			if a.Kind == b.Kind && slices.Equal(a.Target, b.Target) {
-				return fmt.Sprintf("step %d (%s %s) would be done with other values", i+1, b.Title, strings.Join(b.Target, " "))
-			}
-			return fmt.Sprintf("step %d was %s %s, and would be %s %s", i+1, a.Title, strings.Join(a.Target, " "), b.Title, strings.Join(b.Target, " "))
-		}
-	}
-	for _, n := range is.Needs {
-		if !slices.ContainsFunc(was.Needs, func(m planner.Need) bool { return m.Consent == n.Consent }) {
-			return "it would need --accept=" + string(n.Consent)
-		}
-	}
-	if was.Loss.Kind != is.Loss.Kind {
-		return "another loss: " + is.Loss.Text
-	}
-	return ""
-}
-
-func sameStep(a, b planner.Step) bool {
-	x, errA := json.Marshal(a.Action)
-	y, errB := json.Marshal(b.Action)
-	return errA == nil && errB == nil && a.Kind == b.Kind && bytes.Equal(x, y) && a.Before == b.Before && a.After == b.After && a.Undo == b.Undo
 }
 
 // moved compares what was seen with what is.
@@ -134,8 +98,11 @@ func (f *File) moved(now planner.Observation) []Moved {
 		say(false, "the members' data is %s", map[bool]string{true: "equal again", false: "not equal any more"}[y.Value.Equal])
 	}
 	snapshotMoved(was.Snapshot, now.Snapshot, say)
-	if x, y := was.JournalClusterID, now.JournalClusterID; x != y && x != "" {
+	if x, y := was.JournalClusterID, now.JournalClusterID; x != y && x != "" && y != "" {
 		say(false, "the journal has another cluster ID for these directories (%s, was %s)", y, x)
+	}
+	if x, y := was.JournalMembers, now.JournalMembers; len(y) > 0 && !sameSet(x, y) {
+		say(true, "the journal here has %s in the file that was applied last, not %s", strings.Join(y, ", "), orWord(strings.Join(x, ", "), "any"))
 	}
 	return out
 }
@@ -221,11 +188,15 @@ func memberMoved(name string, was, is planner.MemberObservation, say sayer) {
 		switch {
 		case x.State != y.State:
 			say(false, "%s's service: %s (%s before)", name, y.State, x.State)
-		case x.PID != y.PID && y.PID != 0:
+		case x.PID != y.PID && y.PID != 0 && x.Foreign == nil:
 			say(true, "%s was restarted", name)
 		}
-		if !slices.Equal(x.Args, y.Args) {
+		if !sameSet(lasting(x.Args), lasting(y.Args)) {
 			say(false, "%s runs with other flags", name)
+		}
+		foreignMoved(name, x.Foreign, y.Foreign, say)
+		if u, v := x.Unit, y.Unit; (u == nil) != (v == nil) || u != nil && (u.Problem != v.Problem || u.Barred != v.Barred) {
+			say(false, "%s's unit was changed", name)
 		}
 	}
 	if a, b := was.Binary, is.Binary; a.Known() && b.Known() && a.Value.Version != b.Value.Version {
@@ -233,6 +204,29 @@ func memberMoved(name string, was, is planner.MemberObservation, say sayer) {
 	}
 	if len(is.PortsTaken) > 0 && !slices.Equal(was.PortsTaken, is.PortsTaken) {
 		say(false, "%s's address is taken by somebody else (%s)", name, strings.Join(is.PortsTaken, ", "))
+	}
+}
+
+// lasting are the flags that mean something to a member that has data: those of its
+// first start do not, and a later one has others.
+func lasting(args []string) []string {
+	return slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(strings.TrimLeft(a, "-"), "initial-") })
+}
+
+// foreignMoved is about a process that somebody else started.
+func foreignMoved(name string, was, is *planner.Foreign, say sayer) {
+	switch {
+	case was == nil && is == nil:
+	case was == nil:
+		say(false, "%s was started by somebody else", name)
+	case is == nil:
+		say(false, "%s is not somebody else's process any more", name)
+	case !sameSet(lasting(was.Args), lasting(is.Args)) || !maps.Equal(was.Settings, is.Settings) || was.Exe != is.Exe:
+		say(false, "%s runs with other flags", name)
+	case was.Keeper != is.Keeper:
+		say(false, "%s is kept by %s, not by %s", name, orWord(is.Keeper, "nobody"), orWord(was.Keeper, "nobody"))
+	case was.PID != is.PID || was.Start != is.Start:
+		say(true, "%s was restarted", name)
 	}
 }
 
@@ -303,6 +297,11 @@ func names(o planner.Observation) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+func sameSet(a, b []string) bool {
+	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
+	return slices.Equal(a, b)
 }
 
 func orWord(s, word string) string {

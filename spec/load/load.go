@@ -40,6 +40,9 @@ type Options struct {
 	// Env looks up an environment variable (os.LookupEnv). It serves
 	// REQUORUM_VAR_x and the function env. nil is an empty environment.
 	Env func(name string) (string, bool)
+	// AsDir is an absolute folder at which relative paths of the configuration start,
+	// in place of its own; "" for that. The function file reads from its own.
+	AsDir string
 }
 
 // Result is what Load found.
@@ -106,6 +109,9 @@ func (l *loader) load(path string) *spec.Cluster {
 		return nil
 	}
 	l.funcs = functions(l.dir, l.opts.Env)
+	if l.opts.AsDir != "" {
+		l.dir = l.opts.AsDir
+	}
 	files := l.parse(names)
 	if l.diags.HasErrors() {
 		// What follows a syntax error is guesswork, not a finding.

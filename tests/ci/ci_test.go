@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,7 +54,7 @@ func newRunner(t *testing.T) *runner {
 	r.write("one.hcl", "cluster \"demo\" {"+member("m1", 0, 1)+"\n}\n", 0o600)
 	r.write("two.hcl", "cluster \"demo\" {"+member("m1", 0, 1)+member("m2", 2, 3)+"\n}\n", 0o600)
 	r.env = append(os.Environ(),
-		"PATH="+bin+":"+os.Getenv("PATH"), "HOME="+work, "XDG_STATE_HOME="+filepath.Join(work, "state"), "HUB="+filepath.Join(work, "hub"),
+		"PATH="+bin+":"+os.Getenv("PATH"), "HUB="+filepath.Join(work, "hub"),
 		"GITHUB_REPOSITORY=o/r", "GITHUB_SHA=abc", "PR=7")
 	return r
 }
@@ -66,7 +67,8 @@ case "$*" in
 *"--method POST "*issues/7/comments*body=@plan.md) cp plan.md "$HUB/comment" ;;
 *"--method PATCH "*issues/comments/99*body=@plan.md) cp plan.md "$HUB/comment" ;;
 *issues/7/comments*".id") if [ -e "$HUB/comment" ]; then [ "$(head -n 1 "$HUB/comment")" = "$marker" ] && echo 99; fi ;;
-*issues/7/comments*".body") cat "$HUB/comment" ;;
+*issues/7/comments*".updated_at, .body") if [ "$(head -n 1 "$HUB/comment")" = "$marker" ]; then cat "$HUB/updated" "$HUB/comment"; fi ;;
+*pulls/7/reviews*) if [ "$head" = def ]; then cat "$HUB/reviews"; fi ;;
 *commits/abc/pulls*) echo 7 ;;
 *pulls/7*) echo def ;;
 *"workflows/plan.yml/runs?"*head_sha=def*) echo 55 ;;
@@ -106,6 +108,13 @@ func (r *runner) copy(from, to string) {
 	r.write(to, r.read(from), 0o600)
 }
 
+// stage is the environment of what runs in a folder: each has a home of its own, as if
+// it were another machine every time.
+func (r *runner) stage(dir string) []string {
+	home := r.dir(filepath.Join("homes", strings.NewReplacer("/", "-", ".", "here").Replace(dir)))
+	return append(slices.Clone(r.env), "HOME="+home, "XDG_STATE_HOME="+filepath.Join(home, "state"))
+}
+
 // run runs a program in a folder, and wants an exit code.
 func (r *runner) run(dir string, want int, env []string, name string, args ...string) string {
 	r.t.Helper()
@@ -113,7 +122,7 @@ func (r *runner) run(dir string, want int, env []string, name string, args ...st
 		name = harness.Binary()
 	}
 	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env = r.dir(dir), append(r.env, env...)
+	cmd.Dir, cmd.Env = r.dir(dir), append(r.stage(dir), env...)
 	out, err := cmd.CombinedOutput()
 	got := 0
 	if err != nil {
@@ -159,7 +168,7 @@ func (r *runner) job(file, job, dir string) (outputs map[string]string, failed s
 		r.write("output", "", 0o600)
 		cmd := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", s.Run)
 		cmd.Dir = r.dir(dir)
-		cmd.Env = append(r.env, "GITHUB_OUTPUT="+filepath.Join(r.work, "output"), "GITHUB_STEP_SUMMARY="+filepath.Join(r.work, "summary"), "DIGEST="+outputs["digest"])
+		cmd.Env = append(r.stage(dir), "GITHUB_OUTPUT="+filepath.Join(r.work, "output"), "GITHUB_STEP_SUMMARY="+filepath.Join(r.work, "summary"), "DIGEST="+outputs["digest"])
 		out, err := cmd.CombinedOutput()
 		r.t.Logf("%s, %s: %v\n%s", file, s.Name, err, out)
 		if err != nil {
@@ -202,6 +211,20 @@ func TestGitHub(t *testing.T) {
 		t.Errorf("calls:\n%s", calls)
 	}
 	r.copy("pr/plan.json", "hub/plan.json")
+	r.write("hub/updated", "2026-01-02T10:00:00Z\n", 0o600)
+	for name, reviews := range map[string]string{"no": "", "an older": "2026-01-02T09:00:00Z\n2026-01-01T11:00:00Z\n", "a simultaneous": "2026-01-02T10:00:00Z\n"} {
+		r.write("hub/reviews", reviews, 0o600)
+		if _, failed := r.job("github/apply.yml", "apply", "too-early"); !strings.Contains(failed, "Nobody approved what the comment shows") {
+			t.Errorf("%s approval: %s", name, failed)
+		}
+	}
+	r.write("hub/reviews", "2026-01-02T09:00:00Z\n2026-01-02T11:00:00Z\n", 0o600)
+	comment := r.read("hub/comment")
+	r.write("hub/comment", strings.Replace(comment, "plan demo", "plan demo2", 1), 0o600)
+	if _, failed := r.job("github/apply.yml", "apply", "another-cluster"); !strings.Contains(failed, "Nobody approved") {
+		t.Errorf("another cluster's comment: %s", failed)
+	}
+	r.write("hub/comment", comment, 0o600)
 	if out, failed := r.job("github/apply.yml", "apply", "merged"); failed != "" {
 		t.Fatalf("%v %s", out, failed)
 	}
@@ -210,7 +233,8 @@ func TestGitHub(t *testing.T) {
 		t.Errorf("a plan used twice: %s", failed)
 	}
 	// The plan of another commit than the comment shows.
-	r.run("other", 0, nil, "requorum", "plan", "--out", "plan.json", "../one.hcl")
+	r.write("slow.hcl", strings.Replace(r.read("two.hcl"), "{", "{\n  etcd { config = { heartbeat-interval = 200 } }", 1), 0o600)
+	r.run("other", 0, nil, "requorum", "plan", "--out", "plan.json", "../slow.hcl")
 	r.copy("other/plan.json", "hub/plan.json")
 	if _, failed := r.job("github/apply.yml", "apply", "other-commit"); !strings.Contains(failed, "is not the plan that was approved") {
 		t.Errorf("another plan: %s", failed)
@@ -275,14 +299,45 @@ func digest(t *testing.T, markdown string) string {
 	return m[1]
 }
 
+// TestShell goes all the way, each stage in a folder and with a state of its own; and
+// what may not be applied is not, each for its own reason.
 func TestShell(t *testing.T) {
 	t.Parallel()
 	r := newRunner(t)
+	apply := example("shell/apply.sh")
+	refused := func(stage, digest, why string) {
+		t.Helper()
+		r.copy("plan/plan.json", stage+"/plan.json")
+		if out := strings.Join(strings.Fields(r.run(stage, 4, nil, apply, digest)), " "); !strings.Contains(out, why) {
+			t.Errorf("%s: not for %q:\n%s", stage, why, out)
+		}
+	}
 	r.run("plan", 2, nil, example("shell/plan.sh"), "../one.hcl")
+	approved := digest(t, r.read("plan/plan.md"))
+	r.run("apply", 2, nil, apply)
+
+	// The plan of another commit.
+	r.run("other", 2, nil, example("shell/plan.sh"), "../two.hcl")
+	plan := r.read("plan/plan.json")
+	r.copy("other/plan.json", "plan/plan.json")
+	refused("another-commit", approved, "this is not the plan that was approved")
+	// An edited one.
+	r.write("plan/plan.json", strings.Replace(plan, `"headline": "`, `"headline": "harmless: `, 1), 0o600)
+	refused("edited", approved, "this plan was edited")
+	r.write("plan/plan.json", plan, 0o600)
 	r.copy("plan/plan.json", "apply/plan.json")
-	r.run("apply", 4, nil, example("shell/apply.sh"), "0000-0000-0000-0000-0000")
-	r.run("apply", 0, nil, example("shell/apply.sh"), digest(t, r.read("plan/plan.md")))
+	r.run("apply", 0, nil, apply, approved)
+	// A used one.
+	refused("again", approved, "this plan was used")
 	r.run("plan", 0, nil, example("shell/plan.sh"), "../one.hcl")
+
+	// One that a removed member made stale.
+	r.run("grow", 2, nil, example("shell/plan.sh"), "../two.hcl")
+	r.run("grow", 0, nil, apply, digest(t, r.read("grow/plan.md")))
+	r.write("slow.hcl", strings.Replace(r.read("two.hcl"), "{", "{\n  etcd { config = { heartbeat-interval = 200 } }", 1), 0o600)
+	r.run("plan", 2, nil, example("shell/plan.sh"), "../slow.hcl")
+	r.run("grow", 0, nil, "requorum", "apply", "--auto-approve", "--accept=remove-member:m2", "../one.hcl")
+	refused("stale", digest(t, r.read("plan/plan.md")), "m2 was removed by someone else")
 }
 
 // TestActionlint: the workflows are what GitHub takes.

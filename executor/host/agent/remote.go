@@ -248,6 +248,7 @@ func Unknown(places []planner.Place, why string) map[string]host.Facts {
 	for _, p := range places {
 		out[p.Name] = host.Facts{
 			Data: planner.Unknown[planner.DataDir](why), Service: planner.Unknown[planner.Service](why), FreeBytes: planner.Unknown[int64](why),
+			Plans: planner.Unknown[[]string](why),
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/requorum/requorum/executor/host"
@@ -121,6 +122,18 @@ func runsAreCopied(t *testing.T, newHost func(*testing.T) host.Host) {
 	must(t, err)
 	must(t, h.Record(ctx(t), c.places[0], "20260102T030405Z-c-1", []byte("one\ntwo\n")))
 	must(t, newHost(t).Record(ctx(t), c.places[0], "20260102T030405Z-c-1", []byte("three\n")))
+	begun := func() planner.Fact[[]string] {
+		facts, err := h.Observe(ctx(t), c.places)
+		must(t, err)
+		return facts[c.places[0].Name].Plans
+	}
+	if f := begun(); !f.Known() || len(f.Value) > 0 {
+		t.Errorf("plans begun: %+v", f)
+	}
+	must(t, h.Record(ctx(t), c.places[0], host.PlanRun("7k3m-x9qd"), []byte("{}\n")))
+	if f := begun(); !f.Known() || !slices.Equal(f.Value, []string{"7k3m-x9qd"}) {
+		t.Errorf("plans begun: %+v", f)
+	}
 	must(t, k.Release())
 	l := host.LayoutOf(c.places[0].DataDir, "")
 	b, err := os.ReadFile(filepath.Join(l.Runs(), "20260102T030405Z-c-1.jsonl"))

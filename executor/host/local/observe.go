@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,11 +43,27 @@ func (d *Driver) Observe(ctx context.Context, places []planner.Place) (map[strin
 // Etcds implements host.Host.
 func (d *Driver) Etcds(context.Context) []planner.Foreign { return process.Etcds() }
 
+// plansBegun are the saved plans of which there is a mark.
+func plansBegun(l host.Layout) planner.Fact[[]string] {
+	entries, err := os.ReadDir(l.Runs())
+	if err != nil && !notExist(err) {
+		return planner.Unknown[[]string](err.Error())
+	}
+	out := []string{}
+	for _, e := range entries {
+		if digest, ok := host.RunPlan(strings.TrimSuffix(e.Name(), ".jsonl")); ok {
+			out = append(out, digest)
+		}
+	}
+	return planner.Known(out)
+}
+
 func unknownFacts(why string) host.Facts {
 	return host.Facts{
 		Data:      planner.Unknown[planner.DataDir](why),
 		Service:   planner.Unknown[planner.Service](why),
 		FreeBytes: planner.Unknown[int64](why),
+		Plans:     planner.Unknown[[]string](why),
 	}
 }
 
@@ -61,6 +78,7 @@ func (d *Driver) observe(ctx context.Context, p planner.Place) host.Facts {
 		f.Service = planner.Unknown[planner.Service](err.Error())
 		return f
 	}
+	f.Plans = plansBegun(l)
 	f.Service = d.keeper(p, l).status(ctx, f.Data.Value.HeldBy)
 	f.Binary = d.unitBinary(ctx, f.Service)
 	if f.Data.Known() {

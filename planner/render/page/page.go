@@ -33,6 +33,7 @@ type view struct {
 	Rows    []row
 	Steps   []stepView
 	Changes []change
+	Told    []string
 }
 
 type change struct{ Path, Before, After, At string }
@@ -58,7 +59,11 @@ type stepView struct {
 	Bar                                    string // a block for each voter, filled where it is healthy
 	Margin                                 string
 	Lost                                   bool
+	Diffs                                  []fileDiff
 }
+
+// fileDiff is how a step changes a file of a service.
+type fileDiff struct{ Head, Text string }
 
 // HTML gives the page.
 func HTML(f *saved.File) ([]byte, error) {
@@ -70,6 +75,9 @@ func HTML(f *saved.File) ([]byte, error) {
 		v.Mark, v.Verdict = "bad", "Refused: there is no safe plan"
 	case p.Changes():
 		v.Verdict = render.Count(len(p.Steps), "step")
+		if p.Loss.Kind == planner.LossUnknown {
+			v.Verdict, v.Mark = v.Verdict+". Data may be lost", "warn"
+		}
 		v.Risk = string(risk.Level)
 		if risk.Level != planner.RiskNone {
 			v.Mark = "warn"
@@ -79,7 +87,7 @@ func HTML(f *saved.File) ([]byte, error) {
 	for _, s := range p.Steps {
 		v.Steps = append(v.Steps, viewOf(s))
 	}
-	v.Rows = rows(p)
+	v.Rows, v.Told = rows(p), render.Told(p)
 	for _, c := range f.Changes {
 		v.Changes = append(v.Changes, change{c.Path, render.ChangeValue(c.Before, c.Sensitive), render.ChangeValue(c.After, c.Sensitive), c.Pos.String()})
 	}
@@ -97,6 +105,13 @@ func viewOf(s planner.Step) stepView {
 		v.Because += " (" + at + ")"
 	}
 	v.Equivalents = strings.Join(s.Equivalent, "\n")
+	for _, f := range s.Files {
+		head := f.Member + ": " + f.Path
+		if f.New {
+			head += " (new)"
+		}
+		v.Diffs = append(v.Diffs, fileDiff{head, render.Diff(f)})
+	}
 	q := s.After
 	v.Bar = strings.Repeat("■", q.Healthy) + strings.Repeat("□", max(0, q.Voters-q.Healthy))
 	v.Margin, v.Lost = fmt.Sprintf("may lose %d", q.Tolerance()), !q.Has()
