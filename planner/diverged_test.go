@@ -221,3 +221,37 @@ func TestRemovedDiskIsNoWitness(t *testing.T) {
 		}
 	}
 }
+
+// The same m1, whose words have ended m2 and m3: each dies of a commit that it does not
+// have, and is on its way back. Their disks read well. Where they can't be read just then
+// they may still be the others' quorum.
+func TestForcedBesideThoseItEnded(t *testing.T) {
+	for name, edits := range map[string]func(*MemberObservation){
+		"ended": func(o *MemberObservation) {
+			o.Service = Known(Service{State: ServiceBackoff, LastError: "tocommit(1203) is out of range [lastIndex(1201)]"})
+		},
+		"ended, and read while it comes back": func(o *MemberObservation) {
+			o.Service = Known(Service{State: ServiceBackoff, LastError: "tocommit(1203) is out of range [lastIndex(1201)]"})
+			o.Data = Unknown[DataDir]("it changes while it is read")
+		},
+		"coming back, and not read": func(o *MemberObservation) { o.Data = Unknown[DataDir]("it changes while it is read") },
+		"its log is unreadable":     func(o *MemberObservation) { o.Data.Value.Problem = "a record of the log is damaged" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input(threeMembers(), down, stuck, stuck)
+			data(&in, "m1", func(d *DataDir) {
+				d.LastTerm, d.LastIndex, d.Commit, d.Members = 4, 1203, 1203, d.Members[:1]
+				d.Log = logTo(1203)
+				d.Log.Forced = 1201
+			})
+			for _, n := range []string{"m2", "m3"} {
+				edit(&in, n, func(o *MemberObservation) { o.Data.Value.HeldBy = 0; edits(o) })
+			}
+			if p := New(in); p.Refusal == nil {
+				t.Errorf("route %s: %s: %s", p.Route, p.Headline, stepKinds(p))
+			} else {
+				t.Log(p.Refusal.Code, p.Refusal.Detail)
+			}
+		})
+	}
+}

@@ -126,7 +126,8 @@ func (b *builder) markRemoved() {
 		return
 	}
 	for _, m := range b.members {
-		idle := m.cond == condDown || m.cond == condRunning ||
+		told := m.cond == condDamaged && m.data().Problem == "" // by somebody of another history, perhaps
+		idle := m.cond == condDown || m.cond == condRunning || told ||
 			m.cond == condServing && m.seen.Client.LeaderID == "" && b.liveMembers() != nil
 		if idle && m.hasData() && b.entry(m) == nil {
 			m.cond = condRemoved
@@ -509,6 +510,27 @@ func (b *builder) checkRemoved() *Refusal {
 			}
 			where, why := parts(h.survivor(), m.survivor())
 			if l := h.survivor().Log; where != "" || why != "" && l != nil && l.Forced > 0 {
+				return b.refuseSplit(m)
+			}
+		}
+	}
+	return nil
+}
+
+// checkForced refuses to go on with a log that somebody forced to be a cluster of its
+// own, beside a damaged disk of a member that it expelled: what the others went on with
+// can't be seen there.
+func (b *builder) checkForced() *Refusal {
+	if b.list == nil || b.liveMembers() != nil || b.recoverFrom() != "" {
+		return nil
+	}
+	for _, m := range with(b.members, condDamaged) {
+		if !m.hasData() || b.entry(m) != nil {
+			continue
+		}
+		for _, h := range b.holders() {
+			p := h.provenance()
+			if l := h.survivor().Log; h != m && l != nil && l.Forced > 0 && (p == nil || p.Kind != ProvenanceForceNew) {
 				return b.refuseSplit(m)
 			}
 		}

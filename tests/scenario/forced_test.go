@@ -41,14 +41,28 @@ func TestForcedMemberBesideSilentOnes(t *testing.T) {
 	m1 := c.Members[0]
 	e.Run("stop", "--auto-approve", "--member", m1.Name, c.Path()).Want(t, 0)
 	force(t, m1)
+	for range 5 { // while they may be on their way back
+		if p := e.Plan(c.Path()); p.Refusal == nil {
+			t.Errorf("route %s: %s", p.Route, p.Headline)
+		}
+	}
 	for n := 2; n > 0; n-- { // both, then one
+		for _, url := range c.Endpoints()[1:] {
+			harness.AwaitServing(t, url)
+		}
+		var silent []int
 		for _, m := range c.Members[1 : 1+n] {
-			noErr(t, syscall.Kill(c.Etcd(m).PID, syscall.SIGSTOP))
+			pid := c.Etcd(m).PID
+			if pid == 0 {
+				t.Fatalf("%s does not run", m.Name)
+			}
+			silent = append(silent, pid)
+			noErr(t, syscall.Kill(pid, syscall.SIGSTOP))
 		}
 		e.Run("plan", c.Path()).Want(t, 6)
 		e.Run("apply", "--auto-approve", "--accept=data-loss", c.Path()).Want(t, 6)
-		for _, m := range c.Members[1 : 1+n] {
-			noErr(t, syscall.Kill(c.Etcd(m).PID, syscall.SIGCONT))
+		for _, pid := range silent {
+			noErr(t, syscall.Kill(pid, syscall.SIGCONT))
 		}
 		harness.CompareAll(t, want, c.Endpoints()[1:])
 	}
