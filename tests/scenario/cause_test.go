@@ -170,7 +170,7 @@ func TestDataDiskFull(t *testing.T) {
 			c := restoreOf(t, e, 3, src.snapshot)
 			disk := filepath.Dir(c.Members[0].DataDir)
 			tmpfs(t, disk, "1200m")
-			free := func() {}
+			var free func()
 			if last {
 				free = fill(t, disk)
 			} else {

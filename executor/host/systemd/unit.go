@@ -167,7 +167,7 @@ func (u Unit) unborn(settings []string) bool {
 	for _, a := range settings {
 		dir, ok := strings.CutPrefix(a, "--data-dir=")
 		if !ok {
-			if dir, ok = strings.CutPrefix(a, "--wal-dir="); ok {
+			if strings.HasPrefix(a, "--wal-dir=") {
 				return false
 			}
 			continue
