@@ -360,7 +360,13 @@ func (a Recover) Targets() []string { return []string{a.Name} }
 func (a MoveLeader) Targets() []string { return []string{a.From, a.To} }
 
 // Targets implements Action.
-func (a Fence) Targets() []string { return fenceNames(a.Members) }
+func (a Fence) Targets() []string {
+	out := fenceNames(a.Members)
+	for _, p := range a.Vacant {
+		out = append(out, p.Name)
+	}
+	return out
+}
 
 // Targets implements Action.
 func (a Unfence) Targets() []string { return fenceNames(a.Members) }

@@ -19,6 +19,9 @@ type Save struct {
 type Fence struct {
 	Cluster string        `json:"cluster"`
 	Members []FenceMember `json:"members"`
+	// Vacant are places without data whose own unit could begin a cluster there, as after
+	// a reboot: it is kept from being started.
+	Vacant []Place `json:"vacant,omitempty"`
 }
 
 // FenceMember is a place and whose data has to lie there (S5).

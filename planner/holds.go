@@ -272,6 +272,12 @@ func (h held) fence(a Fence) string {
 			return fmt.Sprintf("process %d has %s's data open behind the fence", d.HeldBy, m.Name)
 		}
 	}
+	for _, p := range a.Vacant {
+		o := h.at(p.Name)
+		if o == nil || !o.Service.Known() || o.Service.Value.Unit == nil || !o.Service.Value.Unit.Barred {
+			return p.Name + "'s unit is not kept from being started"
+		}
+	}
 	return ""
 }
 

@@ -238,6 +238,19 @@ func (f *forecast) fence(a Fence) error {
 			return fmt.Errorf("%s is not fenced: %s would start it again", m.Name, s.Foreign.Keeper)
 		}
 	}
+	for _, p := range a.Vacant {
+		o, d, err := f.place(p.Name)
+		if err != nil {
+			return err
+		}
+		if d.State == DirPresent {
+			return fmt.Errorf("%s is not barred: it holds data that the plan did not see there", p.Name)
+		}
+		if o.runs() || o.tries() {
+			f.ended(o, ServiceStopped, "")
+		}
+		o.Service.Value.Unit = o.Service.Value.Unit.barred()
+	}
 	for _, m := range a.Members {
 		o := f.at(m.Name)
 		if o.runs() || o.tries() {

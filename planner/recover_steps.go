@@ -76,6 +76,10 @@ func (b *builder) fenceSteps() {
 	var by []string
 	for _, m := range b.members {
 		if !m.hasData() {
+			if m.at.Unit != "" && m.mayBegin() {
+				a.Vacant = append(a.Vacant, m.place())
+				by = append(by, fmt.Sprintf("systemctl mask --now %s  # on %s", m.at.Unit, m.spec.Name))
+			}
 			continue
 		}
 		d := m.data()
@@ -92,6 +96,14 @@ func (b *builder) fenceSteps() {
 		Undo:   "yes: move the directories back", Wait: "nobody has the data open, and a plain file stands in its place",
 		TimeoutSeconds: 90, Equivalent: by,
 	}, Quorum{Voters: b.quorum.Voters})
+}
+
+// mayBegin reports whether nothing lies at the member's place, and its unit is there to
+// begin something.
+func (m *member) mayBegin() bool {
+	d, s := m.data(), m.seen.Service
+	return m.seen.Data.Known() && (d.State == DirAbsent || d.State == DirEmpty) &&
+		s.Known() && s.Value.Unit != nil && s.Value.Unit.Load != "not-found"
 }
 
 func (b *builder) recoverStep(chosen survivor, upto uint64, out string, inPlace *Provenance) {

@@ -238,6 +238,12 @@ func (v *visit) fenced(s *planner.Step, after *planner.Observation) {
 				v.sayf(s18, "%s is not behind its fence", m.Name)
 			}
 		}
+		for _, m := range v.in.Cluster.Members {
+			x := after.Members[m.Name]
+			if u := x.Service.Value.Unit; u != nil && u.Load != "not-found" && !u.Barred && slices.Contains([]planner.DirState{planner.DirAbsent, planner.DirEmpty}, x.Data.Value.State) {
+				v.sayf(s18, "%s has no data, and its unit may begin a cluster after a reboot", m.Name)
+			}
+		}
 	}
 }
 

@@ -300,8 +300,18 @@ func (h *Hosts) SetAside(ctx context.Context, a planner.SetAside) error {
 
 // Fence implements host.Host.
 func (h *Hosts) Fence(ctx context.Context, a planner.Fence) error {
-	return act(h, a.Members, func(m planner.FenceMember) planner.Place { return m.Place }, func(x machine, mine []planner.FenceMember) error {
-		return x.Fence(ctx, planner.Fence{Cluster: a.Cluster, Members: mine})
+	// A machine may have both.
+	fences := part(h, a.Members, func(m planner.FenceMember) planner.Place { return m.Place })
+	bars := part(h, a.Vacant, func(p planner.Place) planner.Place { return p })
+	names := slices.Collect(maps.Keys(fences))
+	for name := range bars {
+		if _, ok := fences[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return h.each(names, func(name string) error {
+		return h.named(name, h.on(name).Fence(ctx, planner.Fence{Cluster: a.Cluster, Members: fences[name], Vacant: bars[name]}))
 	})
 }
 

@@ -93,7 +93,7 @@ const (
 // Fence implements host.Host. Nothing is stopped where one of the members is not
 // the one that the plan saw (S5).
 func (d *Driver) Fence(ctx context.Context, a planner.Fence) (err error) {
-	ctx, end, err := d.under(ctx, placesOf(a.Members)...)
+	ctx, end, err := d.under(ctx, append(placesOf(a.Members), a.Vacant...)...)
 	if err != nil {
 		return err
 	}
@@ -103,12 +103,39 @@ func (d *Driver) Fence(ctx context.Context, a planner.Fence) (err error) {
 			return fmt.Errorf("%s: not fenced: %w", m.Name, err)
 		}
 	}
+	for _, p := range a.Vacant {
+		if err := d.barVacant(ctx, p, a.Cluster); err != nil {
+			return fmt.Errorf("%s: its unit is not barred: %w", p.Name, err)
+		}
+	}
 	return staggered(len(a.Members), func(i int) error {
 		if err := d.fence(ctx, a.Members[i]); err != nil {
 			return fmt.Errorf("%s: %w", a.Members[i].Name, err)
 		}
 		return nil
 	})
+}
+
+// barVacant keeps a unit from beginning a cluster of its own where its data was.
+func (d *Driver) barVacant(ctx context.Context, p planner.Place, cluster string) error {
+	if err := claimedBy(p, cluster); err != nil {
+		return err
+	}
+	l, err := layout(p)
+	if err != nil {
+		return err
+	}
+	if !vacant(l) {
+		return fmt.Errorf("%s holds data that the plan did not see there: plan again", l.DataDir)
+	}
+	if err := goOn(ctx); err != nil {
+		return err
+	}
+	k := d.keeper(p, l)
+	if err := k.bar(ctx); err != nil {
+		return err
+	}
+	return k.watch(ctx)
 }
 
 func fenceable(m planner.FenceMember, cluster string) error {
