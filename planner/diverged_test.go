@@ -235,7 +235,6 @@ func TestForcedBesideThoseItEnded(t *testing.T) {
 			o.Data = Unknown[DataDir]("it changes while it is read")
 		},
 		"coming back, and not read": func(o *MemberObservation) { o.Data = Unknown[DataDir]("it changes while it is read") },
-		"its log is unreadable":     func(o *MemberObservation) { o.Data.Value.Problem = "a record of the log is damaged" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := input(threeMembers(), down, stuck, stuck)

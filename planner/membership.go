@@ -517,27 +517,6 @@ func (b *builder) checkRemoved() *Refusal {
 	return nil
 }
 
-// checkForced refuses to go on with a log that somebody forced to be a cluster of its
-// own, beside a damaged disk of a member that it expelled: what the others went on with
-// can't be seen there.
-func (b *builder) checkForced() *Refusal {
-	if b.list == nil || b.liveMembers() != nil || b.recoverFrom() != "" {
-		return nil
-	}
-	for _, m := range with(b.members, condDamaged) {
-		if !m.hasData() || b.entry(m) != nil {
-			continue
-		}
-		for _, h := range b.holders() {
-			p := h.provenance()
-			if l := h.survivor().Log; h != m && l != nil && l.Forced > 0 && (p == nil || p.Kind != ProvenanceForceNew) {
-				return b.refuseSplit(m)
-			}
-		}
-	}
-	return nil
-}
-
 // strays are the members that the membership does not have: those with such a
 // directory and, where no quorum is seen, those that serve too. They may only be
 // electing a leader, beside a disk that somebody forced to go on alone.

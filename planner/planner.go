@@ -162,7 +162,7 @@ func (b *builder) routeWithQuorum() *Plan {
 }
 
 func (b *builder) routeWithoutQuorum() *Plan {
-	for _, check := range []func() *Refusal{b.checkRemoved, b.checkForced, b.checkAsked} {
+	for _, check := range []func() *Refusal{b.checkRemoved, b.checkAsked} {
 		if r := check(); r != nil {
 			return b.refuse(r)
 		}
