@@ -55,6 +55,7 @@ func (o *Observer) Again(ctx context.Context, last planner.Observation, endpoint
 	}
 	o.askOthers(ctx, &wg, obs.Others, limit)
 	wg.Wait()
+	o.addSealed(ctx, &obs)
 	if err == nil && tornOf(&obs, facts) {
 		facts, err = o.Host.Observe(ctx, look)
 	}
