@@ -292,7 +292,7 @@ func TestDirectoryVanishes(t *testing.T) {
 	m := c.Members[2]
 	noErr(t, os.Rename(m.Base(), m.Base()+".away"))
 	noErr(t, syscall.Kill(cmd.Process.Pid, syscall.SIGCONT))
-	(<-ended).Want(t, 7).Says(t, "cluster/data/m3.requorum/", "Stopped at", "Safe to leave", "requorum plan gives the rest of the way")
+	(<-ended).Want(t, 7).Says(t, "cluster/data/m3.requorum/lock was lost: its file is gone", "Stopped at", "Safe to leave", "requorum plan gives the rest of the way")
 	noErr(t, os.RemoveAll(m.Base())) // what a lock or a copy made there anew: never data
 	noErr(t, os.Rename(m.Base()+".away", m.Base()))
 	e.Apply(c.Path())

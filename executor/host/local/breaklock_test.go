@@ -45,3 +45,22 @@ func TestBreakLockOnAFullDisk(t *testing.T) {
 	must(t, err)
 	must(t, next.Release())
 }
+
+// A folder that goes takes the lock with it: whoever had it is told that, not what could
+// not be written there.
+func TestLockGoesWithItsFolder(t *testing.T) {
+	p := planner.Place{Name: "m1", DataDir: filepath.Join(t.TempDir(), "m1")}
+	l := host.LayoutOf(p.DataDir, "")
+	_, err := host.MkdirAll(l.Runs()) // a member lives there
+	must(t, err)
+	k, err := New(Options{}).Lock(t.Context(), []planner.Place{p}, host.Holder{Who: "ann@here", PID: os.Getpid()})
+	must(t, err)
+	must(t, os.Rename(l.Base(), l.Base()+".away"))
+	var lost *host.LostError
+	if err := k.(*lock).held[0].record(); !errors.As(err, &lost) {
+		t.Errorf("recorded: %v", err)
+	}
+	if err := k.Note("plan"); !errors.As(err, &lost) {
+		t.Errorf("noted: %v", err)
+	}
+}

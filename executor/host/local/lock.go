@@ -249,6 +249,9 @@ func (p *placeLock) record() error {
 		return nil
 	}
 	if err := writeEpoch(p.at, p.holder); err != nil && !noRoom(err) {
+		if lost := p.atPath(); lost != nil {
+			return lost // its folder went, and the lock's file with it
+		}
 		return fmt.Errorf("the lock's epoch can't be recorded: %w", err)
 	}
 	p.recorded = true
