@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -160,10 +161,11 @@ func (r *Runner) servesAs(ctx context.Context, m planner.StartMember) answer {
 	return answer{}
 }
 
-// hopeless gives those members whose service has given up, or dies again and again,
-// with an error that says so, and how much data all of them have by now. Where seen is
-// not nil it keeps how often a member had been started again when it was looked at
-// first: one that died before that, of something that may be gone, has to die again.
+// hopeless gives those members whose service has given up, dies again and again, or is
+// gone, etcd and all, so that nobody starts it any more; with an error that says so, and
+// how much data all of them have by now. Where seen is not nil it keeps how often a
+// member had been started again when it was looked at first: one that died before that,
+// of something that may be gone, has to die again.
 func (r *Runner) hopeless(ctx context.Context, places []planner.Place, seen map[string]int) (received int64, lost map[string]error) {
 	facts, err := r.Host.Observe(ctx, places)
 	if err != nil {
@@ -182,7 +184,10 @@ func (r *Runner) hopeless(ctx context.Context, places []planner.Place, seen map[
 		} else if seen != nil {
 			again = again && s.Value.Restarts > before && s.Value.State == planner.ServiceBackoff
 		}
-		if s.Value.State == planner.ServiceFailed || again {
+		switch {
+		case s.Value.State == planner.ServiceStopped && s.Value.Foreign == nil:
+			lost[p.Name] = fmt.Errorf("%s was started, and does not run any more: %s; its log is %s", p.Name, cmp.Or(s.Value.LastError, "it was stopped"), s.Value.Log)
+		case s.Value.State == planner.ServiceFailed || again:
 			lost[p.Name] = fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
 		}
 	}
@@ -219,7 +224,17 @@ func (r *Runner) verify(ctx context.Context, a planner.Verify, progress host.Pro
 		_, err := r.verifyMost(ctx, a, r.opening, look)
 		return err
 	}
-	return r.poll(ctx, func() (string, error) { return look(a) })
+	first := map[string]int{}
+	return r.poll(ctx, func() (string, error) {
+		waiting, err := look(a)
+		if err != nil || waiting == "" {
+			return waiting, err
+		}
+		if _, lost := r.hopeless(ctx, r.silent(ctx, a), first); len(lost) > 0 {
+			return "", anyOf(lost)
+		}
+		return waiting, nil
+	})
 }
 
 // equal compares the data of the members, where they are least or more. A difference is

@@ -153,8 +153,12 @@ func (b *builder) fileSeat(c *changes, s *seat) {
 	}
 	if !SameURLs(l.PeerURLs, m.spec.PeerURLs) {
 		c.update = append(c.update, s)
-		c.say("%s has the peer URLs %s, in the file %s", s.name, strings.Join(l.PeerURLs, ","), strings.Join(m.spec.PeerURLs, ","))
+		c.say("%s", b.movedWords(s))
 	}
+}
+
+func (b *builder) movedWords(s *seat) string {
+	return fmt.Sprintf("%s has the peer URLs %s, in the file %s", s.name, strings.Join(b.listed(s.id).PeerURLs, ","), strings.Join(s.m.spec.PeerURLs, ","))
 }
 
 // stray reports whether the place has data, and not that of the member id.

@@ -237,6 +237,18 @@ func (b *builder) wentBack() string {
 	return fmt.Sprintf("entry #%d was agreed on, so a majority once had it, and now %s: a disk was put back to an earlier state", best.agreed(), strings.Join(short, ", "))
 }
 
+// soughtElsewhere reports whether all members that run and do not answer listen where the
+// file has them, and the cluster has another address: nobody finds them, and an update
+// of the list is what they wait for.
+func (b *builder) soughtElsewhere(c *changes) bool {
+	for _, m := range with(b.members, condRunning) {
+		if s := b.seatOf(m); s == nil || m.seen.Peer.Reach != ReachServing || m.seen.Peer.ClusterID != b.plan.ClusterID || !slices.Contains(c.update, s) {
+			return false
+		}
+	}
+	return true
+}
+
 // unheard reports whether the member runs and nobody waited for its answer, as on a
 // machine that is busy: whether it has a quorum is unknown (S2).
 func (m *member) unheard() bool {
@@ -357,15 +369,25 @@ func (b *builder) checkOwnLists() *Refusal {
 }
 
 // membershipInDoubt reports whether the member's log has a change of membership
-// that is not known to be agreed on. What a running member has applied is.
+// that is not known to be agreed on. What a running member has applied is, and so is all
+// that the only voter's log has: it agrees with itself.
 func (m *member) membershipInDoubt() bool {
 	d, e := m.survivor(), m.seen.Client
+	if onlyVoter(d.Members, d.MemberID) {
+		return false
+	}
 	if !d.UncommittedMembership || e.Reach != ReachServing || e.MemberID != d.MemberID {
 		return d.UncommittedMembership
 	}
 	return e.Applied < d.LastIndex && (d.TailMore > 0 || slices.ContainsFunc(d.Tail, func(t TailEntry) bool {
 		return t.Kind == EntryMembership && t.Index > e.Applied
 	}))
+}
+
+// onlyVoter reports whether the list has one voter, and it is id.
+func onlyVoter(list []ListedMember, id string) bool {
+	voters := slices.DeleteFunc(slices.Clone(list), func(l ListedMember) bool { return l.Learner })
+	return len(voters) == 1 && voters[0].ID == id
 }
 
 func (b *builder) checkListedAsInFile() *Refusal {

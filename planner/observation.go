@@ -200,7 +200,7 @@ type DataDir struct {
 	// it was when the member was stopped.
 	Fenced *DataDir `json:"fenced,omitempty"`
 	// UncommittedMembership is true where the log's tail after the commit has a
-	// membership change.
+	// change of who votes.
 	UncommittedMembership bool `json:"uncommitted_membership,omitempty"`
 
 	// HeldBy is the pid that has the directory's files locked, 0 for none, -1

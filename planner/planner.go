@@ -136,14 +136,14 @@ func (b *builder) routeWithQuorum() *Plan {
 	case b.unfinished() != "":
 		return b.finish(b.unfinished())
 	case len(b.startable()) > 0:
-		return b.start(c.words)
+		return b.start(c)
 	case b.starting():
 		p := b.await()
 		for _, w := range c.words {
 			b.note(NoteRemaining, spec.Position{}, "planning again will deal with: %s", w)
 		}
 		return p
-	case count(b.members, condRunning) > 0:
+	case count(b.members, condRunning) > 0 && !b.soughtElsewhere(c):
 		return b.refuse(b.refuseNoReply())
 	case c.only(c.adopt):
 		return b.adopt()

@@ -50,6 +50,9 @@ func answer(e *Endpoint, s led, learner bool) {
 	was := e.Learner
 	e.LeaderID, e.Learner = s.leader, learner
 	e.Revision, e.Term = max(e.Revision, s.revision), max(e.Term, s.term)
+	if e.Applied > 0 {
+		e.Applied = max(e.Applied, s.index)
+	}
 	if !learner {
 		e.Linearizable = Known(true)
 	}

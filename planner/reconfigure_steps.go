@@ -219,7 +219,8 @@ func (b *builder) saveBefore(c *changes) *Refusal {
 // saveStep saves what a member holds while it still runs.
 func (b *builder) saveStep(m *member, why Reason) {
 	url := m.seen.Client.URL
-	path := m.seen.Base + "/saved/" + fileTime(b.in.Now) + ".db"
+	// Two plans of one second are two files.
+	path := m.seen.Base + "/saved/" + fileTime(b.in.Now) + "-" + lastOf(b.in.Token, 6) + ".db"
 	b.step(Step{
 		Action: Save{Name: m.spec.Name, ClusterID: m.seen.Client.ClusterID, MemberID: m.seen.Client.MemberID, ClientURL: url, Host: m.spec.Host, Path: path},
 		Title:  "save snapshot", Reason: Reason{Fact: why.Fact + "; to " + path, Pos: why.Pos}, Undo: "nothing to undo: one more file",
@@ -231,6 +232,8 @@ func (b *builder) saveStep(m *member, why Reason) {
 
 // fileTime is a time as a file's name.
 func fileTime(rfc3339 string) string { return strings.NewReplacer(":", "", "-", "").Replace(rfc3339) }
+
+func lastOf(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // adoptStep leaves every process as it is: what it changes counts from its next start.
 func (b *builder) adoptStep(ms []*member) {

@@ -72,22 +72,20 @@ func (b *builder) fenceSteps() {
 		}
 	}
 	a := Fence{Cluster: b.cluster.Name}
-	var ms []*member
 	var by []string
 	for _, m := range b.members {
 		if !m.hasData() {
-			if m.at.Unit != "" && m.mayBegin() {
+			if m.mayBegin() {
 				a.Vacant = append(a.Vacant, m.place())
 				by = append(by, fmt.Sprintf("systemctl mask --now %s  # on %s", m.at.Unit, m.spec.Name))
 			}
 			continue
 		}
 		d := m.data()
-		ms = append(ms, m)
 		a.Members = append(a.Members, FenceMember{Place: m.place(), Over: Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}})
 		by = append(by, fmt.Sprintf("systemctl mask --now %s; mv %s ELSEWHERE; touch %s  # on %s", orWord(m.at.Unit, "etcd"), m.spec.DataDir, m.spec.DataDir, m.spec.Name))
 	}
-	if len(ms) == 0 {
+	if len(a.Members) == 0 && len(a.Vacant) == 0 {
 		return
 	}
 	b.step(Step{
@@ -99,11 +97,15 @@ func (b *builder) fenceSteps() {
 }
 
 // mayBegin reports whether nothing lies at the member's place, and its unit is there to
-// begin something.
+// begin something after a reboot: one that nobody has barred yet, as where a run was
+// killed half-way through its fence.
 func (m *member) mayBegin() bool {
 	d, s := m.data(), m.seen.Service
-	return m.seen.Data.Known() && (d.State == DirAbsent || d.State == DirEmpty) &&
-		s.Known() && s.Value.Unit != nil && s.Value.Unit.Load != "not-found"
+	if m.at.Unit == "" || !m.seen.Data.Known() || (d.State != DirAbsent && d.State != DirEmpty) || !s.Known() {
+		return false
+	}
+	u := s.Value.Unit
+	return u != nil && u.Load != "not-found" && !u.Barred
 }
 
 func (b *builder) recoverStep(chosen survivor, upto uint64, out string, inPlace *Provenance) {

@@ -100,6 +100,15 @@ func TestS1UncommittedChange(t *testing.T) {
 	disk(&in, "m1", func(d *DataDir) { d.UncommittedMembership = true })
 	refusedAs(t, New(in), CodeMembershipInDoubt)
 
+	t.Run("the only voter agrees with itself", func(t *testing.T) {
+		// Its learner was about to vote when it was killed.
+		in := input(members(1), down)
+		disk(&in, "m1", func(d *DataDir) {
+			d.UncommittedMembership = true
+			d.Members = append(slices.Clone(d.Members[:1]), ListedMember{ID: "b2", Name: "m2", PeerURLs: []string{"http://127.0.0.1:2392"}, Learner: true})
+		})
+		routeIs(t, New(in), RouteStart)
+	})
 	t.Run("one of two may have been left alone", func(t *testing.T) {
 		// m1 led, and its own removal was under way: m2, not in the file and not seen,
 		// may be the whole cluster by now.

@@ -18,8 +18,8 @@ func (b *builder) inSync() *Plan {
 }
 
 // start is the plan of a cluster with quorum, some of whose members are down
-// with good data. differences wait for the plan after it.
-func (b *builder) start(differences []string) *Plan {
+// with good data. What else differs waits for the plan after it.
+func (b *builder) start(c *changes) *Plan {
 	down, blocked := b.unblocked(b.startable())
 	for _, check := range []func() *Refusal{b.checkHistories, b.checkOwnLists} {
 		if r := check(); r != nil {
@@ -37,13 +37,53 @@ func (b *builder) start(differences []string) *Plan {
 	b.pass(RouteInSync, "%s not running", isAre(down))
 	b.plan.Loss.Text = "Lost: nothing. The cluster has quorum, and the directories of the members that are down are intact."
 	b.unfenceStep(down)
+	dealt := b.updateBeforeStart(c, down)
 	b.startStep(down, b.plan.ClusterID)
-	for _, d := range differences {
+	for _, d := range c.words {
+		if slices.Contains(dealt, d) {
+			continue
+		}
 		b.note(NoteRemaining, spec.Position{}, "planning again will deal with: %s", d)
 	}
 	b.startLines()
 	b.noteLive()
 	return b.plan
+}
+
+// updateBeforeStart has the cluster look for the members where the file has them, before
+// they listen there: one that nobody finds, and that looks for others which are about to
+// move too, would follow nobody. It gives the differences that are dealt with by that.
+// Where the list can't be changed now they are started all the same, and the plan after it
+// deals with it.
+func (b *builder) updateBeforeStart(c *changes, down []*member) (dealt []string) {
+	var moved []*seat
+	for _, m := range down {
+		s, l := b.seatOf(m), b.entry(m)
+		if l == nil || s == nil || SameURLs(l.PeerURLs, m.spec.PeerURLs) {
+			continue
+		}
+		if b.takenPeerURL(s.id, m.spec.PeerURLs) {
+			return nil
+		}
+		moved = append(moved, s)
+	}
+	sealed := slices.ContainsFunc(b.members, func(m *member) bool { return m.seen.Client.Sealed })
+	if len(moved) == 0 || sealed || b.checkCalm(c) != nil || b.saveBefore(c) != nil {
+		return nil
+	}
+	for _, s := range moved {
+		b.updateStep(s)
+		dealt = append(dealt, b.movedWords(s))
+	}
+	return dealt
+}
+
+// takenPeerURL reports whether another member is listed with one of the URLs: etcd takes
+// none twice.
+func (b *builder) takenPeerURL(id string, urls []string) bool {
+	return slices.ContainsFunc(b.list, func(l ListedMember) bool {
+		return l.ID != id && slices.ContainsFunc(l.PeerURLs, func(u string) bool { return slices.Contains(urls, u) })
+	})
 }
 
 // startFromDisks is the plan of a cluster without quorum whose intact

@@ -293,20 +293,25 @@ func (s *session) openRun(p *planner.Plan) (*journal.Run, error) {
 
 // remember notes in the journal which cluster lives in these directories, so
 // that their absence is one day known for a loss (S6). Only what was seen is
-// noted: an identity that a plan is about to give may never come to be.
+// noted: an identity that a plan is about to give may never come to be. As long as there
+// is something to do the members that the file has no more stay known: they may be in the
+// cluster still, or their services run.
 func (s *session) remember(p *planner.Plan) {
 	id := p.ClusterID
 	if p.Refusal != nil || id == "" {
 		return
 	}
 	seen := journal.Seen{Time: time.Now().UTC().Format(time.RFC3339), Cluster: s.cluster.Name, ClusterID: id}
-	known := true
 	for _, m := range s.cluster.Members {
 		seen.DataDirs, seen.Members = append(seen.DataDirs, observe.SeenDir(s.cluster, m)), append(seen.Members, m.Name)
 		seen.Units = append(seen.Units, planner.PlaceOf(s.cluster, m).Unit)
 	}
-	for _, dir := range seen.DataDirs {
+	known := true
+	for _, dir := range slices.Clone(seen.DataDirs) {
 		last, err := journal.LastSeen(s.stateDir, dir)
+		if err == nil && last != nil && last.ClusterID == id && p.Route != planner.RouteInSync {
+			seen.Keep(*last)
+		}
 		known = known && err == nil && last != nil && last.ClusterID == id && slices.Equal(last.Members, seen.Members) && slices.Equal(last.Units, seen.Units)
 	}
 	if known {

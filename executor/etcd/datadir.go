@@ -230,7 +230,7 @@ func fillTail(d *planner.DataDir, p dirPaths, log walLog) (err error) {
 		return nil
 	}
 	floor := max(d.Commit, d.ConsistentIndex)
-	d.UncommittedMembership = log.uncommittedMembership(floor)
+	d.UncommittedMembership = log.uncommittedVoters(floor)
 	d.Tail, d.TailMore, err = readTail(p.wal, &log, floor)
 	return err
 }

@@ -280,3 +280,30 @@ func TestTailList(t *testing.T) {
 		t.Error(list[maxTail-1])
 	}
 }
+
+// Who votes is in doubt only where the log's end changes that.
+func TestUncommittedVoters(t *testing.T) {
+	id := uint64(4)
+	for _, c := range []struct {
+		kinds []raftpb.ConfChangeType
+		want  bool
+	}{
+		{nil, false},
+		{[]raftpb.ConfChangeType{raftpb.ConfChangeAddLearnerNode}, false},
+		{[]raftpb.ConfChangeType{raftpb.ConfChangeUpdateNode}, false},
+		{[]raftpb.ConfChangeType{raftpb.ConfChangeAddNode}, true}, // a promotion is one, too
+		{[]raftpb.ConfChangeType{raftpb.ConfChangeRemoveNode}, true},
+		{[]raftpb.ConfChangeType{raftpb.ConfChangeAddNode, raftpb.ConfChangeAddLearnerNode}, true},
+	} {
+		l := walLog{changes: []change{{index: 10, data: marshalEntry(t, &raftpb.ConfChange{Type: raftpb.ConfChangeRemoveNode.Enum(), NodeId: &id})}}}
+		for i, k := range c.kinds {
+			l.changes = append(l.changes, change{index: 11 + uint64(i), data: marshalEntry(t, &raftpb.ConfChange{Type: &k, NodeId: &id})})
+		}
+		if got := l.uncommittedVoters(10); got != c.want {
+			t.Errorf("%v: %t", c.kinds, got)
+		}
+	}
+	if l := (walLog{changes: []change{{index: 11, data: []byte("not a change")}}}); !l.uncommittedVoters(10) {
+		t.Error("what can't be read is no reason to be sure")
+	}
+}

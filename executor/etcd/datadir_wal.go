@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -72,9 +73,22 @@ func (l *walLog) end() position {
 func (l *walLog) endIndex() uint64 { return l.end().index }
 func (l *walLog) endTerm() uint64  { return l.end().term }
 
-// uncommittedMembership is whether the log changes the membership after floor.
-func (l *walLog) uncommittedMembership(floor uint64) bool {
-	return len(l.changes) > 0 && l.changes[len(l.changes)-1].index > floor
+// uncommittedVoters is whether the log changes who votes after floor. A learner that is
+// added and a new address change no majority.
+func (l *walLog) uncommittedVoters(floor uint64) bool {
+	for _, c := range slices.Backward(l.changes) {
+		if c.index <= floor {
+			return false
+		}
+		var cc raftpb.ConfChange
+		if proto.Unmarshal(c.data, &cc) != nil {
+			return true
+		}
+		if t := cc.GetType(); t != raftpb.ConfChangeAddLearnerNode && t != raftpb.ConfChangeUpdateNode {
+			return true
+		}
+	}
+	return false
 }
 
 // snapFiles returns the names in member/snap that contain part, oldest first.

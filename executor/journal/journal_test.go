@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,5 +217,24 @@ func TestSeen(t *testing.T) {
 	}
 	if s, err := LastSeen(dir, "/data"); s != nil || err != nil {
 		t.Errorf("/data: %+v %v", s, err)
+	}
+}
+
+// A run that stopped half-way forgets nobody: what it was to remove may be in the cluster
+// still.
+func TestSeenKeeps(t *testing.T) {
+	was := Seen{ClusterID: "1", Members: []string{"m1", "m2", "m3"}, DataDirs: []string{"/d/m1", "/d/m2", "/d/m3"}, Units: []string{"", "etcd.service", ""}}
+	now := Seen{ClusterID: "1", Members: []string{"m1"}, DataDirs: []string{"/d/m1"}, Units: []string{""}}
+	now.Keep(was)
+	if !slices.Equal(now.Members, was.Members) || !slices.Equal(now.DataDirs, was.DataDirs) || !slices.Equal(now.Units, was.Units) {
+		t.Errorf("%+v", now)
+	}
+	now.Keep(was)
+	if len(now.Members) != 3 {
+		t.Errorf("twice: %+v", now)
+	}
+	now.Keep(Seen{Members: []string{"m4"}}) // of before places were kept
+	if len(now.Members) != 3 {
+		t.Errorf("without a place: %+v", now)
 	}
 }

@@ -22,6 +22,20 @@ type Seen struct {
 	Units []string `json:"units,omitempty"`
 }
 
+// Keep adds the members of was that s does not have.
+func (s *Seen) Keep(was Seen) {
+	for i, name := range was.Members {
+		if slices.Contains(s.Members, name) || len(was.DataDirs) != len(was.Members) || len(s.DataDirs) != len(s.Members) {
+			continue
+		}
+		unit := ""
+		if len(was.Units) == len(was.Members) {
+			unit = was.Units[i]
+		}
+		s.Members, s.DataDirs, s.Units = append(s.Members, name), append(s.DataDirs, was.DataDirs[i]), append(s.Units, unit)
+	}
+}
+
 // AppendSeen records s, on a line of its own even after one that a crash cut
 // short.
 func AppendSeen(dir string, s Seen) error {

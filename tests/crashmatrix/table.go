@@ -198,6 +198,7 @@ func slice() []attempt {
 	want := []string{
 		"adopt | intent 1 adopt | requorum",
 		"restore | done 2 install | requorum",
+		"restore | done 3 start | member's host",
 		"recover | done 1 fence | requorum",
 		"replace | done 2 add-learner | requorum",
 		"replace | intent 3 join | leader",

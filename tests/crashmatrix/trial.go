@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -193,13 +194,23 @@ func (x *trial) strike(a *harness.Applying, before int) {
 		}
 		return
 	}
+	// Requorum is held where it is until the member is dead: to find out who has the role
+	// takes longer than most steps.
+	_ = a.Signal(syscall.SIGSTOP)
 	m, ok := x.role()
+	for end := time.Now().Add(10 * time.Second); !ok && time.Now().Before(end) && !a.Ended(); { // it is about to be started
+		_ = a.Signal(syscall.SIGCONT)
+		time.Sleep(20 * time.Millisecond)
+		_ = a.Signal(syscall.SIGSTOP)
+		m, ok = x.role()
+	}
 	if ok && x.kill(m, strings.HasSuffix(x.Who, host)) {
 		x.Victim = m.Name
 	}
 	a.Journal.Poll()
 	x.Landed = a.Journal.Last()
 	x.Hit = x.Victim != "" && a.Journal.Place() == x.Place-before
+	_ = a.Signal(syscall.SIGCONT)
 	r := a.Wait()
 	x.Exit = r.Exit
 	if r.Exit != 0 && r.Exit != 7 {

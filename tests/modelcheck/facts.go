@@ -126,6 +126,17 @@ func disks(o *planner.Observation) []holding {
 	return out
 }
 
+// decidesAlone: the only voter of its list, which agrees with itself.
+func decidesAlone(d *planner.DataDir) bool {
+	n := 0
+	for _, l := range d.Members {
+		if !l.Learner {
+			n++
+		}
+	}
+	return n == 1 && votes(d.Members, d.MemberID)
+}
+
 // neverRan: restored, as the record beside it says, and nothing but the members in its
 // log.
 func neverRan(d *planner.DataDir) bool {
@@ -240,7 +251,7 @@ func remainsOf(c *spec.Cluster, o *planner.Observation) *remains {
 	var voting []holding
 	for _, h := range r.whole {
 		r.oneHistory = r.oneHistory && oneHistory(newest, h)
-		r.doubt = r.doubt || h.d.UncommittedMembership
+		r.doubt = r.doubt || h.d.UncommittedMembership && !decidesAlone(h.d)
 		if votes(r.list, h.d.MemberID) {
 			voting = append(voting, h)
 		}

@@ -220,6 +220,8 @@ func (v *visit) fencing(s *planner.Step, before *planner.Observation) {
 				v.sayf(s18, "takes %s's fence away beside a new identity", m.Name)
 			}
 		}
+	case planner.Recover:
+		v.barred(before)
 	case planner.Restore:
 		if !a.Recovered && v.begins {
 			for _, m := range v.in.Cluster.Members {
@@ -238,11 +240,17 @@ func (v *visit) fenced(s *planner.Step, after *planner.Observation) {
 				v.sayf(s18, "%s is not behind its fence", m.Name)
 			}
 		}
-		for _, m := range v.in.Cluster.Members {
-			x := after.Members[m.Name]
-			if u := x.Service.Value.Unit; u != nil && u.Load != "not-found" && !u.Barred && slices.Contains([]planner.DirState{planner.DirAbsent, planner.DirEmpty}, x.Data.Value.State) {
-				v.sayf(s18, "%s has no data, and its unit may begin a cluster after a reboot", m.Name)
-			}
+	}
+}
+
+// barred: where a survivor's data is taken for a new identity, no unit of the old
+// cluster is left that would begin one of its own on a vacant place, after a reboot; also
+// where the run that fenced was killed between two hosts.
+func (v *visit) barred(before *planner.Observation) {
+	for _, m := range v.in.Cluster.Members {
+		x := before.Members[m.Name]
+		if u := x.Service.Value.Unit; u != nil && u.Load != "not-found" && !u.Barred && slices.Contains([]planner.DirState{planner.DirAbsent, planner.DirEmpty}, x.Data.Value.State) {
+			v.sayf(s18, "%s has no data, and its unit may begin a cluster after a reboot", m.Name)
 		}
 	}
 }
