@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -40,6 +41,23 @@ func Tree(t testing.TB, root string, skip ...string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// Settled waits until what a running etcd keeps below dir has not changed for a while:
+// it commits to its file at most 100 ms after it applied an entry (backend.go), and later
+// on a busy machine.
+func Settled(t testing.TB, dir string) {
+	t.Helper()
+	begun := time.Now()
+	for last, since := Tree(t, dir), time.Now(); time.Since(since) < time.Second; {
+		time.Sleep(100 * time.Millisecond)
+		if now := Tree(t, dir); now != last {
+			last, since = now, time.Now()
+		}
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("%s changes without end", dir)
+		}
+	}
 }
 
 func describe(path string, d fs.DirEntry) (string, error) {

@@ -128,6 +128,7 @@ func TestLiveSourceOfTheSameCluster(t *testing.T) {
 	c.DropData(c.Members[0], c.Members[1])
 
 	alive := c.Members[2]
+	harness.Settled(t, alive.DataDir)
 	c.Members = c.Members[:2]
 	c.Snapshot = "etcd://" + addressOf(alive.Client)
 	c.Write()
