@@ -3,8 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/requorum/requorum/tests/harness"
 )
@@ -153,37 +151,4 @@ func (x *trial) grow(mb int) {
 func shrink(x *trial) {
 	x.living(3, 1)
 	x.c.Members = x.c.Members[:1:1]
-}
-
-// lose stops the i-th member and takes its disk away.
-func (x *trial) lose(i int) {
-	m := x.c.Members[i]
-	x.e.Run("stop", "--auto-approve", "--member", m.Name, x.c.Path()).Want(x.t, 0)
-	x.c.DropData(m)
-}
-
-// awaitState waits until the plan's route is the one that will stay.
-func (x *trial) awaitState(route string) {
-	x.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		p := x.e.Plan(x.c.Path())
-		if p.Route == route && p.Refusal == nil {
-			return
-		}
-		if time.Now().After(end) {
-			x.t.Fatalf("route %s, not %s; refusal %+v: %s", p.Route, route, p.Refusal, p.Headline)
-		}
-	}
-}
-
-// killed is a member's process, and its supervisor first where one is to die too.
-func (x *trial) kill(m harness.Member, supervisor bool) bool {
-	etcd := x.all.Etcd(m)
-	if etcd.PID == 0 {
-		return false
-	}
-	if s := x.all.Supervisor(m); supervisor && s.PID != 0 {
-		_ = syscall.Kill(s.PID, syscall.SIGKILL)
-	}
-	return syscall.Kill(etcd.PID, syscall.SIGKILL) == nil
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type Writers struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	run    int64 // makes the keys of each run their own
+	pause  atomic.Int64
 
 	mu     sync.Mutex
 	acked  Keys
@@ -66,6 +68,10 @@ func StartWritersIn(t testing.TB, in *Net, n int, endpoints []string) *Writers {
 	return w
 }
 
+// Pause has each writer pause for so long after each write: where what matters is that
+// there are writes, and many clusters share a machine.
+func (w *Writers) Pause(d time.Duration) { w.pause.Store(int64(d)) }
+
 func (w *Writers) write(ctx context.Context, cli *clientv3.Client, id int) {
 	var last time.Time // of the last acknowledgement
 	for i := 0; ctx.Err() == nil; i++ {
@@ -94,8 +100,12 @@ func (w *Writers) write(ctx context.Context, cli *clientv3.Client, id int) {
 			}
 		}
 		w.mu.Unlock()
-		if err != nil && ctx.Err() == nil {
-			time.Sleep(5 * time.Millisecond) // an error can come at once, again and again
+		pause := time.Duration(w.pause.Load())
+		if err != nil {
+			pause = max(pause, 5*time.Millisecond) // an error can come at once, again and again
+		}
+		if ctx.Err() == nil {
+			time.Sleep(pause)
 		}
 	}
 }
