@@ -37,6 +37,15 @@ func (b *builder) changes() *changes {
 		}
 		b.fileSeat(c, s)
 	}
+	slices.SortStableFunc(c.extra, func(x, y *seat) int { // who leads goes last; else as people name them
+		switch {
+		case x.leads:
+			return 1
+		case y.leads:
+			return -1
+		}
+		return strings.Compare(x.name, y.name)
+	})
 	for _, m := range b.members {
 		if b.seatOf(m) == nil {
 			c.add = append(c.add, m)

@@ -34,6 +34,15 @@ type OtherMember struct {
 	ListedMember
 	Client Endpoint     `json:"client"`
 	Peer   PeerEndpoint `json:"peer"`
+	// Disk is what lies where the journal has the member, on a machine of the file; nil
+	// where the journal does not have it.
+	Disk *OtherDisk `json:"disk,omitempty"`
+}
+
+// OtherDisk is a place that is no member's of the file, and what lies there.
+type OtherDisk struct {
+	Place Place         `json:"place"`
+	Data  Fact[DataDir] `json:"data"`
 }
 
 // MemberObservation is what was seen of one member of the file.

@@ -76,8 +76,10 @@ func (b *builder) checkKeepers() *Refusal {
 // checkGone is S2: a new identity begins only once too few of the old voters can be
 // alive elsewhere, unless each was named as destroyed; whoever answers is not.
 func (b *builder) checkGone() *Refusal {
-	if r := b.checkOthersAlive(); r != nil {
-		return r
+	for _, check := range []func() *Refusal{b.checkOthersAlive, b.checkOthersDisks} {
+		if r := check(); r != nil {
+			return r
+		}
 	}
 	var elsewhere []ListedMember
 	for _, l := range b.list {
@@ -129,6 +131,44 @@ func (b *builder) checkOthersAlive() *Refusal {
 			"If it is to go: stop it where it runs and keep its disk, or put it into the file so that requorum can.")
 	}
 	return nil
+}
+
+// checkOthersDisks refuses to begin a new identity while the disk of a voter that the
+// file does not have any more lies where the journal has it, as where it was about to be
+// removed: with it there may be a majority yet (S1), or a newer survivor.
+func (b *builder) checkOthersDisks() *Refusal {
+	for _, o := range b.obs.Others {
+		l := b.listed(o.ID)
+		if o.Disk == nil || !o.Disk.Data.Known() || l.ID == "" || l.Learner {
+			continue
+		}
+		d := o.Disk.Data.Value
+		if d.State != DirPresent || d.MemberID != o.ID || d.Problem != "" {
+			continue
+		}
+		name := nameOf(o.ListedMember)
+		return refusal(CodeVoterOutside, b.cluster.Pos, name+" is a voter, and its disk is here, but the file does not have it",
+			fmt.Sprintf("The cluster lists %s as a voter, and its data is whole, at %s%s. With it a start may be all that is needed; a new cluster without it could lose what it alone has.", name, o.Disk.Place.DataDir, onHost(o.Disk.Place.Host)),
+			fmt.Sprintf("Put it into the file again, as it was (data_dir = %q, peer_urls = %s), and plan: it is started, and counts. Take it out again when the cluster serves: it is removed in order then.", o.Disk.Place.DataDir, urlList(o.PeerURLs)),
+			"If it is to be given up with what it has: move its directory to another place, and plan again.")
+	}
+	return nil
+}
+
+func onHost(host string) string {
+	if host == "" {
+		return ""
+	}
+	return " on " + host
+}
+
+// urlList is a list of URLs as the file has one.
+func urlList(urls []string) string {
+	quoted := make([]string, 0, len(urls))
+	for _, u := range urls {
+		quoted = append(quoted, fmt.Sprintf("%q", u))
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // votes reports whether a member says itself that it is a voter: the list that has it as

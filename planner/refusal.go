@@ -24,6 +24,7 @@ const (
 	CodeDataUnknown       Code = "data-unknown"        // a data directory that could not be read
 	CodeServesElsewhere   Code = "serves-elsewhere"    // a member serves, and not from its directory
 	CodeMembershipInDoubt Code = "membership-in-doubt" // S1: an uncommitted change
+	CodeVoterOutside      Code = "voter-outside"       // S1: the disk of a voter that the file does not have
 	CodeDataHeld          Code = "data-held"           // a stray process has the directory open
 	CodeNotADirectory     Code = "not-a-directory"     // something else lies at the path
 	CodeNoRoom            Code = "no-room"             // the file system is too full

@@ -169,9 +169,35 @@ func (o *Observer) addOthers(ctx context.Context, obs *planner.Observation) {
 		wg.Go(func() { out[i].Client = etcd.Probe(ctx, l.ClientURLs, o.Client, o.Limit) })
 		wg.Go(func() { out[i].Peer = etcd.ProbePeer(ctx, l.PeerURLs, o.Peer, o.Limit) })
 	}
+	wg.Go(func() { o.addOtherDisks(ctx, obs, out) })
 	wg.Wait()
 	if len(out) > 0 {
 		obs.Others = out
+	}
+}
+
+// addOtherDisks looks at the places that the journal has for such members.
+func (o *Observer) addOtherDisks(ctx context.Context, obs *planner.Observation, out []planner.OtherMember) {
+	var places []planner.Place
+	of := map[string]int{}
+	for i, l := range out {
+		for _, p := range obs.JournalPlaces {
+			_, twice := of[p.Name]
+			if _, file := o.Cluster.Member(p.Name); !file && !twice && p.Name != "" && p.Name == l.Name {
+				of[p.Name], places = i, append(places, p)
+			}
+		}
+	}
+	if len(places) == 0 {
+		return
+	}
+	facts, err := o.Host.Observe(ctx, places)
+	for _, p := range places {
+		data := planner.Unknown[planner.DataDir]("it was not looked at")
+		if f, ok := facts[p.Name]; ok && err == nil {
+			data = f.Data
+		}
+		out[of[p.Name]].Disk = &planner.OtherDisk{Place: p, Data: data}
 	}
 }
 

@@ -134,6 +134,9 @@ func (l line) result() string {
 func (l line) String() string {
 	s := fmt.Sprintf("%-28s %-32s %-16s %-8s exit %2d, then %d applies; %5d writes, %d failed, gap %5d ms; %5.1f s",
 		l.Scenario, l.boundary(), l.Who, l.result(), l.Exit, l.Applies, l.Acknowledged, l.Failed, l.GapMS, l.Seconds)
+	if l.Back {
+		s += "; with the voter in the file again"
+	}
 	if !l.Hit {
 		s += " at: " + l.Landed
 	}

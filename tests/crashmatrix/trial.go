@@ -25,6 +25,7 @@ type line struct {
 	Exit    int      `json:"exit"`    // of the apply that was interrupted
 	Applies int      `json:"applies"` // after it, until it was in sync
 	Waits   int      `json:"waits"`   // plans that were refused for the time being
+	Back    bool     `json:"back,omitempty"` // the file had to name a voter again that it had no more
 	Kinds   []string `json:"kinds,omitempty"`
 	// Steps are the seconds that each took, of a scenario that nobody interrupted.
 	Steps        []float64 `json:"steps,omitempty"`
@@ -183,6 +184,26 @@ const (
 	mostWaits  = 20
 )
 
+// putBack does what the refusal says: a voter whose disk is here, and that the file does
+// not have any more, is named in it again, and when the cluster serves it is taken out.
+func (x *trial) putBack() {
+	x.Back = true
+	left := x.c.Members
+	x.c.Members = x.all.Members
+	x.c.Write()
+	p := x.e.Plan(x.c.Path())
+	for end := time.Now().Add(30 * time.Second); p.Refusal != nil && time.Now().Before(end); p = x.e.Plan(x.c.Path()) {
+		time.Sleep(500 * time.Millisecond)
+	}
+	if p.Refusal != nil || len(p.Needs) > 0 || p.Route != "start" {
+		x.t.Fatalf("with the voter in the file again: route %s, needs %v, refusal %+v: %s", p.Route, p.Needs, p.Refusal, p.Headline)
+	}
+	x.e.Apply(x.c.Path())
+	x.Applies++
+	x.c.Members = left
+	x.c.Write()
+}
+
 // heal plans and applies until it is in sync, without consents that were not needed
 // at first.
 func (x *trial) heal(first harness.Plan) {
@@ -190,6 +211,9 @@ func (x *trial) heal(first harness.Plan) {
 	for {
 		p := x.e.Plan(x.c.Path())
 		switch {
+		case p.Refusal != nil && p.Refusal.Code == "voter-outside" && !x.Back:
+			x.putBack()
+			continue
 		case p.Refusal != nil: // members that are just about to come back, perhaps
 			x.Waits++
 			if time.Now().After(end) {

@@ -130,6 +130,7 @@ func (c *canon) key(in *planner.Input, file uint64) uint64 {
 		c.entry(n, &o.ListedMember)
 		c.client(n, &o.Client)
 		c.peer(n, &o.Peer)
+		c.add(n, bits(1, o.Disk != nil))
 	}
 	members := len(c.local)
 	c.rankRecords(in.Observation.Snapshot)

@@ -67,6 +67,7 @@ func circumstances() []circumstance {
 		{name: "another in the journal", edit: func(w *world) { w.in.Observation.JournalClusterID = "bad1d" }},
 		{name: "no journal", edit: func(w *world) { w.in.Observation.JournalMembers = nil }},
 		{name: "places in the journal", edit: func(w *world) { w.journalPlaces() }},
+		{name: "disks outside the file", edit: func(w *world) { w.otherDisks() }},
 		{name: "compared", edit: func(w *world) { w.compared(true) }},
 		{name: "diverged", edit: func(w *world) { w.compared(false) }},
 		{name: "tolerance 1", edit: file(func(c *spec.Cluster) { c.Policy.MinFaultTolerance = 1 })},

@@ -22,7 +22,13 @@ func (v *visit) gone() {
 	}
 	var out []planner.ListedMember
 	for _, l := range v.left.list {
-		if l.Learner || v.controlled(l) {
+		if l.Learner {
+			continue
+		}
+		if slices.ContainsFunc(v.in.Observation.Others, func(o planner.OtherMember) bool { return o.ID == l.ID && o.Disk != nil }) {
+			v.sayf(s1, "a new identity, and the disk of %s, a voter, is whole where the journal has it", l.Name)
+		}
+		if v.controlled(l) {
 			continue
 		}
 		out = append(out, l)

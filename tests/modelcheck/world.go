@@ -305,6 +305,19 @@ func (w *world) unseen() {
 	}}}
 }
 
+// otherDisks: the members that the file does not have lie where the journal has them.
+func (w *world) otherDisks() {
+	w.journalPlaces()
+	for i := range w.in.Observation.Others {
+		o := &w.in.Observation.Others[i]
+		for n, s := range slots {
+			if s.id == o.ID {
+				o.Disk = &planner.OtherDisk{Place: planner.Place{Name: s.name, DataDir: s.dir}, Data: planner.Known(w.ran(n))}
+			}
+		}
+	}
+}
+
 func (w *world) journalPlaces() {
 	for _, s := range slots[:len(w.ks)] {
 		w.in.Observation.JournalPlaces = append(w.in.Observation.JournalPlaces, planner.Place{Name: s.name, DataDir: s.dir})
