@@ -22,9 +22,9 @@ type line struct {
 	// Hit is whether that was where it should be. Victim says who died.
 	Hit     bool     `json:"hit"`
 	Victim  string   `json:"victim,omitempty"`
-	Exit    int      `json:"exit"`    // of the apply that was interrupted
-	Applies int      `json:"applies"` // after it, until it was in sync
-	Waits   int      `json:"waits"`   // plans that were refused for the time being
+	Exit    int      `json:"exit"`           // of the apply that was interrupted
+	Applies int      `json:"applies"`        // after it, until it was in sync
+	Waits   int      `json:"waits"`          // plans that were refused for the time being
 	Back    bool     `json:"back,omitempty"` // the file had to name a voter again that it had no more
 	Kinds   []string `json:"kinds,omitempty"`
 	// Steps are the seconds that each took, of a scenario that nobody interrupted.
