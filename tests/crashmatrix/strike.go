@@ -53,12 +53,14 @@ func (x *trial) strike(a *harness.Applying, before int) {
 	x.t.Logf("%s", r)
 }
 
+// pause is how much of the step goes by before the kill: by the run that nobody
+// interrupted, and less where that was slower than the machine is now.
 func (x *trial) pause() time.Duration {
 	i := x.Place / 2
 	if i >= len(x.steps) {
 		return 0
 	}
-	return time.Duration(x.steps[i] * float64(x.Percent) / 100 * float64(time.Second))
+	return time.Duration(x.steps[i] * float64(x.Percent) / 100 * float64(time.Second) / float64(x.try*x.try))
 }
 
 // seconds are those that each step of a run took.

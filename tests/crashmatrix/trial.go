@@ -50,6 +50,7 @@ type trial struct {
 	ws    []*harness.Writers
 	dirs  harness.Dirs
 	steps []float64 // of the scenario's whole run
+	try   int       // from 1
 	begun bool      // the setup is done, and the plan is the table's
 }
 
@@ -59,7 +60,7 @@ const tries = 3
 // run makes an attempt. steps are the seconds of the scenario's steps.
 func run(a attempt, steps []float64, folder string) line {
 	for try := 1; ; try++ {
-		x := &trial{line: line{attempt: a}, scenario: find(a.Scenario), steps: steps}
+		x := &trial{line: line{attempt: a}, scenario: find(a.Scenario), steps: steps, try: try}
 		began := time.Now()
 		log, err := harness.Outside(context.Background(), "crashmatrix", func(t testing.TB) {
 			x.t = t
