@@ -84,7 +84,7 @@ func (r *Runner) catchUpOrGiveUp(ctx context.Context, a planner.Promote, id stri
 func (r *Runner) catchUp(ctx context.Context, a planner.Promote, progress host.Progress) error {
 	var f following
 	first := uint64(0)
-	return r.poll(ctx, func() (string, error) {
+	return r.pollWhileRunning(ctx, func() (string, error) {
 		lag, err := r.members(a.Endpoints).LagOf(ctx, a.ClientURL)
 		if err != nil {
 			f = following{}

@@ -16,6 +16,8 @@ const (
 	// glanceEvery is how often a member's place is looked at while it is waited for: a
 	// look reads the whole of its log.
 	glanceEvery = 500 * time.Millisecond
+	// glanceAtRunning is the same for members that run, and may have much in their logs.
+	glanceAtRunning = 3 * time.Second
 )
 
 // beside runs something beside a wait, one at a time: the wait itself goes on asking
@@ -110,19 +112,21 @@ type glance struct {
 
 // glances looks at places beside a wait.
 type glances struct {
-	r    *Runner
-	work beside
-	seen chan glance // of one: the next look begins when it is taken
+	r     *Runner
+	every time.Duration
+	first map[string]int // see hopeless
+	work  beside
+	seen  chan glance // of one: the next look begins when it is taken
 }
 
 func (r *Runner) newGlances(ctx context.Context) *glances {
-	return &glances{r: r, work: newBeside(ctx, glanceEvery), seen: make(chan glance, 1)}
+	return &glances{r: r, every: glanceEvery, work: newBeside(ctx, glanceEvery), seen: make(chan glance, 1)}
 }
 
 // at gives what was seen of the places, once; false where there is nothing new.
 func (g *glances) at(places []planner.Place) (glance, bool) {
-	g.work.do(glanceEvery, func(ctx context.Context) {
-		if received, lost := g.r.hopeless(ctx, places, nil); lost != nil {
+	g.work.do(g.every, func(ctx context.Context) {
+		if received, lost := g.r.hopeless(ctx, places, g.first); lost != nil {
 			g.seen <- glance{received, lost}
 		}
 	})

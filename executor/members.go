@@ -25,7 +25,7 @@ func (r *Runner) members(endpoints []string) etcd.Cluster {
 func (r *Runner) change(ctx context.Context, endpoints []string, do func(etcd.Cluster) error) error {
 	endpoints = slices.Clone(endpoints)
 	said := ""
-	err := r.poll(ctx, func() (string, error) {
+	err := r.pollWhileRunning(ctx, func() (string, error) {
 		err := do(r.members(endpoints))
 		if len(endpoints) > 1 {
 			endpoints = append(endpoints[1:], endpoints[0])
@@ -62,7 +62,7 @@ func (r *Runner) listed(ctx context.Context, endpoints []string, by listedBy, pr
 	for _, u := range endpoints {
 		urls[u] = u
 	}
-	return r.poll(ctx, func() (string, error) {
+	return r.pollWhileRunning(ctx, func() (string, error) {
 		yes, no := r.members(endpoints).Listed(ctx, urls, pred)
 		if by.enough(yes, no) {
 			return "", nil

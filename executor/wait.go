@@ -53,6 +53,32 @@ func (r *Runner) poll(ctx context.Context, check func() (waitingFor string, err 
 	}
 }
 
+// pollWhileRunning is poll for what the cluster has to bring about. It ends early where
+// a member that ran when the step began is gone, and nobody starts it again: what is
+// waited for may never come without it, and planning again starts it.
+func (r *Runner) pollWhileRunning(ctx context.Context, check func() (waitingFor string, err error)) error {
+	var places []planner.Place
+	for _, m := range r.Cluster.Members {
+		if s := r.Seen.Members[m.Name].Service; s.Known() && s.Value.State == planner.ServiceRunning {
+			places = append(places, planner.PlaceOf(r.Cluster, m))
+		}
+	}
+	beside, cancel := context.WithCancel(ctx)
+	defer cancel()
+	look := r.newGlances(beside)
+	look.every, look.first = glanceAtRunning, map[string]int{}
+	return r.poll(ctx, func() (string, error) {
+		waiting, err := check()
+		if err != nil || waiting == "" || len(places) == 0 {
+			return waiting, err
+		}
+		if seen, fresh := look.at(places); fresh && len(seen.lost) > 0 {
+			return "", fmt.Errorf("%w (%s)", anyOf(seen.lost), waiting)
+		}
+		return waiting, nil
+	})
+}
+
 // timeUp is the error of a wait that ctx ended.
 func timeUp(ctx context.Context, waiting string) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

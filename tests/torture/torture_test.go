@@ -109,6 +109,7 @@ var regressions = []struct {
 	what string
 }{
 	{2, "a member frozen and requorum killed while a cluster grows"},
+	{136, "one of two voters and its supervisor killed while a third is promoted: the promotion was waited for to its end"},
 	{3, "five members on a machine too busy to answer in time: a disk was said to be put back, and a recovery was planned"},
 }
 
