@@ -131,6 +131,10 @@ func (b *builder) fileSeat(c *changes, s *seat) {
 		c.lost = append(c.lost, s)
 		c.say("%s was added as a voter and never started, in the file it is a learner", s.name)
 		return
+	case !s.started && free && m.ranInVain(s.id):
+		c.lost = append(c.lost, s)
+		c.say("%s was added as %s and started, and has nothing of it", s.name, role)
+		return
 	case !s.started && free:
 		c.join = append(c.join, s)
 		c.say("%s was added as %s and never started", s.name, role)
@@ -173,6 +177,14 @@ func (b *builder) movedWords(s *seat) string {
 // stray reports whether the place has data, and not that of the member id.
 func (m *member) stray(id string) bool {
 	return m.cond == condRemoved || m.cond == condPristine || m.hasData() && m.data().MemberID != id
+}
+
+// ranInVain reports whether requorum started the member id here, which never came to
+// serve, and nothing is left of what it may have written: as by a cluster that had no
+// quorum at that moment. It does not begin a second time under that ID.
+func (m *member) ranInVain(id string) bool {
+	p := m.data().Provenance
+	return m.vacant() && m.data().EverRan && p != nil && p.MemberID == id
 }
 
 // isLost reports whether a member that ran has lost what it had.

@@ -67,6 +67,7 @@ func circumstances() []circumstance {
 		{name: "another in the journal", edit: func(w *world) { w.in.Observation.JournalClusterID = "bad1d" }},
 		{name: "no journal", edit: func(w *world) { w.in.Observation.JournalMembers = nil }},
 		{name: "places in the journal", edit: func(w *world) { w.journalPlaces() }},
+		{name: "started in vain", edit: func(w *world) { w.startedInVain() }},
 		{name: "disks outside the file", edit: func(w *world) { w.otherDisks() }},
 		{name: "compared", edit: func(w *world) { w.compared(true) }},
 		{name: "diverged", edit: func(w *world) { w.compared(false) }},

@@ -318,6 +318,22 @@ func (w *world) otherDisks() {
 	}
 }
 
+// startedInVain: who was added was started too, and nothing is left of that.
+func (w *world) startedInVain() {
+	for i, k := range w.ks {
+		o, ok := w.in.Observation.Members[slots[i].name]
+		if !ok || k.list != newVoter && k.list != newLearner || !o.Data.Known() || o.Data.Value.State != planner.DirAbsent && o.Data.Value.State != planner.DirEmpty {
+			continue
+		}
+		d := &o.Data.Value
+		d.State, d.EverRan = planner.DirEmpty, true
+		d.Provenance = &planner.Provenance{
+			Kind: planner.ProvenanceJoin, Token: planner.JoinToken(w.cid, slots[i].id), Name: slots[i].name, ClusterID: w.cid, MemberID: slots[i].id, By: "ops@here",
+		}
+		w.in.Observation.Members[slots[i].name] = o
+	}
+}
+
 func (w *world) journalPlaces() {
 	for _, s := range slots[:len(w.ks)] {
 		w.in.Observation.JournalPlaces = append(w.in.Observation.JournalPlaces, planner.Place{Name: s.name, DataDir: s.dir})
