@@ -268,6 +268,8 @@ func (m *member) dataText() string {
 		return "restored, not yet in place"
 	case d.State == DirAbsent:
 		return "no data directory"
+	case d.State == DirEmpty && d.Leftovers:
+		return "an etcd ended there before it had a log"
 	case d.State == DirEmpty:
 		return "data directory is empty"
 	case d.State == DirFenced:

@@ -6,7 +6,8 @@ import "testing"
 // lost their quorum. It never begins a second time under its ID; it is added anew, and
 // nobody has to give up anything for that.
 func TestStartedInVain(t *testing.T) {
-	for _, voter := range []bool{true, false} {
+	for i := range 4 {
+		voter, leftovers := i%2 == 0, i > 1
 		in := input(members(3), serving, serving, unstarted)
 		id := MemberID(in.Cluster.Members[2].PeerURLs, oldToken)
 		for _, name := range []string{"m1", "m2"} {
@@ -25,12 +26,12 @@ func TestStartedInVain(t *testing.T) {
 		}
 		edit(&in, "m3", func(o *MemberObservation) {
 			d := &o.Data.Value
-			d.State, d.EverRan = DirEmpty, true
+			d.State, d.EverRan, d.Leftovers = DirEmpty, true, leftovers
 			d.Provenance = &Provenance{Kind: ProvenanceJoin, Name: "m3", MemberID: id, ClusterID: in.Observation.Members["m1"].Client.ClusterID}
 		})
 		p := New(in)
-		if routeIs(t, p, RouteReconfigure); stepKinds(p) != "remove-member add-learner join promote verify" || len(p.Needs) > 0 {
-			t.Errorf("voter %v: %s, needs %v", voter, stepKinds(p), p.Needs)
+		if routeIs(t, p, RouteReconfigure); stepKinds(p) != map[bool]string{false: "remove-member add-learner join promote verify", true: "remove-member set-aside add-learner join promote verify"}[leftovers] || len(p.Needs) > 0 {
+			t.Errorf("voter %v, leftovers %v: %s, needs %v", voter, leftovers, stepKinds(p), p.Needs)
 		}
 		obs := in.Observation
 		for _, s := range p.Steps {

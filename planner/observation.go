@@ -178,6 +178,10 @@ type DataDir struct {
 	WALDir string   `json:"wal_dir,omitempty"`
 	State  DirState `json:"state"`
 
+	// Leftovers is whether an empty directory has files of an etcd in it that ended
+	// before it had a log: nothing can begin there as long as they are.
+	Leftovers bool `json:"leftovers,omitempty"`
+
 	// Problem says why the directory can't be started, in etcd's words where it
 	// has some; "" for an intact one.
 	Problem string `json:"problem,omitempty"`

@@ -18,6 +18,8 @@ func (f *forecast) claim(a Claim) error {
 			return fmt.Errorf("%s is not claimed: a process is at work on it", m.Name)
 		case d.State == DirNotDir, !d.vacant() && d.holds() != own:
 			return fmt.Errorf("%s is not claimed: data lies there (cluster %q, member %q)", m.Name, d.ClusterID, d.MemberID)
+		case d.Leftovers:
+			return fmt.Errorf("%s is not claimed: an etcd left something there", m.Name)
 		}
 		if d.vacant() {
 			o.Service.Value.Unit = o.Service.Value.Unit.barred()
@@ -181,7 +183,7 @@ func (f *forecast) setAside(a SetAside) error {
 	if err != nil {
 		return err
 	}
-	if d.vacant() && d.State != DirFenced {
+	if d.vacant() && d.State != DirFenced && !d.Leftovers {
 		return nil
 	}
 	there := d.holds()
@@ -201,7 +203,12 @@ func (f *forecast) setAside(a SetAside) error {
 	case DirPresent:
 		d.putFence()
 		f.unhash(a.Name)
-	case DirAbsent, DirEmpty: // a log of its own, without its data
+	case DirAbsent, DirEmpty:
+		if d.Leftovers {
+			d.putFence()
+			break
+		}
+		// a log of its own, without its data
 		d.ClusterID, d.MemberID, d.Log, d.Problem, d.LastTerm, d.LastIndex, d.Commit = "", "", nil, "", 0, 0, 0
 		d.Evidence = []string{"data was moved aside from here"}
 	}

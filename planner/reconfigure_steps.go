@@ -321,7 +321,7 @@ func (b *builder) vacate(m *member) {
 	if m.processRuns() {
 		b.stopStepFor(m, "what runs there is no member any more")
 	}
-	if m.seen.Data.Known() && (m.data().State == DirPresent || m.data().State == DirFenced || m.data().ClusterID != "") {
+	if m.seen.Data.Known() && (m.data().State == DirPresent || m.data().State == DirFenced || m.data().Leftovers || m.data().ClusterID != "") {
 		b.setAsideStep(m) // the last is a log of its own without its data
 	}
 }
@@ -341,7 +341,7 @@ func (b *builder) setAsideStep(m *member) {
 	if d.ClusterID != "" {
 		a.Over = Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}
 	}
-	if a.Problem == "" && m.cond == condDamaged {
+	if a.Problem == "" && (m.cond == condDamaged || m.data().Leftovers) {
 		a.Problem = m.dataText()
 	}
 	b.step(Step{

@@ -216,7 +216,7 @@ func readMember(d *planner.DataDir, p dirPaths, log walLog) error {
 		return fillTail(d, p, log)
 	}
 	if !log.exists && log.problem == "" && db.untouched() && len(snapFiles(p, ".snap")) == 0 {
-		d.State, d.DBSize = planner.DirEmpty, 0
+		d.State, d.DBSize, d.Leftovers = planner.DirEmpty, 0, true
 		return nil
 	}
 	fillDB(d, p, log, db)

@@ -323,7 +323,7 @@ func (c *canon) setting(n int, m *spec.Member, arg string) {
 }
 
 func (c *canon) data(n int, tag uint64, d *planner.DataDir) {
-	c.add(n, text(bits(tag, d.EverRan, d.ProvenanceAgrees, d.HeldBy != 0, d.HeldBy < 0, len(d.Evidence) > 0, d.UncommittedMembership, d.Log != nil, d.TailMore > 0), string(d.State)+d.Problem+d.StorageVersion+d.ClusterVersion))
+	c.add(n, text(bits(tag, d.EverRan, d.Leftovers, d.ProvenanceAgrees, d.HeldBy != 0, d.HeldBy < 0, len(d.Evidence) > 0, d.UncommittedMembership, d.Log != nil, d.TailMore > 0), string(d.State)+d.Problem+d.StorageVersion+d.ClusterVersion))
 	c.refers(n, tag+1, d.ClusterID)
 	c.refers(n, tag+2, d.MemberID)
 	c.refers(n, tag+3, d.Staged)

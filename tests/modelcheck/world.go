@@ -326,7 +326,7 @@ func (w *world) startedInVain() {
 			continue
 		}
 		d := &o.Data.Value
-		d.State, d.EverRan = planner.DirEmpty, true
+		d.State, d.EverRan, d.Leftovers = planner.DirEmpty, true, true
 		d.Provenance = &planner.Provenance{
 			Kind: planner.ProvenanceJoin, Token: planner.JoinToken(w.cid, slots[i].id), Name: slots[i].name, ClusterID: w.cid, MemberID: slots[i].id, By: "ops@here",
 		}
