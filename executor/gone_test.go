@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
@@ -45,7 +44,7 @@ func TestNobodyStartsItAgain(t *testing.T) {
 				"m1": {Service: planner.Known(planner.Service{State: planner.ServiceStopped})}, // it did not run then either
 				"m2": {Service: planner.Known(planner.Service{State: planner.ServiceRunning})},
 			}
-			err := r.pollWhileRunning(within(t, 2*glanceAtRunning+time.Second), func() (string, error) { return "no quorum", nil })
+			err := r.pollWhileRunning(within(t, goneGrace+4*glanceAtRunning), func() (string, error) { return "no quorum", nil })
 			if got := strings.HasPrefix(err.Error(), tc.says); tc.says != "" && (!got || !strings.HasSuffix(err.Error(), "(no quorum)")) {
 				t.Error(err)
 			} else if tc.says == "" && (strings.Contains(err.Error(), "m2") || !strings.Contains(err.Error(), "no quorum")) {

@@ -54,8 +54,8 @@ func (r *Runner) poll(ctx context.Context, check func() (waitingFor string, err 
 }
 
 // pollWhileRunning is poll for what the cluster has to bring about. It ends early where
-// a member that ran when the step began is gone, and nobody starts it again: what is
-// waited for may never come without it, and planning again starts it.
+// a member that ran when the step began is gone, nobody starts it again, and what is
+// waited for does not come without it: planning again starts it.
 func (r *Runner) pollWhileRunning(ctx context.Context, check func() (waitingFor string, err error)) error {
 	var places []planner.Place
 	for _, m := range r.Cluster.Members {
@@ -67,17 +67,27 @@ func (r *Runner) pollWhileRunning(ctx context.Context, check func() (waitingFor 
 	defer cancel()
 	look := r.newGlances(beside)
 	look.every, look.first = glanceAtRunning, map[string]int{}
+	var since time.Time // when one was first seen to be gone
 	return r.poll(ctx, func() (string, error) {
 		waiting, err := check()
 		if err != nil || waiting == "" || len(places) == 0 {
 			return waiting, err
 		}
-		if seen, fresh := look.at(places); fresh && len(seen.lost) > 0 {
+		switch seen, fresh := look.at(places); {
+		case !fresh:
+		case len(seen.lost) == 0:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= goneGrace:
 			return "", fmt.Errorf("%w (%s)", anyOf(seen.lost), waiting)
 		}
 		return waiting, nil
 	})
 }
+
+// goneGrace is how long a cluster may take to do without a member.
+var goneGrace = 8 * time.Second
 
 // timeUp is the error of a wait that ctx ended.
 func timeUp(ctx context.Context, waiting string) error {
@@ -100,7 +110,7 @@ func (r *Runner) awaitCopied(ctx context.Context, a planner.Start, others []stri
 	beside, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served, look, back := map[string]bool{}, r.newGlances(beside), r.newHeldBack(beside, others)
-	return r.poll(ctx, func() (string, error) {
+	return r.pollWhileRunning(ctx, func() (string, error) {
 		var silent []string
 		var mute []planner.StartMember
 		var places []planner.Place

@@ -252,7 +252,7 @@ func (h held) setAside(a SetAside) string {
 		return why
 	}
 	there := Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}
-	if d.State == DirFenced || there == (Identity{}) && d.State != DirPresent || there != a.Over && a.Over != (Identity{}) {
+	if d.State == DirFenced || there == (Identity{}) && d.State != DirPresent && !d.Leftovers || there != a.Over && a.Over != (Identity{}) {
 		return ""
 	}
 	return a.Name + "'s place is not free: what lies there is not moved aside"

@@ -341,8 +341,11 @@ func (b *builder) votersOf(ms []*member) int {
 // agree on who is in it, or the file changes it: a change needs the cluster up,
 // as it was.
 func (b *builder) checkSameMembership() *Refusal {
+	// All the voters that are listed are a majority with a change of one and without it:
+	// started, they decide it.
+	all := b.listedVoters() > 1 && len(b.intact()) == b.listedVoters()
 	for _, m := range b.intact() {
-		if m.membershipInDoubt() {
+		if !all && m.membershipInDoubt() {
 			return refusal(CodeMembershipInDoubt, m.spec.Pos, "a change of membership was under way when the cluster stopped",
 				fmt.Sprintf("The log of %s ends with a change that is not known to be agreed on, so which disks are a majority depends on it.", m.spec.Name),
 				"Bring every member's disk back if you can, and start the members by hand as they were: etcd decides then.")

@@ -100,6 +100,13 @@ func TestS1UncommittedChange(t *testing.T) {
 	disk(&in, "m1", func(d *DataDir) { d.UncommittedMembership = true })
 	refusedAs(t, New(in), CodeMembershipInDoubt)
 
+	t.Run("all voters decide it", func(t *testing.T) {
+		in := input(threeMembers(), down, down, down)
+		disk(&in, "m1", func(d *DataDir) { d.UncommittedMembership = true })
+		if p := New(in); routeIs(t, p, RouteStart) && p.Loss.Kind != LossNone {
+			t.Errorf("%+v", p.Loss)
+		}
+	})
 	t.Run("the only voter agrees with itself", func(t *testing.T) {
 		// Its learner was about to vote when it was killed.
 		in := input(members(1), down)

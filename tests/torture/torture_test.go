@@ -109,6 +109,8 @@ var regressions = []struct {
 	what string
 }{
 	{2, "a member frozen and requorum killed while a cluster grows"},
+	{247, "one of two voters and its supervisor killed while a third is promoted: with all disks here it was refused as membership-in-doubt"},
+	{269, "a learner started while the only voter was cut off: what it left was in its own way"},
 	{187, "a learner was started while the quorum was lost, and ended without a log: planned was to start it again under its ID, which is refused"},
 	{208, "a learner and its supervisor killed while it is promoted: the promotion was waited for to its end"},
 	{136, "one of two voters and its supervisor killed while a third is promoted: the promotion was waited for to its end"},
