@@ -26,7 +26,7 @@ func TestStartedInVain(t *testing.T) {
 		}
 		edit(&in, "m3", func(o *MemberObservation) {
 			d := &o.Data.Value
-			d.State, d.EverRan, d.Leftovers = DirEmpty, true, leftovers
+			d.State, d.EverRan, d.Leftovers, d.Evidence = DirEmpty, true, leftovers, []string{"requorum started a member here"}
 			d.Provenance = &Provenance{Kind: ProvenanceJoin, Name: "m3", MemberID: id, ClusterID: in.Observation.Members["m1"].Client.ClusterID}
 		})
 		p := New(in)

@@ -321,7 +321,11 @@ func (b *builder) vacate(m *member) {
 	if m.processRuns() {
 		b.stopStepFor(m, "what runs there is no member any more")
 	}
-	if m.seen.Data.Known() && (m.data().State == DirPresent || m.data().State == DirFenced || m.data().Leftovers || m.data().ClusterID != "") {
+	d := m.data()
+	if f := d.Fenced; d.State == DirFenced && f.Leftovers {
+		return // nothing that was anybody's
+	}
+	if m.seen.Data.Known() && (d.State == DirPresent || d.State == DirFenced || d.Leftovers || d.ClusterID != "") {
 		b.setAsideStep(m) // the last is a log of its own without its data
 	}
 }

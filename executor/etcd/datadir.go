@@ -217,6 +217,7 @@ func readMember(d *planner.DataDir, p dirPaths, log walLog) error {
 	}
 	if !log.exists && log.problem == "" && db.untouched() && len(snapFiles(p, ".snap")) == 0 {
 		d.State, d.DBSize, d.Leftovers = planner.DirEmpty, 0, true
+		d.Evidence = append(d.Evidence, "an etcd ended there before it had a log")
 		return nil
 	}
 	fillDB(d, p, log, db)

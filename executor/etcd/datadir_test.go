@@ -194,7 +194,7 @@ func TestReadDataDirWithoutMember(t *testing.T) {
 		"mount": planner.DirEmpty, "fresh": planner.DirEmpty,
 	} {
 		d := read(t, filepath.Join(root, path), "")
-		if d.State != want || d.Problem != "" || d.ClusterID != "" || len(d.Evidence) > 0 {
+		if d.State != want || d.Problem != "" || d.ClusterID != "" || d.Leftovers != (path == "fresh") || len(d.Evidence) > 0 != d.Leftovers {
 			t.Errorf("%s: %+v, want %s", path, d, want)
 		}
 	}

@@ -322,10 +322,11 @@ func (w *world) otherDisks() {
 func (w *world) startedInVain() {
 	for i, k := range w.ks {
 		o, ok := w.in.Observation.Members[slots[i].name]
-		if !ok || k.list != newVoter && k.list != newLearner || !o.Data.Known() || o.Data.Value.State != planner.DirAbsent && o.Data.Value.State != planner.DirEmpty {
+		if !ok || k.list != newVoter && k.list != newLearner || !o.Data.Known() || o.Data.Value.State != planner.DirAbsent && o.Data.Value.State != planner.DirEmpty || processRuns(&o) {
 			continue
 		}
 		d := &o.Data.Value
+		d.Evidence = []string{"requorum started a member here"}
 		d.State, d.EverRan, d.Leftovers = planner.DirEmpty, true, true
 		d.Provenance = &planner.Provenance{
 			Kind: planner.ProvenanceJoin, Token: planner.JoinToken(w.cid, slots[i].id), Name: slots[i].name, ClusterID: w.cid, MemberID: slots[i].id, By: "ops@here",
