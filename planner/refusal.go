@@ -60,8 +60,7 @@ const (
 
 	// Carried out by later versions: the file is understood, the plan is refused.
 	CodeRouteReconfigure   Code = "route-reconfigure"
-	CodeHostUnsupported    Code = "host-unsupported"    // ssh and manual hosts
-	CodeServiceUnsupported Code = "service-unsupported" // command
+	CodeHostUnsupported    Code = "host-unsupported" // manual hosts
 	CodeFeatureUnsupported Code = "feature-unsupported"
 
 	// Changes.
@@ -71,6 +70,7 @@ const (
 	// Services.
 	CodeUnitUnusable  Code = "unit-unusable"  // the systemd unit is another's, masked, or can't be told
 	CodeUnitContested Code = "unit-contested" // somebody starts or unmasks it again
+	CodeCommandsUnfit Code = "commands-unfit" // the user's own commands can't be relied on
 
 	// Not calm enough to be changed, or not by this version.
 	CodeFlapping       Code = "leader-flapping"
@@ -127,4 +127,5 @@ const (
 	NoteClockSkew     Code = "clock-skew"
 	NoteClientsStale  Code = "clients-stale" // restored without a revision bump
 	NoteWithoutUser   Code = "without-user"  // auth is on, and nobody here has a user
+	NoteNotBarred     Code = "not-barred"    // S18: nothing keeps its commands from being run by others
 )
