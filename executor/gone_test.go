@@ -4,11 +4,14 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
 )
+
+func init() { glanceAtRunning, goneGrace = 300*time.Millisecond, 500*time.Millisecond }
 
 // told is a host where the member's service is as it says.
 type told struct {

@@ -16,8 +16,6 @@ const (
 	// glanceEvery is how often a member's place is looked at while it is waited for: a
 	// look reads the whole of its log.
 	glanceEvery = 500 * time.Millisecond
-	// glanceAtRunning is the same for members that run, and may have much in their logs.
-	glanceAtRunning = 3 * time.Second
 )
 
 // beside runs something beside a wait, one at a time: the wait itself goes on asking

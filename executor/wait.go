@@ -66,7 +66,7 @@ func (r *Runner) pollWhileRunning(ctx context.Context, check func() (waitingFor 
 	beside, cancel := context.WithCancel(ctx)
 	defer cancel()
 	look := r.newGlances(beside)
-	look.every, look.first = glanceAtRunning, map[string]int{}
+	look.every, look.work, look.first = glanceAtRunning, newBeside(beside, glanceAtRunning), map[string]int{}
 	var since time.Time // when one was first seen to be gone
 	return r.poll(ctx, func() (string, error) {
 		waiting, err := check()
@@ -86,8 +86,13 @@ func (r *Runner) pollWhileRunning(ctx context.Context, check func() (waitingFor 
 	})
 }
 
-// goneGrace is how long a cluster may take to do without a member.
-var goneGrace = 8 * time.Second
+var (
+	// glanceAtRunning is how often members that run are looked at while something else is
+	// waited for: they may have much in their logs, and others copy from them.
+	glanceAtRunning = 10 * time.Second
+	// goneGrace is how long a cluster may take to do without a member.
+	goneGrace = 8 * time.Second
+)
 
 // timeUp is the error of a wait that ctx ended.
 func timeUp(ctx context.Context, waiting string) error {
