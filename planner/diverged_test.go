@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -252,5 +253,43 @@ func TestForcedBesideThoseItEnded(t *testing.T) {
 				t.Log(p.Refusal.Code, p.Refusal.Detail)
 			}
 		})
+	}
+}
+
+// The same, seen between two starts: neither list, or only one, could be read, and neither
+// log has an entry that m1's lacks. They end because m1 told them that it removed them.
+func TestForcedBesideThoseItRemoved(t *testing.T) {
+	unread := func(o *MemberObservation) {
+		o.Data.Value.Members, o.Peer.Members = nil, Fact[[]ListedMember]{}
+	}
+	for name, edits := range map[string]map[string]func(*MemberObservation){
+		"neither list": {"m2": unread, "m3": unread},
+		"one list":     {"m2": unread},
+		"between its starts": {"m2": func(o *MemberObservation) {
+			unread(o)
+			o.Service = Known(Service{State: ServiceBackoff, LastError: "the member has been permanently removed from the cluster"})
+			o.Data.Value.HeldBy = 0
+		}, "m3": unread},
+	} {
+		for _, forced := range []uint64{0, 1201} {
+			t.Run(fmt.Sprintf("%s, forced at %d", name, forced), func(t *testing.T) {
+				in := input(threeMembers(), down, stuck, stuck)
+				data(&in, "m1", func(d *DataDir) {
+					d.LastTerm, d.LastIndex, d.Commit, d.Members = 4, 1203, 1203, d.Members[:1]
+					d.Log = logTo(1203)
+					d.Log.Forced = forced
+				})
+				for n, f := range edits {
+					edit(&in, n, f)
+				}
+				want := CodeDeadWithAlive
+				if forced > 0 || name == "one list" {
+					want = CodeSplitCluster
+				}
+				if p := New(in); refusedWith(p) != want {
+					t.Errorf("%+v, route %s: %s: %s", p.Refusal, p.Route, p.Headline, stepKinds(p))
+				}
+			})
+		}
 	}
 }

@@ -486,7 +486,8 @@ func (b *builder) alone(list []ListedMember) bool {
 		}
 		voters++
 		for _, m := range with(b.members, condDown, condRunning, condServing, condRemoved) {
-			if m.survivor().Problem == "" && m.id() == l.ID && differing(m.list(), list) == 0 {
+			unread := m.list() == nil && m.processRuns() // it may know the same
+			if m.id() == l.ID && (unread || m.survivor().Problem == "" && differing(m.list(), list) == 0) {
 				n++
 			}
 		}
@@ -537,6 +538,11 @@ func (b *builder) checkRemoved() *Refusal {
 			if l := h.survivor().Log; where != "" || why != "" && l != nil && l.Forced > 0 {
 				return b.refuseSplit(m)
 			}
+		}
+	}
+	for _, m := range b.strays() {
+		if b.liveMembers() == nil && m.list() == nil && m.processRuns() {
+			return b.refuseUnread(m)
 		}
 	}
 	return nil
@@ -598,6 +604,21 @@ func (d DataDir) grown() bool {
 	return d.Revision > 1 && d.Revision <= int64(d.ConsistentIndex)+1
 }
 
+// refuseUnread is for a member that runs, is not in the list that counts, and whose own
+// could not be read: it may be of a majority that lives, and only restarts. Etcd ends
+// itself where one that was forced to go on alone tells it that it was removed.
+func (b *builder) refuseUnread(m *member) *Refusal {
+	for _, h := range b.holders() {
+		if l := h.survivor().Log; h.cond != condRemoved && l != nil && l.Forced > 0 {
+			return b.refuseSplit(m)
+		}
+	}
+	return refusal(CodeDeadWithAlive, m.spec.Pos, fmt.Sprintf("it is not known which members %s knows", m.spec.Name),
+		fmt.Sprintf("%s runs as member %s, which the newest log that could be read does not have, and its own list could not be read: %s.", m.spec.Name, m.id(), m.runningText()),
+		"Plan again in a few seconds.",
+		fmt.Sprintf("If it stays so, see its log; or stop it (requorum stop --member %s) and plan again: its list is read from its disk then.", m.spec.Name))
+}
+
 func (b *builder) refuseSplit(m *member) *Refusal {
 	why := "a member was started with --force-new-cluster, perhaps"
 	for _, x := range b.members {
@@ -606,7 +627,7 @@ func (b *builder) refuseSplit(m *member) *Refusal {
 		}
 	}
 	return refusal(CodeSplitCluster, m.spec.Pos, "the disks disagree on who is in the cluster",
-		fmt.Sprintf("%s knows the members %s; the newest log has %s. Started together they might form two clusters (%s).", m.spec.Name, listText(m.list()), listText(b.list), why),
+		fmt.Sprintf("%s knows the members %s; the newest log has %s. Started together they might form two clusters (%s).", m.spec.Name, orWord(listText(m.list()), "(they could not be read while it runs)"), listText(b.list), why),
 		"Save a snapshot of each side that runs, and copy every disk, before you try anything.",
 		"Find out which side has the data that counts. Stop the members of the other one and move their directories away, then plan again: they are added anew, empty.")
 }

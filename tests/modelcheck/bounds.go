@@ -83,6 +83,8 @@ var corners = [][]kind{
 	{{file: voter, list: voter, cond: hollow}, {file: voter, list: voter, cond: ready}},
 	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: none, list: voter, cond: up}},
 	{{file: voter, list: voter, cond: up}, {file: learner, list: learner, cond: up}, {file: voter, list: none, cond: fresh}},
+	// One was forced to go on alone, and told the others that they were removed.
+	{{file: voter, list: voter, cond: forcedDisk}, {file: voter, list: voter, cond: stuck}, {file: voter, list: voter, cond: dying}},
 }
 
 // consistent reports whether the kinds can be together: the file names somebody, and

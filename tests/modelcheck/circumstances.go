@@ -69,6 +69,7 @@ func circumstances() []circumstance {
 		{name: "places in the journal", edit: func(w *world) { w.journalPlaces() }},
 		{name: "started in vain", edit: func(w *world) { w.startedInVain() }},
 		{name: "disks outside the file", edit: func(w *world) { w.otherDisks() }},
+		{name: "lists of what runs unread", only: 3, edit: func(w *world) { w.unreadLists() }},
 		{name: "compared", edit: func(w *world) { w.compared(true) }},
 		{name: "diverged", edit: func(w *world) { w.compared(false) }},
 		{name: "tolerance 1", edit: file(func(c *spec.Cluster) { c.Policy.MinFaultTolerance = 1 })},

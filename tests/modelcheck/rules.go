@@ -175,9 +175,23 @@ func (v *visit) started() {
 	if v.p.Route == planner.RouteReconfigure {
 		v.sayf(p1, "the membership is changed without a quorum")
 	}
+	v.unread()
 	meet := r.intact-r.moved >= quorumOf(r.voters) || r.moved == 0
 	if v.begins && r.majority() && r.oneHistory && !r.back && meet {
 		v.sayf(s1, "%d of %d voters' disks are intact, and the route is %s", r.intact, r.voters, v.p.Route)
+	}
+}
+
+// P2. What runs as a member that the newest disk does not list, and can't be asked which
+// members it knows, may be a cluster that lives: none is started beside it.
+func (v *visit) unread() {
+	for _, m := range v.in.Cluster.Members {
+		o := v.in.Observation.Members[m.Name]
+		d := o.Data.Value
+		if len(v.p.Steps) > 0 && v.left.list != nil && processRuns(&o) && o.Client.Reach != planner.ReachServing && d.State == planner.DirPresent &&
+			len(d.Members) == 0 && !o.Peer.Members.Known() && d.ClusterID != "" && listed(v.left.list, d.MemberID) == nil {
+			v.sayf(p2, "the route is %s, and %s runs as a member that the newest disk does not list; its own list is unread", v.p.Route, m.Name)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -332,6 +333,23 @@ func (w *world) startedInVain() {
 			Kind: planner.ProvenanceJoin, Token: planner.JoinToken(w.cid, slots[i].id), Name: slots[i].name, ClusterID: w.cid, MemberID: slots[i].id, By: "ops@here",
 		}
 		w.in.Observation.Members[slots[i].name] = o
+	}
+}
+
+// unreadLists: what runs was looked at between two of its starts. Beside a disk that was
+// forced to go on alone its log may be the beginning of that one's.
+func (w *world) unreadLists() {
+	wasForced := slices.ContainsFunc(w.ks, func(k kind) bool { return k.cond == forcedDisk })
+	for n, o := range w.in.Observation.Members {
+		if !processRuns(&o) || o.Client.Reach == planner.ReachServing || !o.Data.Known() || o.Data.Value.State != planner.DirPresent {
+			continue
+		}
+		d := &o.Data.Value
+		d.Members, o.Peer.Members = nil, planner.Fact[[]planner.ListedMember]{}
+		if wasForced {
+			d.LastTerm, d.LastIndex, d.Commit, d.ConsistentIndex, d.Log = 3, 17, 17, 17, logBehind
+		}
+		w.in.Observation.Members[n] = o
 	}
 }
 
