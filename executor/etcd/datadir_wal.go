@@ -150,15 +150,19 @@ func readWAL(dir string) (walLog, error) {
 			return l, err
 		}
 		l.exists = true
-		if err = l.readFiles(names); !errors.Is(err, fs.ErrNotExist) {
+		if err = l.readFiles(dir, names); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
 	return l, err
 }
 
-func (l *walLog) readFiles(names []string) error {
-	var crc uint32
+func (l *walLog) readFiles(dir string, names []string) error {
+	part, _ := readBefore(dir, names)
+	began := len(part.files)
+	if began > 0 {
+		*l = part.log
+	}
 	var lastSeq uint64
 	for i, name := range names {
 		seq, _, _ := parseWALName(filepath.Base(name))
@@ -167,10 +171,22 @@ func (l *walLog) readFiles(names []string) error {
 			return nil
 		}
 		lastSeq = seq
-		var err error
-		if crc, err = l.readFile(name, crc, i == len(names)-1); err != nil || l.problem != "" {
+		if i < began {
+			continue
+		}
+		last := i == len(names)-1
+		if last && len(part.files) > began {
+			part.log = *l
+			part.keep(dir)
+		}
+		mark, err := markOf(name)
+		if err != nil {
 			return err
 		}
+		if part.crc, err = l.readFile(name, part.crc, last); err != nil || l.problem != "" {
+			return err
+		}
+		part.files = append(part.files, mark)
 	}
 	return l.identify()
 }
