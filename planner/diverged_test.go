@@ -293,3 +293,26 @@ func TestForcedBesideThoseItRemoved(t *testing.T) {
 		}
 	}
 }
+
+// The one that was forced serves, with a quorum of its own: the others may have one too,
+// and have acknowledged writes after it left them.
+func TestForcedThatServesBesideThoseItRemoved(t *testing.T) {
+	in := input(threeMembers(), serving, stuck, stuck)
+	data(&in, "m1", func(d *DataDir) {
+		d.LastTerm, d.LastIndex, d.Commit, d.Members = 4, 1203, 1203, nil
+		d.Log = logTo(1203)
+		d.Log.Forced = 1201
+	})
+	edit(&in, "m1", func(o *MemberObservation) {
+		o.Client.Members.Value = o.Client.Members.Value[:1]
+		o.Client.LeaderID, o.Client.Linearizable = o.Client.MemberID, Known(true)
+	})
+	for _, n := range []string{"m2", "m3"} {
+		edit(&in, n, func(o *MemberObservation) {
+			o.Data.Value.Members, o.Peer.Members = nil, Fact[[]ListedMember]{}
+		})
+	}
+	if p := New(in); refusedWith(p) != CodeSplitCluster {
+		t.Errorf("%+v, route %s: %s: %s", p.Refusal, p.Route, p.Headline, stepKinds(p))
+	}
+}

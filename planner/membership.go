@@ -541,7 +541,7 @@ func (b *builder) checkRemoved() *Refusal {
 		}
 	}
 	for _, m := range b.strays() {
-		if b.liveMembers() == nil && m.list() == nil && m.processRuns() {
+		if m.list() == nil && m.processRuns() && (b.liveMembers() == nil || b.forced()) {
 			return b.refuseUnread(m)
 		}
 	}
@@ -604,14 +604,20 @@ func (d DataDir) grown() bool {
 	return d.Revision > 1 && d.Revision <= int64(d.ConsistentIndex)+1
 }
 
+// forced reports whether a member whose log counts went on alone by force.
+func (b *builder) forced() bool {
+	return slices.ContainsFunc(b.holders(), func(h *member) bool {
+		l := h.survivor().Log
+		return h.cond != condRemoved && l != nil && l.Forced > 0
+	})
+}
+
 // refuseUnread is for a member that runs, is not in the list that counts, and whose own
 // could not be read: it may be of a majority that lives, and only restarts. Etcd ends
 // itself where one that was forced to go on alone tells it that it was removed.
 func (b *builder) refuseUnread(m *member) *Refusal {
-	for _, h := range b.holders() {
-		if l := h.survivor().Log; h.cond != condRemoved && l != nil && l.Forced > 0 {
-			return b.refuseSplit(m)
-		}
+	if b.forced() {
+		return b.refuseSplit(m)
 	}
 	return refusal(CodeDeadWithAlive, m.spec.Pos, fmt.Sprintf("it is not known which members %s knows", m.spec.Name),
 		fmt.Sprintf("%s runs as member %s, which the newest log that could be read does not have, and its own list could not be read: %s.", m.spec.Name, m.id(), m.runningText()),
