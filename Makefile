@@ -1,6 +1,6 @@
 # requorum: every target works on a fresh Debian with Go, git, make and root.
-# Nothing is fetched but Go modules, pinned in go.mod, go.sum and .ci/tools, and by
-# the tests Debian's packages, which apt checks.
+# Nothing is fetched but Go modules, pinned in go.mod, go.sum and .ci, and by the tests
+# Debian's packages, which apt checks, and one of npm's, pinned by its sum.
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)

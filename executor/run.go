@@ -36,6 +36,9 @@ type Runner struct {
 	Seen   planner.Observation
 	SeenAt time.Time
 	Look   Look
+	// Begin is called once, right before the first step acts: not where the run ends
+	// before. Its error ends the run with nothing done. It may be nil.
+	Begin func(context.Context) error
 	// Events is told what happens, from one goroutine at a time; it may be nil.
 	Events func(Event)
 
@@ -45,6 +48,7 @@ type Runner struct {
 
 	clusterID string        // of the plan: nobody else's members are changed
 	looked    time.Duration // that the looks took so far
+	begun     bool
 	telling   sync.Mutex
 	copies    *copies
 	waits     func(string)       // is told what the step at work waits for
@@ -154,6 +158,12 @@ func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err e
 	}
 	if err := r.Lock.Held(ctx); err != nil {
 		return end(fmt.Errorf("nothing more is done: %w", err))
+	}
+	if r.Begin != nil && !r.begun {
+		if err := r.Begin(ctx); err != nil {
+			return end(err)
+		}
+		r.begun = true
 	}
 	if err := r.tell(StepBegan{Step: s, Observation: seen}); err != nil {
 		return end(err)

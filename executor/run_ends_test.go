@@ -96,6 +96,39 @@ func TestLastRecordIsLost(t *testing.T) {
 	}
 }
 
+// TestBegin: what is to be done before anything is done happens once, and not in a run
+// that ends before its first act; where it can't be done nothing is.
+func TestBegin(t *testing.T) {
+	calls, no := 0, error(nil)
+	run := func(ctx context.Context, l *lock) (*stub, error) {
+		h := &stub{}
+		r := runner(t, h, l)
+		r.Begin = func(context.Context) error {
+			if calls++; len(h.calls) > 0 {
+				t.Error("it comes too late")
+			}
+			return no
+		}
+		return h, r.Run(ctx, plan(planner.Install{}, planner.Claim{}))
+	}
+	over, end := context.WithCancel(t.Context())
+	end()
+	if h, err := run(over, &lock{}); err == nil || calls != 0 || len(h.calls) != 0 {
+		t.Errorf("interrupted: %v, %d calls", err, calls)
+	}
+	if h, err := run(t.Context(), &lock{lost: errors.New("gone")}); err == nil || calls != 0 || len(h.calls) != 0 {
+		t.Errorf("without the lock: %v, %d calls", err, calls)
+	}
+	if h, err := run(t.Context(), &lock{}); err != nil || calls != 1 || len(h.calls) != 2 {
+		t.Errorf("%v, %d calls, %v", err, calls, h.calls)
+	}
+	no = errors.New("no")
+	var step *StepError
+	if h, err := run(t.Context(), &lock{}); !errors.As(err, &step) || step.Acted || !errors.Is(err, no) || len(h.calls) != 0 {
+		t.Errorf("%+v, %v", err, h.calls)
+	}
+}
+
 // recorded is a host that keeps what is copied to each place.
 type recorded struct {
 	stub

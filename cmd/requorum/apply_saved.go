@@ -169,6 +169,16 @@ func checkUnused(f *saved.File) error {
 	if err != nil {
 		return fmt.Errorf("nothing was changed: whether this plan was used can't be told: %w", err)
 	}
+	if use == nil {
+		// The mark may be gone, and the journal of what was begun be there. Where that
+		// can't be read, no run begins.
+		runs, _ := journal.Runs(journal.Folder(dir))
+		for _, r := range runs {
+			if r.Saved == f.Digest && r.Acted {
+				use = &journal.Use{Time: r.Began, By: r.By}
+			}
+		}
+	}
 	return usedError(use)
 }
 
@@ -261,6 +271,7 @@ func (s *session) takeSaved(ctx context.Context, run *journal.Run, lock host.Loc
 	if s.saved == nil {
 		return nil
 	}
+	ctx = context.WithoutCancel(ctx) // half of the marks would use it up for nothing
 	digest, now := s.saved.file.Digest, time.Now().UTC().Format(time.RFC3339)
 	before, err := journal.UsePlan(s.stateDir, journal.Use{Time: now, By: s.by, Cluster: s.cluster.Name, Digest: digest})
 	if err == nil && before != nil {

@@ -18,16 +18,19 @@ const (
 
 // Marker is the hidden first line by which a comment is found again, to be brought
 // up to date in its place.
-func Marker(cluster string) string {
+func Marker(cluster string) string { return "<!-- requorum:plan " + commentWord(cluster) + " -->" }
+
+// commentWord is a name as it may stand in a comment, which ends at "--".
+func commentWord(name string) string {
 	var b strings.Builder
-	for _, r := range cluster {
+	for _, r := range name {
 		if r == '.' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
 			b.WriteRune(r)
 		} else {
-			fmt.Fprintf(&b, "-%x-", r) // a comment ends at "--", and a name may hold anything
+			fmt.Fprintf(&b, "-%x-", r)
 		}
 	}
-	return "<!-- requorum:plan " + b.String() + " -->"
+	return b.String()
 }
 
 // Markdown gives a saved plan as a comment on a pull request, in at most limit bytes,
@@ -171,13 +174,15 @@ func verdictOf(f *saved.File) string {
 	return b.String()
 }
 
+// mostPeriods is how many steps a diagram has.
+const mostPeriods = 40
+
 // Mermaid is the quorum over the steps, as a timeline that GitHub and GitLab draw.
 func Mermaid(p *planner.Plan) string {
 	var b strings.Builder
 	b.WriteString("\n```mermaid\ntimeline\n    title Quorum over the steps\n    now : " + diagramWord(Quorum(p.Before)) + "\n")
-	const most = 40
 	for i, s := range p.Steps {
-		if i == most {
+		if i == mostPeriods {
 			fmt.Fprintf(&b, "    and %d more : see above\n", len(p.Steps)-i)
 			break
 		}
