@@ -29,7 +29,7 @@ type Summary struct {
 	Binary   string `json:"binary,omitempty"`
 	Plan     string `json:"plan_digest"`
 	Saved    string `json:"saved_plan,omitempty"` // the digest of the file that was applied
-	Acted    bool   `json:"acted,omitempty"`      // whether any step was begun
+	Acted    bool   `json:"acted,omitempty"`      // whether any step was begun that changes something
 	Began    string `json:"began"`                // RFC 3339
 	Ended    string `json:"ended,omitempty"`      // "" for one that did not end by itself
 	// Result is ResultDone, ResultStopped, ResultInterrupted, "running", or "cut off"
@@ -196,7 +196,7 @@ func (s *Summary) add(r Record) {
 		s.Cluster, s.Verb, s.By, s.PID, s.Version, s.Binary = r.Cluster, r.Verb, r.By, r.PID, r.Version, r.Binary
 		s.Plan, s.Saved, s.Began, s.Steps, s.Headline = r.Plan, r.Saved, r.Time, r.Steps, r.Headline
 	case Intent:
-		s.Acted = true
+		s.Acted = s.Acted || !r.Reads
 		s.At = fmt.Sprintf("step %d, %s", r.Step, r.title())
 	case Done:
 		s.Done++
