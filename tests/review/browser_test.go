@@ -2,10 +2,7 @@ package review
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -15,47 +12,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
-
-// chromium is Debian's, which is installed where it is not there: apt checks whose
-// package it is. Which version that is depends on Debian's updates.
-var chromium = sync.OnceValues(func() (string, error) {
-	// The programs themselves: Debian's scripts for them stay between us and them, and
-	// would be ended in their place.
-	names := []string{"/usr/lib/chromium/chromium-headless-shell", "/usr/lib/chromium/chromium"}
-	const pkg = "chromium-headless-shell"
-	for _, install := range []bool{false, true} {
-		if install {
-			if err := aptInstall(pkg, "fonts-dejavu-core"); err != nil {
-				return "", fmt.Errorf("no Chromium: install %s, or run this as root on a Debian 12 with a network: %w", pkg, err)
-			}
-		}
-		for _, name := range names {
-			if _, err := os.Stat(name); err == nil {
-				return name, nil
-			}
-		}
-	}
-	return "", errors.New("no Chromium, although its package was installed")
-})
-
-func aptInstall(packages ...string) error {
-	apt := func(args ...string) error {
-		cmd := exec.Command("apt-get", append([]string{"-q", "-o", "DPkg::Lock::Timeout=120"}, args...)...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
-		}
-		return nil
-	}
-	install := append([]string{"install", "-y", "--no-install-recommends"}, packages...)
-	if err := apt(install...); err == nil {
-		return nil
-	}
-	if err := apt("update"); err != nil {
-		return err
-	}
-	return apt(install...)
-}
 
 // browser is the one that all tests share.
 var browser struct {
@@ -76,7 +32,7 @@ func endBrowser() {
 }
 
 func startBrowser() {
-	path, err := chromium()
+	path, err := Chromium(context.Background())
 	if err != nil {
 		browser.err = err
 		return
