@@ -140,10 +140,11 @@ func (f *form) showRun(folder, name string) error {
 	case "json":
 		return printJSON(struct {
 			journal.Summary
-			Records []journal.Record `json:"records"`
-		}{run, records})
+			Unreadable int              `json:"unreadable_lines,omitempty"`
+			Records    []journal.Record `json:"records"`
+		}{run, unreadable, records})
 	case "markdown", "html":
-		ran, err := ranOf(run, records)
+		ran, err := ranOf(run, records, unreadable)
 		if err != nil {
 			return err
 		}

@@ -12,11 +12,13 @@ import (
 type Ran struct {
 	Plan *planner.Plan
 	// Named is true where the plan itself was not kept, as beside a member's data: of
-	// its steps no more is known then than their names, and no quorum.
+	// its steps no more is known then than the names of those that began, and no quorum.
 	Named bool
+	// Unreadable is how many lines of the journal can't be read.
+	Unreadable int
 
 	Run, Verb, By, Version string
-	Began                  string // when, for people
+	Began                  string // when, for people; "?" where the journal does not say
 	Result                 string // one of the results below
 	Error                  string
 	Now                    string  // how the cluster was seen afterwards; "" where it was not
@@ -48,6 +50,7 @@ const (
 	RanFailed      = "failed"
 	RanSkipped     = "skipped" // it was as it should be already
 	RanNotStarted  = "not started"
+	RanUnknown     = "not known" // the journal, or what can be read of it, does not say
 )
 
 // Took is a time that something took, in words.
@@ -77,7 +80,7 @@ func (s RanStep) Mark() string {
 		return "✓"
 	case RanFailed:
 		return "✗"
-	case RanCutOff:
+	case RanCutOff, RanUnknown:
 		return "?"
 	case RanRunning:
 		return "▸"
@@ -88,16 +91,13 @@ func (s RanStep) Mark() string {
 // Verdict is what came of the run, in one sentence, and how bad that is: "good",
 // "warn" or "bad".
 func (r *Ran) Verdict() (text, mark string) {
-	done, at := 0, ""
-	for i, s := range r.Steps {
-		switch s.Outcome {
-		case RanDone, RanSkipped:
+	done := 0
+	for _, s := range r.Steps {
+		if s.Outcome == RanDone || s.Outcome == RanSkipped {
 			done++
-		case RanFailed, RanCutOff, RanRunning:
-			at = fmt.Sprintf(" at step %d, %s", r.Plan.Steps[i].ID, r.Plan.Steps[i].Title)
 		}
 	}
-	of := fmt.Sprintf("%d of %s", done, Count(len(r.Steps), "step"))
+	of, at := fmt.Sprintf("%d of %s", done, Count(len(r.Steps), "step")), r.at()
 	switch r.Result {
 	case RanDone:
 		return fmt.Sprintf("Done: %s in %s", of, Took(r.Seconds)), "good"
@@ -108,7 +108,46 @@ func (r *Ran) Verdict() (text, mark string) {
 	case RanRunning:
 		return "Running" + at + ", with " + of + " done", "warn"
 	}
-	return "Cut off" + at + ", with " + of + " done: whoever carried it out was killed. requorum plan gives the rest of the way", "bad"
+	text = "Cut off" + at + ", with " + of + " done: "
+	if r.Named {
+		// A copy has what reached it, and is not locked by whoever is at work.
+		return text + "this copy ends here. The journal itself says more, and requorum plan gives the rest of the way", "bad"
+	}
+	return text + "whoever carried it out was killed. requorum plan gives the rest of the way", "bad"
+}
+
+// at is where the run was when it ended, as it goes on in a sentence: at a step, or
+// before the first that is not done.
+func (r *Ran) at() string {
+	word, at := "", 0
+	for i, s := range r.Steps {
+		begun := s.Outcome == RanFailed || s.Outcome == RanCutOff || s.Outcome == RanRunning
+		switch {
+		case begun, s.Outcome == RanNotStarted && s.Error != "" && word != " at":
+			word, at = " at", i // the last such, for one goes on only after a step
+		case word == "" && s.Outcome != RanDone && s.Outcome != RanSkipped:
+			word, at = " before", i
+		}
+	}
+	if word == "" {
+		if len(r.Steps) == 0 || r.Result == RanDone {
+			return ""
+		}
+		word, at = " after", len(r.Steps)-1
+	}
+	return fmt.Sprintf("%s step %d, %s", word, r.Plan.Steps[at].ID, r.Plan.Steps[at].Title)
+}
+
+// Gaps says what is missing from the journal; "" for nothing.
+func (r *Ran) Gaps() string {
+	if r.Unreadable == 0 {
+		return ""
+	}
+	verb := "are"
+	if r.Unreadable == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("%s of the journal %s not readable, as a crash leaves it: what stood there is missing here", Count(r.Unreadable, "line"), verb)
 }
 
 // RanMarkdown gives a run as a comment, in at most limit bytes: what came of it first,
@@ -118,18 +157,20 @@ func RanMarkdown(r *Ran, limit int) string {
 	text, mark := r.Verdict()
 	sign := map[string]string{"good": "✅", "warn": "⚠️", "bad": "⛔"}[mark]
 	var b strings.Builder
-	fmt.Fprintf(&b, "<!-- requorum:run %s -->\n## %s Cluster %s: %s\n\n**%s**\n\n| | |\n|---|---|\n", commentWord(r.Plan.Cluster), sign, escape(short(r.Plan.Cluster, 100)), escape(r.Verb), escape(text))
-	row := func(what, text string) {
+	// In less than MarkdownLeast bytes, whatever the journal has.
+	fmt.Fprintf(&b, "<!-- requorum:run %s -->\n## %s Cluster %s: %s\n\n**%s**\n\n| | |\n|---|---|\n", commentWord(r.Plan.Cluster), sign, fitted(short(r.Plan.Cluster, 100), 200), fitted(r.Verb, 40), fitted(text, 400))
+	row := func(what, text string, most int) {
 		if text != "" {
-			fmt.Fprintf(&b, "| **%s** | %s |\n", what, escape(short(text, 400)))
+			fmt.Fprintf(&b, "| **%s** | %s |\n", what, fitted(short(text, 400), most))
 		}
 	}
-	row("Error", r.Error)
-	row("Found", r.Plan.Headline)
-	row("Left", r.Now)
-	row("Began", r.Began+", by "+r.By)
-	row("Took", Took(r.Seconds))
-	row("Run", r.Run)
+	row("Error", r.Error, 700)
+	row("Found", r.Plan.Headline, 500)
+	row("Left", r.Now, 500)
+	row("Began", r.Began+", by "+r.By, 200)
+	row("Took", Took(r.Seconds), 40)
+	row("Run", r.Run, 250)
+	row("Missing", r.Gaps(), 200)
 	m.always(b.String())
 	m.table("### What happened", []string{"#", "Step", "On", "Result", "Took", "Quorum after"}, len(r.Steps), func(i int) []string {
 		s, p := r.Steps[i], r.Plan.Steps[i]
@@ -169,6 +210,8 @@ func (r *Ran) QuorumAfter(i int) string {
 		return "not kept"
 	case s.Outcome == RanDone, s.Outcome == RanSkipped:
 		return Quorum(r.Plan.Steps[i].After)
+	case s.Outcome == RanUnknown:
+		return RanUnknown
 	case s.Began():
 		return "not reached"
 	}

@@ -120,10 +120,12 @@ func Ran(r *render.Ran) ([]byte, error) {
 		x.Wide = max(0.5, min(100-x.Left, 100*s.Seconds/all)) // also a short one is seen
 		x.Left = min(x.Left, 99.5)
 		x.Hint = fmt.Sprintf("%s into the run, %s", render.Took(s.At), s.Took())
-		if x.Margin = "not reached"; s.Outcome == render.RanDone || s.Outcome == render.RanSkipped {
-			x.Margin = viewOf(p.Steps[i]).Margin
-		} else {
-			x.Quorum, x.Bar, x.Lost = r.QuorumAfter(i), "", false
+		switch s.Outcome {
+		case render.RanDone, render.RanSkipped:
+		case render.RanUnknown:
+			x.Margin, x.Quorum, x.Bar, x.Lost = render.RanUnknown, r.QuorumAfter(i), "", false
+		default:
+			x.Margin, x.Quorum, x.Bar, x.Lost = "not reached", r.QuorumAfter(i), "", false
 		}
 		v.Steps = append(v.Steps, x)
 	}
