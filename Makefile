@@ -1,6 +1,6 @@
 # requorum: every target works on a fresh Debian with Go, git, make and root.
-# Nothing is fetched but Go modules, pinned in go.mod, go.sum and .ci/tools, and by
-# the tests Debian's packages, which apt checks.
+# Nothing is fetched but Go modules, pinned in go.mod, go.sum and .ci, and by the tests
+# Debian's packages, which apt checks, and one of npm's, pinned by its sum.
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -8,13 +8,16 @@ BIN     := $(CURDIR)/bin/requorum
 TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
 export CGO_ENABLED ?= 0
 
-.PHONY: build test e2e bed demo bench damage modelcheck mutants loss matrix crashmatrix torture lint fmt clean
+.PHONY: build test readers e2e bed demo bench damage modelcheck mutants loss matrix crashmatrix torture lint fmt clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/requorum
 
-test: build ## all tests, on real etcd
+test: build readers ## all tests, on real etcd
 	REQUORUM_BIN=$(BIN) $(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 40m ./...
+
+readers: ## conftest, Mermaid and Chromium for tests/review, once for each pin
+	$(GO) run ./tests/review/fetch
 
 e2e: build ## real hosts (systemd, ssh, disks, networks) under writers, with faults; its table goes to docs/e2e.md
 	REQUORUM_E2E=full REQUORUM_BIN=$(BIN) $(GO) test -count=1 -timeout 90m -v ./tests/e2e/...

@@ -106,7 +106,7 @@ func (e RunBegan) Record() journal.Record {
 // Record implements Event.
 func (e StepBegan) Record() journal.Record {
 	r := ofStep(e.Step, journal.Intent)
-	r.Action, r.Observation = e.Step.Action, e.Observation
+	r.Action, r.Observation, r.Reads = e.Step.Action, e.Observation, readsOnly(e.Step.Action)
 	return r
 }
 

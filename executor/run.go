@@ -36,6 +36,10 @@ type Runner struct {
 	Seen   planner.Observation
 	SeenAt time.Time
 	Look   Look
+	// Begin is called once, right before the first step that changes anything: not where
+	// the run ends before, nor for steps that only read. Its error ends the run with
+	// nothing changed. It may be nil.
+	Begin func(context.Context) error
 	// Events is told what happens, from one goroutine at a time; it may be nil.
 	Events func(Event)
 
@@ -45,6 +49,7 @@ type Runner struct {
 
 	clusterID string        // of the plan: nobody else's members are changed
 	looked    time.Duration // that the looks took so far
+	begun     bool
 	telling   sync.Mutex
 	copies    *copies
 	waits     func(string)       // is told what the step at work waits for
@@ -155,6 +160,9 @@ func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err e
 	if err := r.Lock.Held(ctx); err != nil {
 		return end(fmt.Errorf("nothing more is done: %w", err))
 	}
+	if err := r.begin(ctx, s); err != nil {
+		return end(err)
+	}
 	if err := r.tell(StepBegan{Step: s, Observation: seen}); err != nil {
 		return end(err)
 	}
@@ -167,6 +175,25 @@ func (r *Runner) step(ctx context.Context, s planner.Step) (res StepEnded, err e
 	}
 	r.foresee(s)
 	return end(nil)
+}
+
+// begin calls Begin before the first step that changes anything. That takes its time:
+// so the lock is looked at once more, and who interrupts meanwhile is heard.
+func (r *Runner) begin(ctx context.Context, s planner.Step) error {
+	if r.Begin == nil || r.begun || readsOnly(s.Action) {
+		return nil
+	}
+	if err := r.Begin(ctx); err != nil {
+		return err
+	}
+	r.begun = true
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: not begun", errInterrupted)
+	}
+	if err := r.Lock.Held(ctx); err != nil {
+		return fmt.Errorf("nothing more is done: %w", err)
+	}
+	return nil
 }
 
 // perform acts and waits, within the step's time. Acting is not interrupted by

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/journal"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
 )
@@ -92,6 +94,98 @@ func TestLastRecordIsLost(t *testing.T) {
 		var step *StepError
 		if errors.As(err, &unkept) == left || errors.As(err, &step) != left || len(h.calls) != 1 {
 			t.Errorf("%d steps: %v after %v", steps, err, h.calls)
+		}
+	}
+}
+
+// TestBegin: what is to be done before anything is done happens once, and not in a run
+// that ends before its first act; where it can't be done nothing is.
+func TestBegin(t *testing.T) {
+	calls, no := 0, error(nil)
+	run := func(ctx context.Context, l *lock) (*stub, error) {
+		h := &stub{}
+		r := runner(t, h, l)
+		r.Begin = func(context.Context) error {
+			if calls++; len(h.calls) > 0 {
+				t.Error("it comes too late")
+			}
+			return no
+		}
+		return h, r.Run(ctx, plan(planner.Install{}, planner.Claim{}))
+	}
+	over, end := context.WithCancel(t.Context())
+	end()
+	if h, err := run(over, &lock{}); err == nil || calls != 0 || len(h.calls) != 0 {
+		t.Errorf("interrupted: %v, %d calls", err, calls)
+	}
+	if h, err := run(t.Context(), &lock{lost: errors.New("gone")}); err == nil || calls != 0 || len(h.calls) != 0 {
+		t.Errorf("without the lock: %v, %d calls", err, calls)
+	}
+	if h, err := run(t.Context(), &lock{}); err != nil || calls != 1 || len(h.calls) != 2 {
+		t.Errorf("%v, %d calls, %v", err, calls, h.calls)
+	}
+	no = errors.New("no")
+	var step *StepError
+	if h, err := run(t.Context(), &lock{}); !errors.As(err, &step) || step.Acted || !errors.Is(err, no) || len(h.calls) != 0 {
+		t.Errorf("%+v, %v", err, h.calls)
+	}
+}
+
+// TestBeginBeforeTheFirstChange: steps that only read need no Begin, and a run of such
+// steps never calls it; the journal tells them from the others.
+func TestBeginBeforeTheFirstChange(t *testing.T) {
+	for _, c := range []struct {
+		plan  *planner.Plan
+		fail  error
+		begun string // what the host had been asked for when it was called; "never"
+		acted bool
+	}{
+		{plan: plan(planner.Trial{}, planner.Install{}, planner.Claim{}), begun: "trial", acted: true},
+		{plan: plan(planner.Trial{}, planner.Verify{}), begun: "never"},
+		{plan: plan(planner.Trial{}, planner.Install{}), fail: errors.New("no"), begun: "never"},
+		{plan: plan(planner.Install{}), fail: errors.New("no"), begun: "", acted: true},
+	} {
+		h := &stub{fail: c.fail}
+		r := runner(t, h, &lock{})
+		begun := "never"
+		r.Begin = func(context.Context) error {
+			begun = strings.Join(h.calls, " ")
+			return nil
+		}
+		err := r.Run(t.Context(), c.plan)
+		if (err != nil) != (c.fail != nil) || begun != c.begun {
+			t.Errorf("%v: %v, begun after %q, want %q", h.calls, err, begun, c.begun)
+		}
+		_ = r.Journal.Close()
+		run, err := journal.Find(filepath.Dir(filepath.Dir(r.Journal.Path())), "")
+		if err != nil || run.Acted != c.acted {
+			t.Errorf("%v: acted %t, %v", h.calls, run.Acted, err)
+		}
+	}
+}
+
+// TestLockIsLostInBegin: what comes before the first change takes its time; nothing is
+// done where the lock is somebody else's by then, or where the operator interrupted it.
+func TestLockIsLostInBegin(t *testing.T) {
+	for _, interrupted := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		h, l := &stub{}, &losing{}
+		r := runner(t, h, nil)
+		r.Lock = l
+		r.Begin = func(context.Context) error {
+			if interrupted {
+				cancel()
+			} else {
+				l.gone.Store(true)
+			}
+			return nil
+		}
+		err := r.Run(ctx, plan(planner.Install{}))
+		cancel()
+		var step *StepError
+		var lost *host.LostError
+		if !errors.As(err, &step) || step.Acted || step.Interrupted != interrupted || errors.As(err, &lost) == interrupted || len(h.calls) != 0 {
+			t.Errorf("interrupted %t: %+v after %v", interrupted, err, h.calls)
 		}
 	}
 }

@@ -223,9 +223,6 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	defer run.Close()
-	if err := s.takeSaved(ctx, run, lock); err != nil {
-		return err
-	}
 	_ = lock.Note(p.Digest()) // for whoever asks; the lock holds without it
 	fmt.Fprintln(os.Stderr)
 	shown := newProgress(p.Steps)
@@ -248,8 +245,16 @@ func (s *session) carryOut(ctx context.Context, p *planner.Plan, lock host.Lock,
 		Events: func(e executor.Event) { shown.event(e); s.lines.event(e) },
 	}
 	defer r.Close()
+	var taken error
+	r.Begin = func(ctx context.Context) error {
+		taken = s.takeSaved(ctx, run, lock)
+		return taken
+	}
 	err = r.Run(ctx, p)
 	shown.end()
+	if taken != nil {
+		return taken
+	}
 	if err == nil {
 		s.observer.Compared = r.Compared // by the last step, if it was that: each is a scan of all data
 	}

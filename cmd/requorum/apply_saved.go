@@ -23,7 +23,10 @@ import (
 )
 
 // savedRun is the saved plan that an apply carries out.
-type savedRun struct{ file *saved.File }
+type savedRun struct {
+	file  *saved.File
+	taken bool // whether it counts as used by now
+}
 
 // applySaved carries out a saved plan without a question: its digest stands for the
 // answer. What is carried out is the plan that is made now from its inputs, where
@@ -57,7 +60,7 @@ func applySaved(cmd *cobra.Command, o *options, c *consent, path string, expect 
 		return err
 	}
 	defer s.close()
-	s.saved = &savedRun{f}
+	s.saved = &savedRun{file: f}
 	with := *c
 	with.autoApprove, with.accept = true, append(with.accept, f.Inputs.Accept...)
 	return s.change(cmd, "apply", &with, func(in planner.Input) *planner.Plan {
@@ -169,6 +172,16 @@ func checkUnused(f *saved.File) error {
 	if err != nil {
 		return fmt.Errorf("nothing was changed: whether this plan was used can't be told: %w", err)
 	}
+	if use == nil {
+		// The mark may be gone, and the journal of what was begun be there. Where that
+		// can't be read, no run begins.
+		runs, _ := journal.Runs(journal.Folder(dir))
+		for _, r := range runs {
+			if r.Saved == f.Digest && r.Acted {
+				use = &journal.Use{Time: r.Began, By: r.By}
+			}
+		}
+	}
 	return usedError(use)
 }
 
@@ -254,15 +267,18 @@ func (s *session) savedDigest() string {
 	return s.saved.file.Digest
 }
 
-// takeSaved uses the plan up, right before its first step: here, and at the places of
-// a majority of the voters at least. Whoever wants to carry it out again has to lock a
-// majority too, and finds a mark.
+// markLimit is for all of the marks that a plan is used: they are made side by side.
+const markLimit = 20 * time.Second
+
+// takeSaved uses the plan up, right before it changes anything: at the places of a
+// majority of the voters at least, and here once these have it. Whoever wants to carry it
+// out again has to lock a majority too, and finds a mark.
 func (s *session) takeSaved(ctx context.Context, run *journal.Run, lock host.Lock) error {
 	if s.saved == nil {
 		return nil
 	}
 	digest, now := s.saved.file.Digest, time.Now().UTC().Format(time.RFC3339)
-	before, err := journal.UsePlan(s.stateDir, journal.Use{Time: now, By: s.by, Cluster: s.cluster.Name, Digest: digest})
+	before, err := journal.PlanUse(s.stateDir, digest)
 	if err == nil && before != nil {
 		return usedError(before)
 	}
@@ -270,23 +286,72 @@ func (s *session) takeSaved(ctx context.Context, run *journal.Run, lock host.Loc
 	if err = errors.Join(err, jerr); err != nil {
 		return fmt.Errorf("nothing was changed: that this plan is used can't be recorded: %w", err)
 	}
-	epochs, voters, marked := lock.Epochs(), 0, 0
+	epochs, voters := lock.Epochs(), 0
+	var places []planner.Place
 	for _, m := range s.cluster.Members {
 		if m.Learner {
 			continue
 		}
 		voters++
-		if _, locked := epochs[m.Name]; !locked {
-			continue
+		if _, locked := epochs[m.Name]; locked {
+			places = append(places, planner.PlaceOf(s.cluster, m))
 		}
-		if rerr := s.host.Record(ctx, planner.PlaceOf(s.cluster, m), host.PlanRun(digest), append(mark, '\n')); rerr != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", m.Name, rerr))
+	}
+	marked, err := markAll(ctx, places, markLimit, func(ctx context.Context, p planner.Place) error {
+		return s.host.Record(ctx, p, host.PlanRun(digest), append(slices.Clone(mark), '\n'))
+	})
+	if marked < voters/2+1 {
+		return tooFewMarks(marked, voters, err)
+	}
+	s.saved.taken = true
+	before, err = journal.UsePlan(s.stateDir, journal.Use{Time: now, By: s.by, Cluster: s.cluster.Name, Digest: digest})
+	switch {
+	case err != nil:
+		return fmt.Errorf("nothing was changed: that this plan is used can't be recorded here: %w; the members have it, and so it is refused from now on: plan again", err)
+	case before != nil:
+		return usedError(before)
+	}
+	return nil
+}
+
+// tooFewMarks is why a plan is not begun. Where a place did not answer in time the mark
+// may be there.
+func tooFewMarks(marked, voters int, err error) error {
+	text := fmt.Sprintf("nothing was changed: that this plan is used could be recorded at %d of %d voters only, and a majority is needed", marked, voters)
+	if err != nil {
+		return fmt.Errorf("%s: %w; who has the mark refuses the plan from now on: plan again, or apply the configuration itself", text, err)
+	}
+	return errors.New(text + "; plan again, or apply the configuration itself")
+}
+
+// markAll has record called for all places at once, and gives for how many it was done
+// within the limit. Half of the marks would use a plan up for nothing, so an interrupt
+// does not end it; a place that says nothing in time has no mark that counts, although it
+// may be there.
+func markAll(ctx context.Context, places []planner.Place, limit time.Duration, record func(context.Context, planner.Place) error) (marked int, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	ends := make([]chan error, len(places))
+	for i, p := range places {
+		ends[i] = make(chan error, 1)
+		go func() { ends[i] <- record(ctx, p) }()
+	}
+	for i, p := range places {
+		var rerr error
+		select {
+		case rerr = <-ends[i]:
+		case <-ctx.Done():
+			select { // one that is there already counts
+			case rerr = <-ends[i]:
+			default:
+				rerr = fmt.Errorf("no answer within %s", limit)
+			}
+		}
+		if rerr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", p.Name, rerr))
 			continue
 		}
 		marked++
 	}
-	if marked < voters/2+1 {
-		return fmt.Errorf("nothing was changed: that this plan is used could be recorded at %d of %d voters only, and a majority is needed: %w; plan again, or apply the configuration itself", marked, voters, err)
-	}
-	return nil
+	return marked, err
 }

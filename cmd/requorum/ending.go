@@ -40,7 +40,11 @@ func (s *session) stoppedAt(err error, p, now *planner.Plan, run *journal.Run) e
 			render.Fact{Label: "Plan again", Text: planAgain(now)})
 	}
 	if !step.Acted {
-		facts = append(facts, render.Fact{Label: "Changed", Text: "nothing: no step was begun"})
+		text := "nothing: no step was begun"
+		if s.saved != nil && s.saved.taken {
+			text += "; the saved plan counts as used all the same"
+		}
+		facts = append(facts, render.Fact{Label: "Changed", Text: text})
 	} else {
 		facts = append(facts, render.Fact{Label: "Data", Text: "none was removed"})
 	}

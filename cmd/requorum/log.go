@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -9,17 +10,20 @@ import (
 
 	"github.com/requorum/requorum/executor/journal"
 	"github.com/requorum/requorum/planner/render"
+	"github.com/requorum/requorum/planner/render/page"
 )
 
 func newLog() *cobra.Command {
 	var asJSON bool
 	var dir string
+	f := &form{}
 	cmd := &cobra.Command{
 		Use:   "log [RUN]",
 		Short: "Show what applies and stops did",
 		Long: `Lists the runs that changed something, or tried to, from this machine, the newest
-first; with RUN, its steps. RUN is a run's name, any part of it that no other has,
-or "last".
+first; with RUN, its steps: as text, as JSON, as Markdown, or as one HTML page, the
+plan's own with what really happened and how long it took. RUN is a run's name, any
+part of it that no other has, or "last".
 
 The journal explains, and never drives: what is to be done next is always read
 from the cluster and the disks. A copy of a run's journal lies beside each data
@@ -28,6 +32,15 @@ directory that it touched, in DATA_DIR.requorum/runs: --dir reads these.
 Exit codes: 0 done, 1 there is no such run, or the journal can't be read.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if asJSON {
+				f.format = "json"
+			}
+			if err := f.check(); err != nil {
+				return err
+			}
+			if len(args) == 0 && f.format != "text" && f.format != "json" {
+				return fmt.Errorf("--format %s is of one run: name it, or write last", f.format)
+			}
 			folder := dir
 			if folder == "" {
 				state, err := journal.Dir()
@@ -37,12 +50,13 @@ Exit codes: 0 done, 1 there is no such run, or the journal can't be read.`,
 				folder = journal.Folder(state)
 			}
 			if len(args) == 0 {
-				return listRuns(folder, asJSON)
+				return listRuns(folder, f.format == "json")
 			}
-			return showRun(folder, args[0], asJSON)
+			return f.showRun(folder, args[0])
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, and nothing else on stdout")
+	f.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --format=json")
 	cmd.Flags().StringVar(&dir, "dir", "", "the `FOLDER` with the runs, such as DATA_DIR.requorum/runs")
 	return cmd
 }
@@ -110,7 +124,7 @@ func or(s, otherwise string) string {
 	return s
 }
 
-func showRun(folder, name string, asJSON bool) error {
+func (f *form) showRun(folder, name string) error {
 	if name == "last" {
 		name = ""
 	}
@@ -122,11 +136,26 @@ func showRun(folder, name string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	switch f.format {
+	case "json":
 		return printJSON(struct {
 			journal.Summary
-			Records []journal.Record `json:"records"`
-		}{run, records})
+			Unreadable int              `json:"unreadable_lines,omitempty"`
+			Records    []journal.Record `json:"records"`
+		}{run, unreadable, records})
+	case "markdown", "html":
+		ran, err := ranOf(run, records, unreadable)
+		if err != nil {
+			return err
+		}
+		out := []byte(render.RanMarkdown(ran, f.maxBytes))
+		if f.format == "html" {
+			if out, err = page.Ran(ran); err != nil {
+				return err
+			}
+		}
+		_, err = os.Stdout.Write(out)
+		return err
 	}
 	st := style()
 	fmt.Printf("Run %s: %s of cluster %s, %s\n\n", st.Bold(run.ID), or(run.Verb, "apply"), run.Cluster, painted(run.Result, st))

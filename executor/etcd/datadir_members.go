@@ -3,6 +3,7 @@ package etcd
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -76,7 +77,7 @@ func sortedMembers(set map[uint64]*membership.Member) []planner.ListedMember {
 	for id, m := range set {
 		list = append(list, planner.ListedMember{
 			ID: hexID(id), Name: m.Name, PeerURLs: slices.Clone(m.PeerURLs),
-			ClientURLs: slices.Clone(m.ClientURLs), Learner: m.IsLearner,
+			ClientURLs: withoutUser(m.ClientURLs), Learner: m.IsLearner,
 		})
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
@@ -231,4 +232,17 @@ func otherMember(log walLog, db dbContent) bool {
 		var cc raftpb.ConfChange
 		return c.index > db.consistentIndex && proto.Unmarshal(c.data, &cc) == nil && cc.GetNodeId() == id
 	})
+}
+
+// withoutUser are client URLs as they are dialed: a user and a password in one have no
+// part in that, and no plan may have them.
+func withoutUser(urls []string) []string {
+	out := slices.Clone(urls)
+	for i, text := range out {
+		if u, err := url.Parse(text); err == nil && u.User != nil {
+			u.User = nil
+			out[i] = u.String()
+		}
+	}
+	return out
 }

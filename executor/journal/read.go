@@ -28,8 +28,10 @@ type Summary struct {
 	Version  string `json:"version"`
 	Binary   string `json:"binary,omitempty"`
 	Plan     string `json:"plan_digest"`
-	Began    string `json:"began"`           // RFC 3339
-	Ended    string `json:"ended,omitempty"` // "" for one that did not end by itself
+	Saved    string `json:"saved_plan,omitempty"` // the digest of the file that was applied
+	Acted    bool   `json:"acted,omitempty"`      // whether any step was begun that changes something
+	Began    string `json:"began"`                // RFC 3339
+	Ended    string `json:"ended,omitempty"`      // "" for one that did not end by itself
 	// Result is ResultDone, ResultStopped, ResultInterrupted, "running", or "cut off"
 	// for one that was killed.
 	Result string `json:"result"`
@@ -192,8 +194,9 @@ func (s *Summary) add(r Record) {
 	switch r.Event {
 	case Began:
 		s.Cluster, s.Verb, s.By, s.PID, s.Version, s.Binary = r.Cluster, r.Verb, r.By, r.PID, r.Version, r.Binary
-		s.Plan, s.Began, s.Steps, s.Headline = r.Plan, r.Time, r.Steps, r.Headline
+		s.Plan, s.Saved, s.Began, s.Steps, s.Headline = r.Plan, r.Saved, r.Time, r.Steps, r.Headline
 	case Intent:
+		s.Acted = s.Acted || !r.Reads
 		s.At = fmt.Sprintf("step %d, %s", r.Step, r.title())
 	case Done:
 		s.Done++

@@ -51,6 +51,8 @@ type Record struct {
 	Title  string   `json:"title,omitempty"`
 	Target []string `json:"target,omitempty"`
 	Action any      `json:"action,omitempty"`
+	// Reads is true in the Intent of a step that changes nothing of a member's.
+	Reads bool `json:"reads,omitempty"`
 	// Observation is the digest of what was seen right before: of the step's own part
 	// of the world, freshly looked at; of all, in Began and State.
 	Observation string `json:"observation,omitempty"`

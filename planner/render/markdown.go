@@ -1,6 +1,7 @@
 package render
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -18,17 +19,27 @@ const (
 
 // Marker is the hidden first line by which a comment is found again, to be brought
 // up to date in its place.
-func Marker(cluster string) string {
+func Marker(cluster string) string { return "<!-- requorum:plan " + commentWord(cluster) + " -->" }
+
+// commentWord is a name as it may stand in a comment, which ends at "--".
+func commentWord(name string) string {
 	var b strings.Builder
-	for _, r := range cluster {
+	for _, r := range name {
 		if r == '.' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
 			b.WriteRune(r)
 		} else {
-			fmt.Fprintf(&b, "-%x-", r) // a comment ends at "--", and a name may hold anything
+			fmt.Fprintf(&b, "-%x-", r)
 		}
 	}
-	return "<!-- requorum:plan " + b.String() + " -->"
+	if b.Len() > mostMarker {
+		sum := sha256.Sum256([]byte(name))
+		return b.String()[:mostMarker-33] + fmt.Sprintf("-%x", sum[:16]) // still one name's own
+	}
+	return b.String()
 }
+
+// mostMarker is how long a name in a comment's marker may be.
+const mostMarker = 250
 
 // Markdown gives a saved plan as a comment on a pull request, in at most limit bytes,
 // which MarkdownLeast is the least of: the verdict first, and whole; then what there
@@ -136,7 +147,7 @@ func verdictOf(f *saved.File) string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "## %s Cluster %s: %s\n\n**%s**\n\n", mark, escape(short(p.Cluster, 100)), escape(short(p.Headline, 300)), verdict)
+	fmt.Fprintf(&b, "## %s Cluster %s: %s\n\n**%s**\n\n", mark, fitted(short(p.Cluster, 100), 200), fitted(short(p.Headline, 300), 700), verdict)
 	row := func(what, text string) {
 		if text != "" {
 			fmt.Fprintf(&b, "| **%s** | %s |\n", what, text)
@@ -146,11 +157,11 @@ func verdictOf(f *saved.File) string {
 	if p.Changes() {
 		text := string(risk.Level)
 		if at > 0 && risk.Level != planner.RiskNone {
-			text += fmt.Sprintf(", step %d: %s", at, escape(short(risk.Text, 200)))
+			text += fmt.Sprintf(", step %d: %s", at, fitted(short(risk.Text, 200), 500))
 		}
 		row("Risk", text)
 	}
-	row("Loss", escape(short(strings.TrimPrefix(p.Loss.Text, "Lost: "), 300)))
+	row("Loss", fitted(short(strings.TrimPrefix(p.Loss.Text, "Lost: "), 300), 600))
 	var needs []string
 	for i, n := range p.Needs {
 		if i == 5 {
@@ -159,25 +170,27 @@ func verdictOf(f *saved.File) string {
 		}
 		needs = append(needs, "--accept="+short(string(n.Consent), 60)+map[bool]string{true: " (given)"}[n.Given])
 	}
-	row("Needs", escape(strings.Join(needs, ", ")))
-	row("Quorum now", escape(Quorum(p.Before)))
+	row("Needs", fitted(strings.Join(needs, ", "), 600))
+	row("Quorum now", fitted(Quorum(p.Before), 200))
 	switch {
 	case f.Basis == saved.BasisDiff:
 		row("Made from", "two files, and a cluster in sync with the old one; no cluster was looked at")
 	default:
-		row("Digest", "`"+f.Digest+"`")
+		row("Digest", "`"+f.Digest+"`") // of a fixed length
 	}
-	row("Not checked", escape(short(f.Unchecked, 300)))
+	row("Not checked", fitted(short(f.Unchecked, 300), 500))
 	return b.String()
 }
+
+// mostPeriods is how many steps a diagram has.
+const mostPeriods = 40
 
 // Mermaid is the quorum over the steps, as a timeline that GitHub and GitLab draw.
 func Mermaid(p *planner.Plan) string {
 	var b strings.Builder
 	b.WriteString("\n```mermaid\ntimeline\n    title Quorum over the steps\n    now : " + diagramWord(Quorum(p.Before)) + "\n")
-	const most = 40
 	for i, s := range p.Steps {
-		if i == most {
+		if i == mostPeriods {
 			fmt.Fprintf(&b, "    and %d more : see above\n", len(p.Steps)-i)
 			break
 		}
@@ -270,27 +283,48 @@ func fenced(kind, text string) string {
 func escape(s string) string {
 	var b strings.Builder
 	for _, r := range s {
-		switch {
-		case r == '&':
-			b.WriteString("&amp;")
-		case r == '<':
-			b.WriteString("&lt;")
-		case r == '>':
-			b.WriteString("&gt;")
-		case r == '\n' || r == '\r' || r == '\t':
-			b.WriteRune(' ')
-		case r < ' ' || r == 0x7f:
-		case r == '#' || r == '@':
-			b.WriteRune(r)
-			b.WriteRune('\u2060') // a word joiner, which no name and no number has
-		case strings.ContainsRune("\\`*_{}[]|~!$", r):
-			b.WriteRune('\\')
-			b.WriteRune(r)
-		default:
-			b.WriteRune(r)
-		}
+		b.WriteString(escaped(r))
 	}
 	return b.String()
+}
+
+func escaped(r rune) string {
+	switch {
+	case r == '&':
+		return "&amp;"
+	case r == '<':
+		return "&lt;"
+	case r == '>':
+		return "&gt;"
+	case r == '\n' || r == '\r' || r == '\t':
+		return " "
+	case r < ' ' || r == 0x7f:
+		return ""
+	case r == '#' || r == '@':
+		return string(r) + "\u2060" // a word joiner, which no name and no number has
+	case strings.ContainsRune("\\`*_{}[]|~!$", r):
+		return "\\" + string(r)
+	}
+	return string(r)
+}
+
+// fitted is escape(s) in at most n bytes: what is escaped grows, and is never cut within
+// a character.
+func fitted(s string, n int) string {
+	whole := escape(s)
+	if len(whole) <= n {
+		return whole
+	}
+	const dots = "…"
+	var b strings.Builder
+	for _, r := range s {
+		e := escaped(r)
+		if b.Len()+len(e)+len(dots) > n {
+			break
+		}
+		b.WriteString(e)
+	}
+	return b.String() + dots
 }
 
 // short is at most n runes of s.

@@ -65,14 +65,19 @@ func (f *File) SameOrder(p *planner.Plan) bool {
 }
 
 // normal are the steps without what changes while a cluster lives, and makes a plan no
-// other one: who leads, and so gives the lead away and is restarted last, and which
-// processes run. All else stays, each quorum too.
+// other one: who leads, and so gives the lead away and is restarted last, which
+// processes run, and where a snapshot lies that was fetched. All else stays, each quorum too.
 func normal(steps []planner.Step) []planner.Step {
 	var out []planner.Step
 	for _, s := range steps {
 		switch a := s.Action.(type) {
 		case planner.MoveLeader:
 			continue
+		case planner.Restore:
+			if a.SHA256 != "" { // the same snapshot, wherever whoever looked has put it
+				a.Snapshot = ""
+			}
+			s.Action = a
 		case planner.Stop:
 			a.Members = slices.Clone(a.Members)
 			for i := range a.Members {

@@ -89,6 +89,26 @@ func (b block) secret(name string, want cty.Type) (v cty.Value, marked, ok bool)
 	return v, marked, true
 }
 
+// guarded is secret for an attribute that is a secret whoever gives it: why it can't be
+// computed is not told where the reason may have a part of it, as the arguments of a
+// function. What env and file say of a name or a path is told.
+func (b block) guarded(name string, want cty.Type) (v cty.Value, marked, ok bool) {
+	before := len(b.l.diags)
+	if a := b.attrs[name]; a != nil && b.l.checkReferences(a.Expr, b.ctx) {
+		v, marked, ok = b.secret(name, want)
+	}
+	for _, d := range b.l.diags[before:] {
+		if call, is := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); is && call.FunctionCallError() != nil {
+			switch call.CalledFunctionName() {
+			case "env", "file":
+			default:
+				withhold(hcl.Diagnostics{d}, name+" may be a secret")
+			}
+		}
+	}
+	return v, marked, ok
+}
+
 // value gives an attribute that may not be sensitive.
 func (b block) value(name string, want cty.Type) (cty.Value, bool) {
 	v, marked, ok := b.secret(name, want)

@@ -194,7 +194,7 @@ func (l *loader) auth(b block) *spec.Auth {
 	}
 	l.hideSource(b.attrs["password"].Expr)
 	l.ephemeral("auth.password", b.attrs["password"].Expr)
-	if v, _, ok := b.secret("password", cty.String); ok {
+	if v, _, ok := b.guarded("password", cty.String); ok {
 		l.hide(v)
 		a.Password = spec.NewSecret(v.AsString())
 	}

@@ -1,13 +1,17 @@
 package load
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/requorum/requorum/spec"
@@ -122,23 +126,37 @@ func (l *loader) hide(v cty.Value) {
 	})
 }
 
-// hideText notes one text. One or two characters are no secret, and blanking
-// them out everywhere would give them away.
+// hideText notes one text, also as it stands between quotes. One or two characters
+// are no secret, and blanking them out everywhere would give them away.
 func (l *loader) hideText(s string) {
-	if len(s) > 2 {
-		l.secrets = append(l.secrets, s)
+	if len(s) < 3 {
+		return
+	}
+	l.secrets = append(l.secrets, s)
+	if q := strconv.Quote(s); q[1:len(q)-1] != s {
+		l.secrets = append(l.secrets, q[1:len(q)-1])
 	}
 }
 
-// hideSource notes that an expression holds a secret in so many words.
+// hideSource notes that an expression holds a secret in so many words: what is
+// written out in it is masked, references are not.
 func (l *loader) hideSource(expr hcl.Expression) {
-	if literal(expr) {
+	node, native := expr.(hclsyntax.Expression)
+	if literal(expr) || !native {
 		l.masked = append(l.masked, expr.Range())
+		return
 	}
+	_ = hclsyntax.VisitAll(node, func(n hclsyntax.Node) hcl.Diagnostics {
+		if e, ok := n.(hclsyntax.Expression); ok && literal(e) {
+			l.masked = append(l.masked, e.Range())
+		}
+		return nil
+	})
 }
 
 // redact is the second line behind the marks on sensitive values: it blanks out
-// their text in messages and in the source that diagnostics quote.
+// their text in messages and in the source that diagnostics quote, and takes away
+// the values of a message's variables where one of them is, or is in, a secret.
 func (l *loader) redact() {
 	slices.SortFunc(l.secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	for name, f := range l.files {
@@ -149,7 +167,61 @@ func (l *loader) redact() {
 			d.Summary = strings.ReplaceAll(d.Summary, s, "(sensitive)")
 			d.Detail = strings.ReplaceAll(d.Detail, s, "(sensitive)")
 		}
+		d.Detail = urlUser.ReplaceAllString(d.Detail, "://(sensitive)@")
+		if d.Expression != nil && d.EvalContext != nil && l.usesSecret(d.Expression, d.EvalContext) {
+			d.Expression, d.EvalContext = nil, nil
+		}
 	}
+}
+
+// usesSecret reports whether a value that an expression refers to has to do with a
+// secret: also one that nobody called sensitive, and that a URL with a password in it
+// was made of.
+func (l *loader) usesSecret(expr hcl.Expression, ctx *hcl.EvalContext) bool {
+	for _, t := range expr.Variables() {
+		v, diags := t.TraverseAbs(ctx)
+		if diags.HasErrors() || !v.IsKnown() || v.IsNull() || v.IsMarked() || v.Type() != cty.String {
+			continue // not shown
+		}
+		text := v.AsString()
+		if urlUser.MatchString(text) || slices.ContainsFunc(l.secrets, func(s string) bool {
+			return strings.Contains(text, s) || len(text) > 2 && strings.Contains(s, text)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// What looks like a secret where the source is quoted, although no value says so: a
+// line with a mistake in it may never come to have one.
+var (
+	urlUser     = regexp.MustCompile(`://[^\s"]*@`)
+	urlSecret   = regexp.MustCompile(`(?i)[?&][^=&\s"]*(?:sig|token|key|secret|pass|cred)[^=&\s"]*=[^&\s"]*`)
+	secretLine  = regexp.MustCompile(`(?im)^[^\n#]*?\b\w*(?:pass?w|secret|token|credential)\w*"?[ \t]*[=:].*$`)
+	defaultLine = regexp.MustCompile(`(?m)^[ \t]*"?default"?[ \t]*[=:].*$`)
+	anyLine     = regexp.MustCompile(`(?m)^.*$`)
+	quoted      = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"?`)
+)
+
+// suspicious gives the parts of a source that may be secrets. broken is true where it
+// could not be parsed; values, where it has nothing but values of variables.
+func suspicious(src []byte, broken, values bool) [][]int {
+	out := append(urlUser.FindAllIndex(src, -1), urlSecret.FindAllIndex(src, -1)...)
+	lines := secretLine.FindAllIndex(src, -1)
+	if broken {
+		lines = append(lines, defaultLine.FindAllIndex(src, -1)...)
+	}
+	if broken && values {
+		lines = anyLine.FindAllIndex(src, -1)
+	}
+	for _, line := range lines {
+		from := line[0] + max(0, bytes.IndexAny(src[line[0]:line[1]], "=:"))
+		for _, q := range quoted.FindAllIndex(src[from:line[1]], -1) {
+			out = append(out, []int{from + q[0] + 1, from + q[1]})
+		}
+	}
+	return out
 }
 
 // blank overwrites secrets byte by byte, so that positions stay what they were.
@@ -166,6 +238,9 @@ func (l *loader) blank(name string, src []byte) []byte {
 		if r.Filename == name && r.CanSliceBytes(src) {
 			stars(r.SliceBytes(src))
 		}
+	}
+	for _, part := range suspicious(src, l.broken[name], slices.Contains(l.opts.VarFiles, name)) {
+		stars(src[part[0]:part[1]])
 	}
 	for _, s := range l.secrets {
 		for rest := src; ; {

@@ -104,6 +104,9 @@ func (l *loader) parseFile(name string) *hcl.File {
 	}
 	f, diags := parseSource(src, name)
 	l.diags = append(l.diags, diags...)
+	if diags.HasErrors() {
+		l.broken[name] = true
+	}
 	if f != nil {
 		l.files[name] = f
 	}
@@ -178,4 +181,13 @@ func reason(err error) string {
 		return pe.Err.Error()
 	}
 	return err.Error()
+}
+
+// written is the text of a range as it stands in its file; "" where that can't be told.
+func (l *loader) written(r hcl.Range) string {
+	f := l.files[r.Filename]
+	if f == nil || !r.CanSliceBytes(f.Bytes) {
+		return ""
+	}
+	return string(r.SliceBytes(f.Bytes))
 }

@@ -12,9 +12,14 @@ type Ephemeral struct {
 	Variable string
 }
 
-// ephemeral notes that a secret goes to an attribute.
+// ephemeral notes that a secret goes to an attribute. The variable that gives it is a
+// secret too, whether it is called sensitive or not.
 func (l *loader) ephemeral(attribute string, e hcl.Expression) {
-	l.ephemerals = append(l.ephemerals, Ephemeral{Attribute: attribute, Variable: variableOf(e)})
+	name := variableOf(e)
+	for _, value := range l.values[name] {
+		l.hideSource(value)
+	}
+	l.ephemerals = append(l.ephemerals, Ephemeral{Attribute: attribute, Variable: name})
 }
 
 // variableOf is the name where e is var.NAME and nothing else.
@@ -37,7 +42,7 @@ func Give(name string, opts Options) (string, bool) {
 	if opts.Env == nil {
 		opts.Env = func(string) (string, bool) { return "", false }
 	}
-	l := &loader{opts: opts, files: map[string]*hcl.File{}}
+	l := &loader{opts: opts, files: map[string]*hcl.File{}, broken: map[string]bool{}, values: map[string][]hcl.Expression{}}
 	l.funcs = functions(".", opts.Env)
 	declared := map[string]*variable{name: {ty: cty.String, sensitive: true}}
 	g, ok := l.givenValues(declared)[name]

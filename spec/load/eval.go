@@ -42,7 +42,7 @@ func (l *loader) eval(expr hcl.Expression, ctx *hcl.EvalContext) cty.Value {
 	}
 	v, diags := expr.Value(ctx)
 	if len(diags) > 0 && touchesSecret(expr, ctx) {
-		withhold(diags)
+		withhold(diags, "this expression uses a sensitive value")
 	}
 	l.suggestFunctions(diags)
 	l.diags = append(l.diags, diags...)
@@ -74,10 +74,10 @@ func touchesSecret(expr hcl.Expression, ctx *hcl.EvalContext) bool {
 	return false
 }
 
-func withhold(diags hcl.Diagnostics) {
+func withhold(diags hcl.Diagnostics, why string) {
 	for _, d := range diags {
-		d.Detail = "The reason is not shown, because this expression uses a sensitive value."
-		d.Extra = nil
+		d.Detail = "The reason is not shown, because " + why + "."
+		d.Extra, d.Expression, d.EvalContext = nil, nil, nil
 	}
 }
 

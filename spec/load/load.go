@@ -64,7 +64,7 @@ func Load(path string, opts Options) Result {
 	if opts.Env == nil {
 		opts.Env = func(string) (string, bool) { return "", false }
 	}
-	l := &loader{opts: opts, files: map[string]*hcl.File{}}
+	l := &loader{opts: opts, files: map[string]*hcl.File{}, broken: map[string]bool{}, values: map[string][]hcl.Expression{}}
 	cluster := l.load(path)
 	l.redact()
 	diags := ordered(l.diags)
@@ -86,6 +86,9 @@ type loader struct {
 	// be shown.
 	secrets []string
 	masked  []hcl.Range
+	broken  map[string]bool // files that could not be parsed
+	// values are what is written out for a variable: its default, and in files of values.
+	values map[string][]hcl.Expression
 
 	ephemerals []Ephemeral
 

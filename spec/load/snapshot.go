@@ -62,8 +62,11 @@ func (l *loader) checkSHA256(t text, s *spec.Snapshot, hasSource bool) {
 
 // source reads snapshot.source, which may come from a sensitive variable.
 func (l *loader) source(b block, s *spec.Snapshot, members []member) {
-	v, marked, ok := b.secret("source", cty.String)
+	v, marked, ok := b.guarded("source", cty.String)
 	if !ok {
+		if at := b.at("source"); b.has("source") && strings.ContainsAny(l.written(at.rng), "?@") {
+			l.hideSource(at.expr) // it may have become one
+		}
 		return
 	}
 	t := text{v.AsString(), b.at("source")}

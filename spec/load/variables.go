@@ -145,6 +145,7 @@ func (l *loader) readVarFile(name string, declared map[string]*variable, values 
 			l.errorAt(origin{rng: a.NameRange}, "Unknown variable", "The configuration declares no variable %q.%s", n, didYouMean(n, names(declared)))
 			continue
 		}
+		l.values[n] = append(l.values[n], a.Expr)
 		if v.sensitive {
 			l.hideSource(a.Expr)
 		}
@@ -185,6 +186,7 @@ func (l *loader) defaultValue(v *variable) (cty.Value, bool) {
 	if !v.has("default") {
 		return cty.NilVal, false
 	}
+	l.values[v.label.string] = append(l.values[v.label.string], v.attrs["default"].Expr)
 	if v.sensitive {
 		l.hideSource(v.attrs["default"].Expr)
 	}

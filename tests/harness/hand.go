@@ -57,6 +57,12 @@ func (h *Hand) Of(r Release) *Hand {
 	return h
 }
 
+// Environ gives it variables in its environment.
+func (h *Hand) Environ(vars ...string) *Hand {
+	h.prefix = slices.Concat([]string{"env"}, vars, h.prefix)
+	return h
+}
+
 // InitialCluster is the members as --initial-cluster says them.
 func InitialCluster(ms []Member) string {
 	var out []string

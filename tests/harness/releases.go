@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -101,8 +102,20 @@ func FindWhole(ctx context.Context, minor string) (Release, error) {
 	return r, nil
 }
 
+// FindConftest gives the conftest that .ci/conftest pins, built the first time.
+func FindConftest(ctx context.Context) (string, error) {
+	src := fromModules(".ci/conftest", "conftest")
+	src.folder = "conftest"
+	dir, err := src.cached(ctx, "conftest")
+	if err != nil {
+		return "", fmt.Errorf("conftest: %w", err)
+	}
+	return filepath.Join(dir, "conftest"), nil
+}
+
 // source is where the programs of one minor come from.
 type source struct {
+	folder   string   // in the cache; "" for etcd's
 	pins     []string // files that say exactly what, relative to the module's root
 	programs []string
 	make     func(ctx context.Context, dir string) error
@@ -112,7 +125,7 @@ func sourceOf(minor string) (source, error) {
 	switch minor {
 	case "3.4":
 		sums := ".ci/etcd/3.4/SHA256SUMS"
-		return source{[]string{sums}, []string{"etcd", "etcdctl"}, func(ctx context.Context, dir string) error {
+		return source{"", []string{sums}, []string{"etcd", "etcdctl"}, func(ctx context.Context, dir string) error {
 			return unpackDebian(ctx, filepath.Join(Root(), sums), dir)
 		}}, nil
 	case "3.5", "3.6":
@@ -161,7 +174,7 @@ func (s source) cached(ctx context.Context, minor string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache = filepath.Join(cache, "requorum", "etcd")
+	cache = filepath.Join(cache, "requorum", cmp.Or(s.folder, "etcd"))
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return "", err
 	}
@@ -242,10 +255,13 @@ func (s source) check(dir string) error {
 
 // fromModules builds programs with the go.mod and go.sum of a folder.
 func fromModules(folder string, programs ...string) source {
-	paths := map[string]string{"etcd": "server/v3", "etcdctl": "etcdctl/v3", "etcdutl": "etcdutl/v3"}
-	return source{[]string{folder + "/go.mod", folder + "/go.sum"}, programs, func(ctx context.Context, dir string) error {
+	paths := map[string]string{
+		"etcd": "go.etcd.io/etcd/server/v3", "etcdctl": "go.etcd.io/etcd/etcdctl/v3", "etcdutl": "go.etcd.io/etcd/etcdutl/v3",
+		"conftest": "github.com/open-policy-agent/conftest",
+	}
+	return source{"", []string{folder + "/go.mod", folder + "/go.sum"}, programs, func(ctx context.Context, dir string) error {
 		for _, name := range programs {
-			cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-o", filepath.Join(dir, name), "go.etcd.io/etcd/"+paths[name])
+			cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-o", filepath.Join(dir, name), paths[name])
 			cmd.Dir, cmd.Env = filepath.Join(Root(), folder), append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("building %s from %s: %w\n%s", name, folder, err, out)
@@ -286,21 +302,21 @@ func debianPackage(ctx context.Context, work, what, file, sum string) error {
 	if arch, _ := strings.CutSuffix(file[strings.LastIndex(file, "_")+1:], ".deb"); arch != runtime.GOARCH {
 		return fmt.Errorf("%s is for %s, and this machine is %s", file, arch, runtime.GOARCH)
 	}
-	for _, args := range [][]string{{"apt-get", "-q", "download", what}, {"dpkg-deb", "-x", file, "."}} {
-		if args[0] == "dpkg-deb" {
-			b, err := os.ReadFile(filepath.Join(work, file))
-			if err != nil {
-				return fmt.Errorf("apt-get download gave another file: %w", err)
-			}
-			if got := fmt.Sprintf("%x", sha256.Sum256(b)); got != sum {
-				return fmt.Errorf("%s has the sha256 %s, and %s is pinned", file, got, sum)
-			}
-		}
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		cmd.Dir = work
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w (it takes a Debian 12 with package lists and a network, or the programs in the cache of one)\n%s", strings.Join(args, " "), err, out)
-		}
+	const takes = "it takes a Debian 12 with package lists and a network, or the programs in the cache of one"
+	if err := Apt(ctx, work, "download", what); err != nil {
+		return fmt.Errorf("%w\n%s", err, takes)
+	}
+	b, err := os.ReadFile(filepath.Join(work, file))
+	if err != nil {
+		return fmt.Errorf("apt-get download gave another file: %w", err)
+	}
+	if got := fmt.Sprintf("%x", sha256.Sum256(b)); got != sum {
+		return fmt.Errorf("%s has the sha256 %s, and %s is pinned", file, got, sum)
+	}
+	cmd := exec.CommandContext(ctx, "dpkg-deb", "-x", file, ".")
+	cmd.Dir = work
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("dpkg-deb -x %s: %w (%s)\n%s", file, err, takes, out)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -267,10 +268,13 @@ func unpackedSSHD() (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(part) // nothing is left of it once it has its name
-	cmd := exec.Command("sh", "-ec", "apt-get -q download openssh-server libwrap0 && for f in *.deb; do dpkg-deb -x $f .; rm $f; done")
+	if err := Apt(context.Background(), part, "download", "openssh-server", "libwrap0"); err != nil {
+		return "", fmt.Errorf("install openssh-server, or have it downloaded (a Debian with package lists and a network): %w", err)
+	}
+	cmd := exec.Command("sh", "-ec", "for f in *.deb; do dpkg-deb -x $f .; rm $f; done")
 	cmd.Dir = part
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("install openssh-server, or have it downloaded (a Debian with package lists and a network): %w\n%s", err, out)
+		return "", fmt.Errorf("openssh-server can't be unpacked: %w\n%s", err, out)
 	}
 	err = os.Rename(part, dir)
 	if err != nil && exists(filepath.Join(dir, "usr/sbin/sshd")) {

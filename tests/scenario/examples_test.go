@@ -12,10 +12,11 @@ import (
 
 func example(name string) string { return filepath.Join(harness.Root(), "examples", name) }
 
-// Each example is here, so that none is without a test; ci's is in tests/ci.
+// Each example is here, so that none is without a test; ci's is in tests/ci, policy's in
+// tests/review.
 func TestEveryExampleIsTested(t *testing.T) {
 	t.Parallel()
-	tested := " minimal restore migrate recover replace ci "
+	tested := " minimal restore migrate recover replace ci policy "
 	entries, err := os.ReadDir(example(""))
 	if err != nil {
 		t.Fatal(err)

@@ -23,10 +23,10 @@ func Foreign(pid int) *planner.Foreign {
 	}
 	f := &planner.Foreign{PID: pid, Start: id.Start, Exe: exeOf(pid)}
 	if args := cmdline(pid); len(args) > 1 {
-		f.Args = args[1:]
+		f.Args = tellArgs(args[1:])
 	}
 	if f.Settings, err = settingsOf(pid); err != nil {
-		f.Settings, f.Problem = nil, err.Error()
+		f.Settings, f.Problem = nil, err.Error() // a part of them would be taken for all
 	}
 	f.Keeper = keeper(pid)
 	if !id.alive() {
@@ -56,7 +56,8 @@ func settingsOf(pid int) (map[string]string, error) {
 }
 
 // Settings finds out with what an etcd runs: its flags by name, wherever they come
-// from, and etcd's defaults for those that requorum owns.
+// from, and etcd's defaults for those that requorum owns. Secrets are not among them:
+// with a *SecretError come the others.
 func Settings(pid int) (map[string]string, error) {
 	env, err := os.ReadFile(procPath(pid, "environ"))
 	if err != nil {
@@ -71,12 +72,12 @@ func Settings(pid int) (map[string]string, error) {
 		args = args[1:]
 	}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		return nil, fmt.Errorf("process %d is no etcd: it runs %q", pid, args[0])
+		return nil, fmt.Errorf("process %d is no etcd, but another program of its name", pid)
 	}
 	o := origin{args: args, env: strings.Split(string(env), "\x00"), cwd: cwd, root: procPath(pid, "root")}
-	s, err := o.settings()
+	s, err := o.told()
 	if err != nil {
-		return nil, fmt.Errorf("the settings of process %d can't be told: %w", pid, err)
+		return s, fmt.Errorf("the settings of process %d can't be told: %w", pid, err)
 	}
 	return s, nil
 }

@@ -134,7 +134,7 @@ func TestKeeperIsAScript(t *testing.T) {
 		stdin string
 		want  string
 	}{
-		{[]string{"/bin/sh", "-c", loop}, "", "sh -c while :; do sleep 60 & echo"},
+		{[]string{"/bin/sh", "-c", loop}, "", "sh -c …)"},
 		{[]string{path}, "", "run.sh)"},
 		{[]string{"/bin/sh", "-e", path}, "", "run.sh)"},
 		{[]string{"/bin/sh"}, loop + "\n", ""},

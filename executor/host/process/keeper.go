@@ -183,10 +183,26 @@ func programScript(args []string) bool {
 	return false
 }
 
-// shortened is a command line as one short line of text.
+// shortened is a command line as one short line of text: up to the script, without
+// what it is given, and without commands that stand there themselves. Either may have
+// secrets in it.
 func shortened(args []string) string {
 	const most = 60
-	r := []rune(strings.Join(strings.Fields(strings.Join(args, " ")), " "))
+	words := args[:1]
+	for i, a := range args[1:] {
+		isFlag := strings.HasPrefix(a, "-") || strings.HasPrefix(a, "+")
+		if !isFlag && strings.ContainsAny(a, " \t\n=@") {
+			a = "…"
+		}
+		words = append(words[:i+1:i+1], a)
+		if !isFlag && !shells.MatchString(a) { // busybox sh
+			if a != "…" && i+2 < len(args) {
+				words = append(words, "…")
+			}
+			break
+		}
+	}
+	r := []rune(strings.Join(words, " "))
 	if len(r) <= most {
 		return string(r)
 	}

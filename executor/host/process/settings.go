@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,9 +60,19 @@ func (o origin) settings() (map[string]string, error) {
 }
 
 // SettingsFrom are the settings of an etcd that would be started with these
-// arguments (without the program) and variables in the folder cwd.
+// arguments (without the program) and variables in the folder cwd, as Settings tells
+// them.
 func SettingsFrom(args, env []string, cwd string) (map[string]string, error) {
-	return origin{args: args, env: env, cwd: cwd, root: "/"}.settings()
+	return origin{args: args, env: env, cwd: cwd, root: "/"}.told()
+}
+
+// told are the settings without secrets.
+func (o origin) told() (map[string]string, error) {
+	s, err := o.settings()
+	if err != nil {
+		return nil, err
+	}
+	return tellSettings(s)
 }
 
 // AsArgs writes settings as --name=value, sorted.
@@ -132,6 +143,9 @@ func fromEnv(env []string, known *flag.FlagSet) map[string]string {
 	return out
 }
 
+// yamlLine is where a file is no YAML; the rest of what is said of it has its text.
+var yamlLine = regexp.MustCompile(`: line \d+`)
+
 // fromFile reads etcd's YAML. Nested values get the names of their flags; one that
 // has none can't be given to another etcd, which is an error.
 func fromFile(path string, known *flag.FlagSet) (map[string]string, error) {
@@ -140,13 +154,13 @@ func fromFile(path string, known *flag.FlagSet) (map[string]string, error) {
 		return nil, err
 	}
 	if b, err = yaml.YAMLToJSON(b); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s is no YAML%s", path, yamlLine.FindString(err.Error()))
 	}
 	var values map[string]any
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
 	if err := dec.Decode(&values); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return nil, fmt.Errorf("%s does not have settings by name", path)
 	}
 	nested := map[string]string{}
 	flatten(nested, "", values, known)

@@ -44,7 +44,7 @@ func Stop(ctx context.Context, l host.Layout) error {
 		}
 		// A supervisor that has not reported yet, or one of another path.
 		if time.Since(began) > reportTime && st.Supervisor.alive() {
-			return fmt.Errorf("a supervisor holds %s, and it is not one of this path (process %d, %q, is on record): was the folder moved while its member ran? Stop it under the path that it was started for", l.SupervisorLock(), st.Supervisor.PID, cmdline(st.Supervisor.PID))
+			return fmt.Errorf("a supervisor holds %s, and it is not one of this path (process %d, %q, is on record): was the folder moved while its member ran? Stop it under the path that it was started for", l.SupervisorLock(), st.Supervisor.PID, cmdline(st.Supervisor.PID)[0])
 		}
 		select {
 		case <-ctx.Done():

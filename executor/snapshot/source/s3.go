@@ -237,6 +237,22 @@ func removeS3(ctx context.Context, p place) error {
 	return nil
 }
 
+// withoutKeys is what a server said, which may repeat the keys that it was sent.
+func withoutKeys(said string) string {
+	for _, from := range []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}} {
+		keys, err := from.RetrieveWithCredContext(nil)
+		if err != nil {
+			continue // the file may not be there
+		}
+		for _, key := range []string{keys.SecretAccessKey, keys.SessionToken, keys.AccessKeyID} {
+			if key != "" {
+				said = strings.ReplaceAll(said, key, "(sensitive)")
+			}
+		}
+	}
+	return said
+}
+
 // s3Problem explains an error of the S3 client.
 func s3Problem(err error, p place) error {
 	var is *Problem
@@ -248,7 +264,7 @@ func s3Problem(err error, p place) error {
 		err = asURL.Err
 	}
 	r := minio.ToErrorResponse(err)
-	said := p.scrub(strings.TrimSuffix(first(r.Message, err.Error()), "."))
+	said := withoutKeys(p.scrub(strings.TrimSuffix(first(r.Message, err.Error()), ".")))
 	switch {
 	case r.Code == minio.NoSuchKey || r.Code == "NotFound":
 		return refuse(planner.CodeSnapshotMissing, err, "%s: there is no such object; correct the source", p.shown())

@@ -1,6 +1,7 @@
 // Package page gives a saved plan as one HTML page: a timeline with a row for each
-// member, the quorum under it, and each step to be opened. The page needs nothing
-// from anywhere, and no script: what opens does so by itself.
+// member, the quorum under it, and each step to be opened; after an apply the same with
+// what really happened, and when. The page needs nothing from anywhere, and no script:
+// what opens does so by itself.
 package page
 
 import (
@@ -24,7 +25,9 @@ var page = template.Must(template.New("page").Parse(source))
 // view is what the template shows.
 type view struct {
 	*planner.Plan
-	File    *saved.File
+	File    *saved.File // nil of a run
+	Ran     *render.Ran // nil of a plan
+	Quorums bool        // whether the quorum after each step is known
 	Diff    bool
 	Verdict string
 	Mark    string // a word for the verdict's colour
@@ -50,6 +53,7 @@ type row struct {
 type cell struct {
 	ID    int
 	Title string // "" where the step is about others
+	Ran   *render.RanStep
 }
 
 type stepView struct {
@@ -60,6 +64,9 @@ type stepView struct {
 	Margin                                 string
 	Lost                                   bool
 	Diffs                                  []fileDiff
+	Ran                                    *render.RanStep
+	Left, Wide                             float64 // where its bar is, in percent of the run
+	Hint                                   string  // its bar in words
 }
 
 // fileDiff is how a step changes a file of a service.
@@ -68,7 +75,7 @@ type fileDiff struct{ Head, Text string }
 // HTML gives the page.
 func HTML(f *saved.File) ([]byte, error) {
 	p := f.Plan
-	v := view{Plan: p, File: f, Diff: f.Basis == saved.BasisDiff, Now: render.Quorum(p.Before), Mark: "good", Verdict: "Nothing to do"}
+	v := view{Plan: p, File: f, Diff: f.Basis == saved.BasisDiff, Quorums: true, Now: render.Quorum(p.Before), Mark: "good", Verdict: "Nothing to do"}
 	risk, at := p.Risk()
 	switch {
 	case p.Refusal != nil:
@@ -87,13 +94,46 @@ func HTML(f *saved.File) ([]byte, error) {
 	for _, s := range p.Steps {
 		v.Steps = append(v.Steps, viewOf(s))
 	}
-	v.Rows, v.Told = rows(p), render.Told(p)
+	v.Rows, v.Told = rows(p, nil), render.Told(p)
 	for _, c := range f.Changes {
 		v.Changes = append(v.Changes, change{c.Path, render.ChangeValue(c.Before, c.Sensitive), render.ChangeValue(c.After, c.Sensitive), c.Pos.String()})
 	}
+	return v.bytes()
+}
+
+func (v view) bytes() ([]byte, error) {
 	var b bytes.Buffer
 	err := page.Execute(&b, v)
 	return b.Bytes(), err
+}
+
+// Ran gives the page of a run.
+func Ran(r *render.Ran) ([]byte, error) {
+	p := r.Plan
+	v := view{Plan: p, Ran: r, Quorums: !r.Named, Now: render.Quorum(p.Before)}
+	v.Verdict, v.Mark = r.Verdict()
+	all := max(r.Seconds, 0.001)
+	for i := range r.Steps {
+		s, x := &r.Steps[i], viewOf(p.Steps[i])
+		x.Ran = s
+		x.Left = min(100, 100*s.At/all)
+		x.Wide = max(0.5, min(100-x.Left, 100*s.Seconds/all)) // also a short one is seen
+		x.Left = min(x.Left, 99.5)
+		x.Hint = fmt.Sprintf("%s into the run, %s", render.Took(s.At), s.Took())
+		switch s.Outcome {
+		case render.RanDone, render.RanSkipped:
+		case render.RanUnknown:
+			x.Margin, x.Quorum, x.Bar, x.Lost = render.RanUnknown, r.QuorumAfter(i), "", false
+		default:
+			x.Margin, x.Quorum, x.Bar, x.Lost = "not reached", r.QuorumAfter(i), "", false
+		}
+		v.Steps = append(v.Steps, x)
+	}
+	v.Rows = rows(p, r.Steps)
+	if !r.Named {
+		v.Told = render.Told(p)
+	}
+	return v.bytes()
 }
 
 func viewOf(s planner.Step) stepView {
@@ -122,12 +162,15 @@ func viewOf(s planner.Step) stepView {
 }
 
 // rows are the members of the plan, and those that its steps name beside them.
-func rows(p *planner.Plan) []row {
+func rows(p *planner.Plan, ran []render.RanStep) []row {
 	var out []row
 	add := func(name, seen string, alarm bool) {
 		r := row{Name: name, Seen: seen, Alarm: alarm}
-		for _, s := range p.Steps {
+		for i, s := range p.Steps {
 			c := cell{ID: s.ID}
+			if i < len(ran) {
+				c.Ran = &ran[i]
+			}
 			if slices.Contains(s.Target, name) {
 				c.Title = s.Title
 			}
@@ -147,3 +190,9 @@ func rows(p *planner.Plan) []row {
 	}
 	return out
 }
+
+// Took is how long the run took.
+func (v view) Took() string { return render.Took(v.Ran.Seconds) }
+
+// Lost is what the plan gives up, without the word that stands before it.
+func (v view) Lost() string { return strings.TrimPrefix(v.Loss.Text, "Lost: ") }

@@ -153,7 +153,7 @@ func machineSources(ctx context.Context) (string, error) {
 	}
 	text, err := list()
 	if err == nil && text == "" { // no lists yet: which source is Debian's stands in them
-		if _, err = run(ctx, "apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", "update"); err == nil {
+		if err = harness.Apt(ctx, "", "update"); err == nil {
 			text, err = list()
 		}
 	}
