@@ -77,10 +77,17 @@ func (m *member) runsWith() []string {
 // next start it would expel every other member (S22).
 func (m *member) forceNew() bool {
 	f := m.foreign()
-	if f != nil && f.Settings["force-new-cluster"] == "true" {
+	if f != nil && (f.Settings["force-new-cluster"] == "true" || f.Settings == nil && slices.ContainsFunc(f.Args, saysForceNew)) {
 		return true
 	}
-	return f == nil && m.seen.Service.Known() && slices.Contains(m.seen.Service.Value.Args, "--force-new-cluster=true")
+	return f == nil && m.seen.Service.Known() && slices.ContainsFunc(m.seen.Service.Value.Args, saysForceNew)
+}
+
+// saysForceNew reports whether a word of a command line switches it on, for a process of
+// which nothing else can be told.
+func saysForceNew(arg string) bool {
+	name, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return strings.HasPrefix(arg, "-") && name == "force-new-cluster" && (!joined || !slices.Contains([]string{"false", "FALSE", "False", "f", "F", "0"}, value))
 }
 
 // adoptable reports whether the member runs without anybody who would start it

@@ -423,9 +423,11 @@ type Foreign struct {
 	Args  []string `json:"args"` // without the program
 	// Settings are its flags by name, wherever they come from (command line,
 	// environment, configuration file), relative paths made absolute, and etcd's
-	// defaults for the flags that requorum owns. Problem says why they can't be
-	// told; they are nil then.
+	// defaults for the flags that requorum owns. Problem says why it can't be
+	// adopted with them; they are nil where none can be told. Hidden are the names of
+	// those that have a secret in them, which is Untold there.
 	Settings map[string]string `json:"settings,omitempty"`
+	Hidden   []string          `json:"hidden,omitempty"`
 	Problem  string            `json:"problem,omitempty"`
 	// Keeper is who would start it again if it ended ("the systemd unit
 	// etcd.service", "supervisord (pid 7)"); "" for nobody that could be found.

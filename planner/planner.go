@@ -60,6 +60,11 @@ func (b *builder) prevented(p *Plan) *Plan {
 	if b.unitRefusal != nil && p.Refusal == nil {
 		return b.refuse(b.unitRefusal)
 	}
+	if p.Refusal == nil {
+		if r := b.refuseUntold(p); r != nil {
+			return b.refuse(r)
+		}
+	}
 	for i, n := range p.Needs {
 		p.Needs[i].Given = b.in.Accept[n.Consent]
 	}

@@ -231,7 +231,7 @@ func describeChange(data []byte) planner.TailEntry {
 		return unreadable(data)
 	}
 	text, id := "", hexID(cc.GetNodeId())
-	switch urls := showText(strings.Join(c.PeerURLs, ",")); cc.GetType() {
+	switch urls := showText(strings.Join(UntoldUser(c.PeerURLs), ",")); cc.GetType() {
 	case raftpb.ConfChangeRemoveNode:
 		text = "remove member " + id
 	case raftpb.ConfChangeUpdateNode:

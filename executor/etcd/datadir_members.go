@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
@@ -76,7 +77,7 @@ func sortedMembers(set map[uint64]*membership.Member) []planner.ListedMember {
 	var list []planner.ListedMember
 	for id, m := range set {
 		list = append(list, planner.ListedMember{
-			ID: hexID(id), Name: m.Name, PeerURLs: slices.Clone(m.PeerURLs),
+			ID: hexID(id), Name: m.Name, PeerURLs: UntoldUser(m.PeerURLs),
 			ClientURLs: withoutUser(m.ClientURLs), Learner: m.IsLearner,
 		})
 	}
@@ -232,6 +233,19 @@ func otherMember(log walLog, db dbContent) bool {
 		var cc raftpb.ConfChange
 		return c.index > db.consistentIndex && proto.Unmarshal(c.data, &cc) == nil && cc.GetNodeId() == id
 	})
+}
+
+// UntoldUser are URLs without the user that is in one: not told, but not as if there
+// was none, for members compare them whole when they join.
+func UntoldUser(urls []string) []string {
+	out := slices.Clone(urls)
+	for i, text := range out {
+		if at := strings.LastIndexByte(text, '@'); at >= 0 {
+			scheme, _, _ := strings.Cut(text, "://")
+			out[i] = scheme + "://" + planner.Untold + text[at:]
+		}
+	}
+	return out
 }
 
 // withoutUser are client URLs as they are dialed: a user and a password in one have no

@@ -226,7 +226,7 @@ func decodePeerMembers(body []byte) ([]planner.ListedMember, error) {
 	list := make([]planner.ListedMember, 0, len(raw))
 	for _, m := range raw {
 		list = append(list, planner.ListedMember{
-			ID: hexID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: withoutUser(m.ClientURLs), Learner: m.IsLearner,
+			ID: hexID(m.ID), Name: m.Name, PeerURLs: UntoldUser(m.PeerURLs), ClientURLs: withoutUser(m.ClientURLs), Learner: m.IsLearner,
 		})
 	}
 	return list, nil

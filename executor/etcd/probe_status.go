@@ -209,7 +209,7 @@ func (c *client) memberList(ctx context.Context) planner.Fact[[]planner.ListedMe
 
 func fromProto(m *etcdserverpb.Member) planner.ListedMember {
 	return planner.ListedMember{
-		ID: hexID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: withoutUser(m.ClientURLs), Learner: m.IsLearner,
+		ID: hexID(m.ID), Name: m.Name, PeerURLs: UntoldUser(m.PeerURLs), ClientURLs: withoutUser(m.ClientURLs), Learner: m.IsLearner,
 	}
 }
 

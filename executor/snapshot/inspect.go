@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/server/v3/lease/leasepb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot/boltfile"
 	"github.com/requorum/requorum/planner"
 )
@@ -198,7 +199,7 @@ func (in *Inspection) member(_, v []byte) error {
 		return err
 	}
 	in.MemberList = append(in.MemberList, SnapshotMember{
-		Name: m.Name, ID: m.ID.String(), PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Learner: m.IsLearner,
+		Name: m.Name, ID: m.ID.String(), PeerURLs: etcd.UntoldUser(m.PeerURLs), ClientURLs: etcd.UntoldUser(m.ClientURLs), Learner: m.IsLearner,
 	})
 	return nil
 }

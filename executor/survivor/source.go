@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/types"
@@ -222,7 +223,10 @@ func (s *source) self(url string) *membership.Member {
 	m := &membership.Member{ID: s.member}
 	for _, l := range s.seen.Members {
 		if l.ID == s.member.String() {
-			m.Name, m.ClientURLs, m.PeerURLs = l.Name, l.ClientURLs, l.PeerURLs
+			m.Name, m.ClientURLs = l.Name, l.ClientURLs
+			for _, u := range l.PeerURLs { // a user in one is not told, and has no part in what is dialed
+				m.PeerURLs = append(m.PeerURLs, strings.ReplaceAll(u, planner.Untold+"@", ""))
+			}
 		}
 	}
 	for _, e := range s.entries {

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -159,6 +158,11 @@ func (l *loader) hideSource(expr hcl.Expression) {
 // the values of a message's variables where one of them is, or is in, a secret.
 func (l *loader) redact() {
 	slices.SortFunc(l.secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	l.suspects = map[string][]suspect{}
+	for name, f := range l.files {
+		l.suspects[name] = suspicious(f.Bytes, l.broken[name], slices.Contains(l.opts.VarFiles, name))
+		l.scrubWords(name, f.Bytes)
+	}
 	for name, f := range l.files {
 		l.files[name] = &hcl.File{Body: f.Body, Nav: f.Nav, Bytes: l.blank(name, f.Bytes)}
 	}
@@ -193,36 +197,11 @@ func (l *loader) usesSecret(expr hcl.Expression, ctx *hcl.EvalContext) bool {
 	return false
 }
 
-// What looks like a secret where the source is quoted, although no value says so: a
-// line with a mistake in it may never come to have one.
+// urlUser and urlSecret are what looks like a secret in a URL.
 var (
-	urlUser     = regexp.MustCompile(`://[^\s"]*@`)
-	urlSecret   = regexp.MustCompile(`(?i)[?&][^=&\s"]*(?:sig|token|key|secret|pass|cred)[^=&\s"]*=[^&\s"]*`)
-	secretLine  = regexp.MustCompile(`(?im)^[^\n#]*?\b\w*(?:pass?w|secret|token|credential)\w*"?[ \t]*[=:].*$`)
-	defaultLine = regexp.MustCompile(`(?m)^[ \t]*"?default"?[ \t]*[=:].*$`)
-	anyLine     = regexp.MustCompile(`(?m)^.*$`)
-	quoted      = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"?`)
+	urlUser   = regexp.MustCompile(`://[^\s"]*@`)
+	urlSecret = regexp.MustCompile(`(?i)[?&][^=&\s"]*(?:sig|token|key|secret|pass|cred)[^=&\s"]*=[^&\s"]*`)
 )
-
-// suspicious gives the parts of a source that may be secrets. broken is true where it
-// could not be parsed; values, where it has nothing but values of variables.
-func suspicious(src []byte, broken, values bool) [][]int {
-	out := append(urlUser.FindAllIndex(src, -1), urlSecret.FindAllIndex(src, -1)...)
-	lines := secretLine.FindAllIndex(src, -1)
-	if broken {
-		lines = append(lines, defaultLine.FindAllIndex(src, -1)...)
-	}
-	if broken && values {
-		lines = anyLine.FindAllIndex(src, -1)
-	}
-	for _, line := range lines {
-		from := line[0] + max(0, bytes.IndexAny(src[line[0]:line[1]], "=:"))
-		for _, q := range quoted.FindAllIndex(src[from:line[1]], -1) {
-			out = append(out, []int{from + q[0] + 1, from + q[1]})
-		}
-	}
-	return out
-}
 
 // blank overwrites secrets byte by byte, so that positions stay what they were.
 func (l *loader) blank(name string, src []byte) []byte {
@@ -239,8 +218,8 @@ func (l *loader) blank(name string, src []byte) []byte {
 			stars(r.SliceBytes(src))
 		}
 	}
-	for _, part := range suspicious(src, l.broken[name], slices.Contains(l.opts.VarFiles, name)) {
-		stars(src[part[0]:part[1]])
+	for _, part := range l.suspects[name] {
+		stars(src[part.from:part.to])
 	}
 	for _, s := range l.secrets {
 		for rest := src; ; {

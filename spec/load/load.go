@@ -87,6 +87,8 @@ type loader struct {
 	secrets []string
 	masked  []hcl.Range
 	broken  map[string]bool // files that could not be parsed
+	// suspects are the parts of each file's source that may be secrets.
+	suspects map[string][]suspect
 	// values are what is written out for a variable: its default, and in files of values.
 	values map[string][]hcl.Expression
 

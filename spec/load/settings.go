@@ -36,6 +36,12 @@ func (l *loader) settings(b block, version string) (map[string]string, map[strin
 			continue
 		}
 		s, err := settingValue(value)
+		if err == nil && (urlUser.MatchString(s) || urlSecret.MatchString(s)) {
+			l.hide(value)
+			l.hideText(s)
+			l.errorAt(at.value, "Secret in a setting", "%s has a user, a password or a token in a URL. Plans, journals and etcd's own command line show it to whoever looks: write the URL without it, and let who is asked there know the members by their addresses or certificates.", name)
+			continue
+		}
 		if err == nil {
 			err = checkSettingKind(etcdFlags[name], s)
 		}

@@ -51,6 +51,11 @@ func (b block) endpoints(name string) []endpoint {
 }
 
 func (l *loader) endpoint(name string, t text) (endpoint, bool) {
+	if strings.Contains(t.string, "@") { // it may be a part of what is told of any other mistake
+		l.hideText(t.string)
+		l.errorAt(t.at, "URL with a user", "%s has a URL with a user in it, which members have no use for, and which every plan would show. Name user and password in the auth block.", name)
+		return endpoint{}, false
+	}
 	u, err := url.Parse(t.string)
 	if err != nil {
 		// err quotes the URL with its user; its own cause does not.
@@ -96,9 +101,6 @@ func urlProblems(u *url.URL) []problem {
 	}
 	if u.Path != "" {
 		list = append(list, problem{"URL with a path", "with a path, which etcd refuses: end it after the port."})
-	}
-	if u.User != nil {
-		list = append(list, problem{"URL with a user", "with a user in it, which etcd refuses. Name user and password in the auth block."})
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		list = append(list, problem{"URL with a query", "with a query or fragment: end it after the port."})

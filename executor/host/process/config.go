@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/planner"
 )
 
 // Config is what the supervisor of one member runs. It lies at Layout.Service.
@@ -84,6 +85,8 @@ func (c Config) check(l host.Layout) error {
 		return fmt.Errorf("service of %s: its directories (%s, %s) are not those of %s", c.Name, c.DataDir, c.WALDir, l.Base())
 	case !hasDataDir(c.Args, c.DataDir):
 		return fmt.Errorf("service of %s: --data-dir=%s is not among etcd's arguments", c.Name, c.DataDir)
+	case slices.ContainsFunc(c.Args, planner.IsUntold):
+		return fmt.Errorf("service of %s: %w", c.Name, untoldError(planner.UntoldFlags(c.Args)))
 	case c.ClusterID == "" || c.MemberID == "":
 		return fmt.Errorf("service of %s: the expected cluster and member IDs are not given", c.Name)
 	}

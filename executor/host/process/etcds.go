@@ -18,7 +18,9 @@ func Etcds() []planner.Foreign {
 		}
 		f := Foreign(pid)
 		if f != nil && f.Settings == nil { // of another user's, too
-			f.Settings, _ = Settings(pid)
+			if settings, err := Settings(pid); err == nil {
+				f.Settings, f.Hidden = Tell(settings)
+			}
 		}
 		if f != nil && f.Settings != nil {
 			out = append(out, *f)

@@ -25,8 +25,10 @@ func Foreign(pid int) *planner.Foreign {
 	if args := cmdline(pid); len(args) > 1 {
 		f.Args = tellArgs(args[1:])
 	}
-	if f.Settings, err = settingsOf(pid); err != nil {
-		f.Settings, f.Problem = nil, err.Error() // a part of them would be taken for all
+	if settings, err := settingsOf(pid); err != nil {
+		f.Problem = err.Error()
+	} else if f.Settings, f.Hidden = Tell(settings); f.Hidden != nil {
+		f.Problem = fmt.Sprintf("process %d: %v", pid, untoldError(f.Hidden))
 	}
 	f.Keeper = keeper(pid)
 	if !id.alive() {
@@ -56,8 +58,8 @@ func settingsOf(pid int) (map[string]string, error) {
 }
 
 // Settings finds out with what an etcd runs: its flags by name, wherever they come
-// from, and etcd's defaults for those that requorum owns. Secrets are not among them:
-// with a *SecretError come the others.
+// from, and etcd's defaults for those that requorum owns. Secrets are among them: what is
+// shown goes through Tell.
 func Settings(pid int) (map[string]string, error) {
 	env, err := os.ReadFile(procPath(pid, "environ"))
 	if err != nil {
@@ -75,9 +77,9 @@ func Settings(pid int) (map[string]string, error) {
 		return nil, fmt.Errorf("process %d is no etcd, but another program of its name", pid)
 	}
 	o := origin{args: args, env: strings.Split(string(env), "\x00"), cwd: cwd, root: procPath(pid, "root")}
-	s, err := o.told()
+	s, err := o.settings()
 	if err != nil {
-		return s, fmt.Errorf("the settings of process %d can't be told: %w", pid, err)
+		return nil, fmt.Errorf("the settings of process %d can't be told: %w", pid, err)
 	}
 	return s, nil
 }

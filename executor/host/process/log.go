@@ -175,8 +175,10 @@ func (l line) words() string {
 	return l.Msg + ": " + l.Error
 }
 
+// clip is a text as it is shown: without what etcd repeats of secrets, and not too long.
 func clip(s string) string {
 	const most = 400
+	s = Scrub(s)
 	if len(s) <= most {
 		return s
 	}

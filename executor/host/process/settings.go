@@ -60,19 +60,9 @@ func (o origin) settings() (map[string]string, error) {
 }
 
 // SettingsFrom are the settings of an etcd that would be started with these
-// arguments (without the program) and variables in the folder cwd, as Settings tells
-// them.
+// arguments (without the program) and variables in the folder cwd, secrets among them.
 func SettingsFrom(args, env []string, cwd string) (map[string]string, error) {
-	return origin{args: args, env: env, cwd: cwd, root: "/"}.told()
-}
-
-// told are the settings without secrets.
-func (o origin) told() (map[string]string, error) {
-	s, err := o.settings()
-	if err != nil {
-		return nil, err
-	}
-	return tellSettings(s)
+	return origin{args: args, env: env, cwd: cwd, root: "/"}.settings()
 }
 
 // AsArgs writes settings as --name=value, sorted.

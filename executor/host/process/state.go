@@ -66,7 +66,7 @@ func Status(l host.Layout) planner.Service {
 	out := planner.Service{
 		Cluster: cfg.Cluster,
 		State:   planner.ServiceStopped, Restarts: st.Restarts, Since: st.Since,
-		LastError: st.LastError, Binary: cfg.Binary, Args: cfg.Args, Carried: cfg.Carried, Log: l.Log(),
+		LastError: Scrub(st.LastError), Binary: cfg.Binary, Args: TellFlags(cfg.Args), Carried: TellFlags(cfg.Carried), Log: l.Log(),
 	}
 	if out.Binary == "" {
 		out.Binary = "requorum"
@@ -77,7 +77,7 @@ func Status(l host.Layout) planner.Service {
 	if child, ok := runningChild(l, st); ok {
 		out.State, out.PID, out.UpSeconds = planner.ServiceRunning, child.PID, child.up()
 		if args := argsOf(child, st); args != nil {
-			out.Args = args
+			out.Args = TellFlags(args)
 		}
 		if words := lastWords(l.Log()); words != "" {
 			out.LastError = words
@@ -86,6 +86,7 @@ func Status(l host.Layout) planner.Service {
 		return out
 	}
 	out.State, out.LastError = atRest(st, out.SupervisorPID != 0)
+	out.LastError = Scrub(out.LastError)
 	if st.State != planner.ServiceStopped { // by request: what it said then is of then
 		out.Signs = signs(l.Log(), time.Time{})
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
 )
 
@@ -35,6 +36,9 @@ func readOwn(path string) (text string, ok bool) {
 // writeFile has f's text at its path, durably, in one rename: with the owner and mode
 // of the file that is there, or 0644. What the plan did not see is not written over.
 func writeFile(f planner.FileChange) (err error) {
+	if planner.IsUntold(f.Text) {
+		return fmt.Errorf("%s: the plan does not have all that belongs there, for it is a secret: plan again", f.Path)
+	}
 	if !inUnitDir(f.Path) {
 		return fmt.Errorf("%s is no place for a unit's file", f.Path)
 	}
@@ -56,7 +60,7 @@ func writeFile(f planner.FileChange) (err error) {
 		if string(now) == f.Text {
 			return nil
 		}
-		if sum := sha256.Sum256(now); hex.EncodeToString(sum[:]) != f.Was {
+		if sumOf(string(now)) != f.Was && sumOf(process.TellUnit(string(now))) != f.Was {
 			return fmt.Errorf("%s is another file than the plan saw: plan again", f.Path)
 		}
 		mode = fi.Mode().Perm()
@@ -65,6 +69,11 @@ func writeFile(f planner.FileChange) (err error) {
 		}
 	}
 	return put(f.Path, f.Text, mode, uid, gid)
+}
+
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 func put(path, text string, mode fs.FileMode, uid, gid int) (err error) {

@@ -239,6 +239,9 @@ func (u Unit) prepareFirst(m planner.StartMember, name string) error {
 	if !m.Bootstrap {
 		return dropFile(firstPath(name))
 	}
+	if slices.ContainsFunc(m.Args, planner.IsUntold) {
+		return fmt.Errorf("%s: the plan does not have --%s, which has a secret in it: plan again", name, strings.Join(planner.UntoldFlags(m.Args), ", --"))
+	}
 	text := "# Written by requorum: for the first start of member " + m.Name + " only.\n[Unit]\nAssertPathIsDirectory=\n\n[Service]\nExecStart=\nExecStart=" +
 		planner.ExecStart(slices.Concat(m.Program, m.Args)) + "\n"
 	return put(firstPath(name), text, 0o644, os.Geteuid(), os.Getegid())

@@ -38,7 +38,7 @@ func (u Unit) Status(ctx context.Context, held int) planner.Fact[planner.Service
 	if cfgErr == nil {
 		out.Cluster = cfg.Cluster
 		if cfg.Unit == u.Name && out.Unit.Ours {
-			out.Carried = cfg.Carried
+			out.Carried = process.TellFlags(cfg.Carried)
 		}
 	}
 	var problem error
@@ -96,14 +96,16 @@ func state(out *planner.Service, p properties, pid int) {
 	}
 }
 
-// args are settings as flags, without those that say where settings come from.
+// args are settings as flags, without those that say where settings come from, as they
+// are told.
 func args(settings map[string]string) []string {
 	if settings == nil {
 		return nil
 	}
 	var out []string
-	for _, a := range process.AsArgs(settings) {
-		if !strings.HasPrefix(a, "--config-file=") && !strings.HasPrefix(a, "--discovery") {
+	told, _ := process.Tell(settings)
+	for _, a := range process.AsArgs(told) {
+		if !strings.HasPrefix(a, "--config-file=") {
 			out = append(out, a)
 		}
 	}
@@ -122,7 +124,7 @@ func (u Unit) fillFromUnit(ctx context.Context, out *planner.Service, p properti
 		unit.Undone = u.undone(ctx, bar, p, false)
 		if p["LoadState"] == "masked" {
 			unit.Fragment, unit.Program, unit.Environment, unit.Acts = bar.Fragment, bar.Program, bar.Environment, bar.Acts
-			out.Binary, out.Args = binary(bar.Program), bar.Args
+			out.Binary, out.Args = binary(bar.Program), process.TellFlags(bar.Args)
 			return
 		}
 	}
@@ -292,7 +294,7 @@ func (u Unit) unit(p properties) *planner.Unit {
 	}
 	for _, path := range []string{planner.UnitPath(out.Name), planner.DropInPath(out.Name)} {
 		if text, ok := readOwn(path); ok {
-			out.Files[path] = text
+			out.Files[path] = process.TellUnit(text)
 			out.Ours = true
 		}
 	}
@@ -328,6 +330,7 @@ func (u Unit) tell(ctx context.Context, out *planner.Service, p properties) {
 		out.LastError = orElse(explain(p, s.words()), "it ended, and nothing tells why")
 		out.Signs = s.signs(false)
 	}
+	out.LastError = process.Scrub(out.LastError)
 }
 
 // explain puts how a unit failed before its words where that says more.
