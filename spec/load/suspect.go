@@ -20,7 +20,7 @@ type suspect struct {
 }
 
 var (
-	secretAssign  = regexp.MustCompile(`(?i)[\w-]*(?:pw|pass|key|secret|token|cred)[\w-]*"?[ \t]*[=:]`)
+	secretAssign  = regexp.MustCompile(`(?i)[\w-]*(?:pw|pas+w|pass|key|secret|token|cred)[\w-]*"?[ \t]*[=:]`)
 	keyAssign     = regexp.MustCompile(`(?i)^"?key"?[ \t]*[=:]`) // a file of TLS
 	defaultAssign = regexp.MustCompile(`^[ \t]*"?default"?[ \t]*[=:]`)
 	anyAssign     = regexp.MustCompile(`^[ \t]*"?[\w-]+"?[ \t]*[=:]`)

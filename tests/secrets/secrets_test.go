@@ -142,9 +142,16 @@ func steps(t *testing.T, plan string) int {
 	return len(p.Steps)
 }
 
+// ownLog is where etcd itself writes, cached a snapshot that was fetched, or saved.
+var (
+	ownLog = regexp.MustCompile(`^cluster/data/m\d\.requorum/etcd\.log(\.\d)?$`)
+	cached = regexp.MustCompile(`^home/\.cache/requorum/snapshots/[^/]+/(snapshot|body|saving)[^/]*$`)
+)
+
 // search searches all that is left on the disk: the journal, the cache, what requorum
-// keeps beside the members' data, plans. Only what the user wrote, etcd's own log of a
-// process that was started by hand, and a member's own data may have secrets.
+// keeps beside the members' data, plans. Only what the user wrote, and etcd's own log of
+// a process that was started by hand, may have secrets; a member's own data, snapshots of
+// it, and the log that its etcd writes may have what is in the cluster.
 func (w *world) search(atLeast ...string) {
 	w.t.Helper()
 	seen := map[string]bool{}
@@ -156,7 +163,7 @@ func (w *world) search(atLeast ...string) {
 		}
 		return rel == "in" || strings.HasSuffix(rel, "-by-hand.log") || d.IsDir() && d.Name() == "member"
 	}, func(rel string) bool {
-		return strings.HasSuffix(rel, ".db") || strings.Contains(rel, ".requorum/") || strings.Contains(rel, "/snapshots/")
+		return strings.HasSuffix(rel, ".db") || ownLog.MatchString(rel) || cached.MatchString(rel)
 	})
 	for _, part := range atLeast {
 		if !seen[part] {
@@ -261,16 +268,24 @@ func TestStrange(t *testing.T) {
 	own := fmt.Sprintf("name: m1\ndata-dir: %s\nlisten-client-urls: %s\nadvertise-client-urls: %s\nlisten-peer-urls: %s\ninitial-advertise-peer-urls: %s\ninitial-cluster: m1=%s\n",
 		m.DataDir, m.Client, m.Client, m.Peer, m.Peer, m.Peer)
 	path := w.input("c.hcl", hcl3(c, "", ""))
-	look := func(i int, why string) {
+	const unread = "can't be told"
+	look := func(i, exit int, path, why string) {
 		t.Helper()
 		plan := w.Path(fmt.Sprintf("strange-%d.json", i))
-		if r := w.said(w.Run("plan", "--out", plan, path)).Says(t, why); r.Exit != 0 && r.Exit != 6 {
-			t.Fatalf("%s", r)
-		}
+		w.run(exit, "plan", "--out", plan, path).Says(t, why)
 		w.shown(plan)
-		w.said(w.Run("status", path))
-		w.said(w.Run("rescue", "--data-dir", filepath.Join(c.Dir, "data")))
-		if r := w.said(w.Run("apply", "--auto-approve", "--accept=downtime", path)); strings.Contains(r.Stdout, "Done:") {
+		status := 0
+		if exit != 0 {
+			status = 2
+		}
+		w.run(status, "status", path)
+		w.run(status, "status", "--json", path)
+		rescue := 0
+		if why == unread { // nor are its URLs, to ask it for its members
+			rescue = 6
+		}
+		w.run(rescue, "rescue", "--data-dir", filepath.Join(c.Dir, "data"))
+		if r := w.run(exit, "apply", "--auto-approve", "--accept=downtime", path); strings.Contains(r.Stdout, "Done:") {
 			t.Errorf("it was taken over:\n%s", r)
 		}
 	}
@@ -280,12 +295,20 @@ func TestStrange(t *testing.T) {
 	} {
 		h := w.Hand(m, nil, flags...)
 		h.Serve()
-		look(i, "has a secret in it")
+		look(i, 0, path, "has a secret in it")
 		h.Term()
 	}
 	h := w.Hand(m, nil).Environ("ETCD_CORS=http://" + w.word("a token in a URL in a process's environment") + "@127.0.0.1:9")
 	h.Serve()
-	look(2, "has a secret in it")
+	look(2, 0, path, "has a secret in it")
+	// It hides no other setting: what the file wants beside it is seen, and so is that its
+	// next start would expel the others.
+	quota := w.input("quota.hcl", hcl3(c, "", "  etcd {\n    config = { quota-backend-bytes = 123456789 }\n  }\n"))
+	look(10, 6, quota, "would be started without --cors, which has a secret in it")
+	h.Term()
+	h = w.Hand(m, nil, "--force-new-cluster", "--cors=http://ops:"+w.word("a password beside --force-new-cluster")+"@127.0.0.1:9")
+	h.Serve()
+	look(11, 6, path, "would be started without --cors, which has a secret in it")
 	h.Term()
 	// A configuration file, in which somebody has made a mistake since, in a line with
 	// a secret.
@@ -299,7 +322,11 @@ func TestStrange(t *testing.T) {
 		own + "cors: http://ops:" + w.word("a password in a URL in a configuration file of etcd's") + "@127.0.0.1:9\n",
 	} {
 		w.input("m1.yaml", text)
-		look(3+i, "can't be told")
+		why := unread
+		if strings.Contains(text, "cors") {
+			why = "has a secret in it"
+		}
+		look(3+i, 0, path, why)
 	}
 	h.Term()
 	// A script that keeps it, with a secret in its own text.
@@ -314,8 +341,30 @@ func TestStrange(t *testing.T) {
 		_ = sh.Wait()
 	}()
 	awaitServing(t, m.Client)
-	look(9, "the script that started it")
-	w.search("strange-?.json")
+	look(9, 0, path, "the script that started it")
+	w.search("strange-?.json", "strange-??.json")
+}
+
+// TestPeerURLs: a member that somebody has started with a user in its peer URL is moved
+// to the file's, and the user is told nowhere.
+func TestPeerURLs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.Cluster(1)
+	m := c.Members[0]
+	secret := strings.Replace(m.Peer, "://", "://ops:"+w.data("a password in a peer URL")+"@", 1)
+	h := w.Hand(m, nil, "--initial-advertise-peer-urls="+secret, "--initial-cluster=m1="+secret)
+	h.Serve()
+	path := w.input("c.hcl", hcl3(c, "", ""))
+	w.every(0, 2, path)
+	w.run(0, "rescue", "--data-dir", filepath.Join(c.Dir, "data"))
+	w.run(0, "apply", "--auto-approve", "--json", path)
+	w.run(0, "plan", path).Says(t, "in sync")
+	w.run(0, "snapshot", "save", "--to", w.Path("s.db"), path)
+	w.run(0, "snapshot", "inspect", "--json", w.Path("s.db"))
+	w.run(0, "stop", "--auto-approve", path)
+	w.logged()
+	w.search("state/requorum/runs/*/plan.json", "cluster/data/m1.requorum/service.json", "cluster/data/m1.requorum/supervisor.json", "plan-0.json")
 }
 
 // TestSources: snapshots whose places are secrets, as URLs with passwords, with
@@ -366,7 +415,9 @@ func TestSources(t *testing.T) {
 			w.refused(plain(bad))
 			r := w.Run("snapshot", "verify", bad) // said by whoever knows it
 			r.Args = r.Args[:2]
-			w.said(r)
+			if w.said(r); r.Exit != 1 {
+				t.Errorf("exit %d, want 1\n%s", r.Exit, r)
+			}
 		}
 	}
 	// Through a proxy, which has a password too, and is not there.
@@ -388,12 +439,27 @@ func TestSources(t *testing.T) {
 	}
 	w.refused(plain("s3://bucket/x.db"))
 	w.refused(plain("s3://bucket/etcd/"))
+	// The same from a file of credentials, and from one with a mistake in it.
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		w.Setenv(name, "")
+	}
+	w.Setenv("AWS_SHARED_CREDENTIALS_FILE", w.Path("in", "credentials"))
+	for _, text := range []string{
+		"[default]\naws_access_key_id = " + w.word("a key in an AWS credentials file") + "\naws_secret_access_key = " + w.odd("a secret in an AWS credentials file") +
+			"\naws_session_token = " + w.word("a token in an AWS credentials file") + "\n",
+		"[default\naws_access_key_id = " + w.word("a key in a broken AWS credentials file") + "\naws_secret_access_key " + w.word("a secret in a broken AWS credentials file") + "\n",
+		"[default]\naws_secret_access_key = " + w.word("a secret without a key in an AWS credentials file") + "\n",
+	} {
+		w.input("credentials", text)
+		w.refused(plain("s3://bucket/x.db"))
+	}
 
 	// An identity that is none.
 	w.input("key", "AGE-SECRET-KEY-1"+strings.ToUpper(w.word("an age identity"))+"\n")
-	sealed := w.input("age.hcl", hcl3(c, "", "  snapshot {\n    source   = "+hcl(w.Path("s.db"))+"\n    identity = "+hcl(w.Path("in", "key"))+"\n  }\n"))
-	w.said(w.Run("plan", sealed))
-	w.said(w.Run("snapshot", "verify", "--identity", w.Path("in", "key"), w.Path("s.db")))
+	age := w.input("s.age", "age-encryption.org/v1\n-> X25519 "+strings.Repeat("A", 43)+"\n"+strings.Repeat("A", 43)+"\n--- "+strings.Repeat("A", 43)+"\n")
+	sealed := w.input("age.hcl", hcl3(c, "", "  snapshot {\n    source   = "+hcl(age)+"\n    identity = "+hcl(w.Path("in", "key"))+"\n  }\n"))
+	w.refused(sealed)
+	w.run(1, "snapshot", "verify", "--identity", w.Path("in", "key"), age)
 
 	// And then it is restored.
 	w.run(0, "apply", "--accept=data-loss", "--json-into", w.Path("lines.jsonl"), "--var", "backup="+good, w.Path("plan-0.json"))
@@ -454,6 +520,18 @@ variable "deep" {
 		"a password in a syntax error":        hcl3(c, head, "  auth {\n    username = \"root\"\n    password = \""+w.word("a password in a line with a syntax error")+"\" +\n  }\n"),
 		"a URL in a syntax error":             hcl3(c, head, source("\"http://ops:"+w.word("a URL in a line with a syntax error")+"@h/x.db\" +")),
 		"a URL of a member":                   strings.Replace(hcl3(c, head, ""), "client_urls = [\"http://", "client_urls = [\"http://ops:"+w.word("a password in a member's URL")+"@", 1),
+		"a setting's URL":                     hcl3(c, head, "  etcd { config = { cors = \"http://ops:"+w.word("a password in a setting's URL")+"@h\" } }\n"),
+		"a setting's URL, in a list":          hcl3(c, head, "  etcd { config = { cors = [\"http://h\", \"http://"+w.word("a token in a setting's URL")+"@h\"] } }\n"),
+		"a setting's URL, from a variable":    hcl3(c, head, "  etcd { config = { distributed-tracing-address = var.open } }\n"),
+		"a setting's query":                   hcl3(c, head, "  etcd { config = { distributed-tracing-address = \"http://h/?token="+w.word("a token in a setting's query")+"\" } }\n"),
+		"a peer URL of a member":              strings.Replace(hcl3(c, head, ""), "peer_urls   = [\"http://", "peer_urls   = [\"http://ops:"+w.word("a password in a member's peer URL")+"/x@", 1),
+		"a URL that is listened to":           strings.Replace(hcl3(c, head, ""), "    peer_urls", "    listen_peer_urls = [\"http://"+w.word("a user in a URL that is listened to")+"@127.0.0.1:1\"]\n    peer_urls", 1),
+		"no quotes":                           hcl3(c, head, auth(w.word("a password without quotes"))),
+		"an inner quote":                      hcl3(c, head, auth(`"a"`+w.word("a password with a quote in it")+`"`)),
+		"a heredoc left open":                 hcl3(c, head, auth("<<E\n"+w.word("a heredoc that is left open")+"\n")),
+		"a nested default":                    hcl3(c, head+"variable \"v\" {\n  sensitive = true\n  default = {\n    db = { user = \"a\" \""+w.word("a nested default")+"\" }\n  }\n}\n", ""),
+		"a local without quotes":              hcl3(c, head+"locals { db_pw = "+w.word("a local without quotes")+" }\n", ""),
+		"a list of tokens":                    hcl3(c, head+"locals {\n  tokens = [\n    \"a\" \""+w.word("a list of tokens")+"\",\n  ]\n}\n", ""),
 		"a key of a map":                      hcl3(c, head+"locals { m = { (var.deep.list[0]) = 1 } }\n", "  policy { min_fault_tolerance = local.m.nosuch }\n"),
 		"an index":                            hcl3(c, head+"locals { m = { a = 1 } }\n", "  policy { min_fault_tolerance = local.m[var.deep.list[0]] }\n"),
 		"for_each":                            strings.Replace(hcl3(c, head, ""), "    peer_urls", "    for_each = toset(var.deep.list)\n    peer_urls", 1),
@@ -480,6 +558,9 @@ variable "deep" {
 		{"--var", w.word("--var without a name"), path},
 		{"--var-file", bad, path},
 		{"--var-file", list, path},
+		{"--var-file", w.input("bare.vars.hcl", "word = "+w.word("a var file's value without quotes")+"\n"), path},
+		{"--var-file", w.input("open.vars.hcl", "word = <<E\n"+w.word("a var file's heredoc")+"==\n"), path},
+		{"--var-file", w.input("nested.vars.hcl", "word = {\n  a = \"x\" "+w.word("a var file's map")+"\n}\n"), path},
 		{"--var", "n=[\"" + w.word("--var of another type") + "\"]", typed},
 		{"--var", "n=[" + w.word("--var with a name in it"), typed},
 	} {

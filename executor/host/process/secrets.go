@@ -50,6 +50,15 @@ func Scrub(text string) string {
 // shell, variables of env.
 func strange(value string) bool { return strings.ContainsAny(value, " \t\n=") }
 
+// former are flags that etcd 3.4 to 3.6 had, beside those that begin with experimental-.
+var former = regexp.MustCompile(`^(experimental-.*|debug|enable-v2|log-output|log-package-levels|proxy(-.*)?)$`)
+
+// etcds reports whether a flag is one of some etcd's: a process with another one is a
+// shell, or an env, with an etcd's command line behind its own.
+func etcds(name string, known *flag.FlagSet) bool {
+	return known.Lookup(name) != nil || former.MatchString(name)
+}
+
 // isSecret reports whether a flag's value is a secret by the flag's name. Of the flags
 // that etcd has only those of discovery are; what goes by discovery is asked once, when
 // a member is first started.
@@ -66,7 +75,7 @@ func tellArgs(args []string) []string {
 	for i, arg := range args {
 		name, joined, has := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		dashed := strings.HasPrefix(arg, "-") && name != ""
-		hidden := dashed && (known.Lookup(name) == nil || isSecret(name, known))
+		hidden := dashed && (!etcds(name, known) || isSecret(name, known))
 		switch {
 		case hidden && has:
 			out[i], value = arg[:len(arg)-len(joined)]+planner.Untold, false
@@ -98,7 +107,7 @@ func Tell(settings map[string]string) (told map[string]string, hidden []string) 
 			value = urlUser.ReplaceAllString(value, "://")
 		}
 		told[name] = withoutUser(value)
-		if isSecret(name, known) {
+		if isSecret(name, known) || !etcds(name, known) && strange(value) {
 			told[name] = planner.Untold
 		}
 		if told[name] != value {

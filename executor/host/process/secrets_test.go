@@ -33,17 +33,18 @@ func TestTellArgs(t *testing.T) {
 // others are there.
 func TestTell(t *testing.T) {
 	raw, err := SettingsFrom([]string{
-		"--name=m1", "--discovery-password=x", "--cors=http://a:x@h", "--force-new-cluster", "--advertise-client-urls=http://u:x@h:1,http://h:2", "--experimental-foo=a=b c", "--my-secret=x",
+		"--name=m1", "--discovery-password=x", "--cors=http://a:x@h", "--force-new-cluster", "--advertise-client-urls=http://u:x@h:1,http://h:2", "--experimental-foo=a=b c", "--log-package-levels=a=WARNING", "--my-secret=x", "-c", "PW=x etcd",
 	}, []string{"ETCD_DISCOVERY_USER=x"}, "/")
 	if err != nil || raw["cors"] != "http://a:x@h" || raw["my-secret"] != "x" {
 		t.Fatalf("%v, %v", raw, err)
 	}
 	got, hidden := Tell(raw)
-	if !slices.Equal(hidden, []string{"cors", "my-secret"}) {
+	if !slices.Equal(hidden, []string{"c", "cors", "my-secret"}) {
 		t.Errorf("hidden: %v", hidden)
 	}
 	for name, want := range map[string]string{
 		"cors": "http://(sensitive)@h", "name": "m1", "my-secret": "(sensitive)", "force-new-cluster": "true", "experimental-foo": "a=b c",
+		"log-package-levels": "a=WARNING", "c": "(sensitive)",
 		"advertise-client-urls": "http://h:1,http://h:2",
 	} {
 		if got[name] != want {
