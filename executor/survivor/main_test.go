@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/snapshot/boltfile"
 	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/tests/harness"
 )
 
 // TestMain lets the test binary be an etcd, as requorum's own is, and be a
@@ -75,13 +75,9 @@ type node struct {
 
 func newNode(t testing.TB, name string) *node {
 	t.Helper()
-	var urls [2]string
-	for i := range urls {
-		l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-		defer l.Close()
-		urls[i] = "http://" + l.Addr().String()
-	}
-	return &node{name: name, dir: filepath.Join(t.TempDir(), name), client: urls[0], peer: urls[1]}
+	ports := must(harness.ReservePorts(2))(t)
+	t.Cleanup(ports.Release)
+	return &node{name: name, dir: filepath.Join(t.TempDir(), name), client: ports.URL(0), peer: ports.URL(1)}
 }
 
 // allInTail makes etcd write nothing to its db until it is stopped cleanly.
