@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -16,21 +17,37 @@ import (
 	"github.com/requorum/requorum/executor/host/process"
 )
 
+// Only what init locks to a thread stays on the first one.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "lock-and-end" {
+		runtime.LockOSThread()
+	}
+}
+
 // lockAndEnd locks a file and ends, but for one thread that lingers: so an etcd does
 // that is killed while it waits for its disk.
 func lockAndEnd(path string) {
-	runtime.LockOSThread() // TestMain runs on the first thread
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	runtime.GOMAXPROCS(4)
+	fd, err := unix.Open(path, unix.O_RDWR, 0) // an os.File that nobody uses any more is closed
 	if err == nil {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		err = unix.Flock(fd, unix.LOCK_EX)
 	}
-	if err != nil {
+	if err != nil || unix.Gettid() != os.Getpid() {
 		os.Exit(1)
 	}
+	// What Go's runtime gave the first thread to run with ends with that: what lingers
+	// has its own, and asks the runtime for nothing more.
+	lingers := make(chan struct{})
 	go func() {
-		time.Sleep(time.Second)
-		os.Exit(0)
+		runtime.LockOSThread()
+		close(lingers)
+		left := unix.Timespec{Sec: 1}
+		for errno := unix.EINTR; errno == unix.EINTR; {
+			_, _, errno = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
+		}
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 	}()
+	<-lingers
 	os.Stdout.WriteString("locked\n")
 	unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0) // this thread's end alone
 }
