@@ -151,10 +151,14 @@ func (b *builder) refuseUnread(m *member) *Refusal {
 	if b.forced() {
 		return b.refuseSplit(m)
 	}
+	log := "see its log"
+	if path := m.seen.Service.Value.Log; path != "" {
+		log += ", " + path
+	}
 	return refusal(CodeDeadWithAlive, m.spec.Pos, fmt.Sprintf("it is not known which members %s knows", m.spec.Name),
 		fmt.Sprintf("%s runs as member %s, which the newest log that could be read does not have, and its own list could not be read: %s.", m.spec.Name, m.id(), m.runningText()),
 		"Plan again in a few seconds.",
-		fmt.Sprintf("If it stays so, see its log; or stop it (requorum stop --member %s) and plan again: its list is read from its disk then.", m.spec.Name))
+		fmt.Sprintf("If it stays so: %s. Don't stop it before you know: ask it and the others that run for their members (etcdctl member list); they may be a cluster that lives.", log))
 }
 
 func (b *builder) refuseSplit(m *member) *Refusal {

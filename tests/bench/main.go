@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // bench is one run.
@@ -28,6 +29,7 @@ type bench struct {
 	dir                        string
 	runs                       int
 	only                       string
+	pause                      time.Duration
 }
 
 func main() {
@@ -52,6 +54,7 @@ func run() (err error) {
 	flag.StringVar(&b.dir, "dir", "", "where the folder for the run is made; the system's temporary folder if not given")
 	flag.IntVar(&b.runs, "runs", 5, "rounds; medians are shown")
 	flag.StringVar(&b.only, "only", "", "one of restore, verify, save, serve, stall (stall-growth, stall-restart)")
+	flag.DurationVar(&b.pause, "pause", 0, "of stall: how long its writer pauses after each write")
 	sizes := flag.String("mb", "300,1200", "sizes of the snapshot, in MB")
 	out := flag.String("write", "", "a document whose figures are replaced")
 	flag.Parse()

@@ -114,12 +114,13 @@ func stallTable(title string, to targets, ways []stallWay, rounds map[string][]s
 
 // under runs change while a writer writes to all endpoints. It has a second before
 // and after, and nobody but etcd's own client retries.
-func under(u urls, change func() error) (stall, error) {
+func (b *bench) under(u urls, change func() error) (stall, error) {
 	w, err := harness.NewWriters(nil, 1, u.clients)
 	if err != nil {
 		return stall{}, err
 	}
 	defer w.Stop()
+	w.Pause(b.pause)
 	time.Sleep(time.Second)
 	if w.Acked() == 0 {
 		return stall{}, fmt.Errorf("no write was acknowledged before the change: %v", w.Failed())
@@ -199,7 +200,7 @@ func (b *bench) addByHand(ctx context.Context, dir string, u urls) (stall, error
 			s.stop()
 		}
 	}()
-	return under(u, func() error {
+	return b.under(u, func() error {
 		initial := "m1=" + u.peers[0]
 		for i := 1; i < 3; i++ {
 			name := fmt.Sprintf("m%d", i+1)
@@ -244,7 +245,7 @@ func (b *bench) applied(ctx context.Context, dir string, u urls, quota, snapshot
 	}
 	defer func() { err = errors.Join(err, b.verb(ctx, dir, "stop", path)) }()
 	journal := []phase{}
-	s, err = under(u, func() error {
+	s, err = b.under(u, func() error {
 		began := time.Now()
 		err := b.verb(ctx, dir, "apply", path)
 		journal = append(journal, stepsOf(dir, began)...)
@@ -338,7 +339,7 @@ func (b *bench) restartByHand(ctx context.Context, dir string, src *source, u ur
 			return stall{}, err
 		}
 	}
-	return under(u, func() error {
+	return b.under(u, func() error {
 		for i := range servers {
 			_ = servers[i].cmd.Process.Signal(syscall.SIGTERM)
 			<-servers[i].ended
