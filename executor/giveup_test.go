@@ -1,11 +1,14 @@
 package executor
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/tests/harness"
 )
@@ -55,5 +58,36 @@ func TestPromotedBySomebodyElse(t *testing.T) {
 	list, err := c.MemberList(ctx)
 	if err != nil || len(list.Members) != 2 || list.Members[0].IsLearner || list.Members[1].IsLearner {
 		t.Errorf("%v %v", list, err)
+	}
+}
+
+// A learner whose cluster has gone silent is not waited for until its own time is up,
+// and is not given up: nobody is there who could take it off the list. One that does
+// not answer itself has its time.
+func TestSilentCluster(t *testing.T) {
+	release := harness.Etcd(t, "3.6")
+	ports, err := harness.ReservePorts(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ports.Release)
+	run(t, release, "m1", ports.URL(0), ports.URL(1), "m1="+ports.URL(1))
+	harness.AwaitServing(t, ports.URL(0))
+	was := silentTime
+	t.Cleanup(func() { silentTime = was })
+	silentTime = time.Second
+	r := runner(t, &stub{}, &lock{})
+	nobody, serves := ports.URL(2), ports.URL(0)
+	limit, cancel := context.WithTimeout(harness.Context(t), 30*time.Second)
+	defer cancel()
+	err = r.catchUpOrGiveUp(limit, planner.Promote{Name: "m2", ClientURL: serves, Endpoints: []string{nobody}}, "1", nil)
+	if !errors.Is(err, etcd.ErrSilent) || limit.Err() != nil || strings.Contains(err.Error(), "given up") {
+		t.Errorf("%v; %v", err, limit.Err())
+	}
+	short, cancel := context.WithTimeout(harness.Context(t), 4*time.Second)
+	defer cancel()
+	err = r.catchUp(short, planner.Promote{Name: "m2", ClientURL: nobody, Endpoints: []string{serves}}, nil)
+	if err == nil || errors.Is(err, etcd.ErrSilent) || short.Err() == nil {
+		t.Errorf("%v; %v", err, short.Err())
 	}
 }
