@@ -26,9 +26,9 @@ const inSyncTime = 250 * time.Millisecond
 // list again.
 const giveUpTime = 60 * time.Second
 
-// silentTime is how long nobody of the cluster may answer while a learner catches up:
-// longer than an election and a restart. It is not the learner that is late then, and
-// without the others it can neither be promoted nor be taken off the list.
+// silentTime is how long a learner that served, or its whole cluster, may not answer
+// while it catches up: longer than an election and a restart. Then it is not known how
+// far it is, which is no reason to take it off the list.
 var silentTime = 60 * time.Second
 
 // promote waits until the learner has what the leader has, and makes it a voter. One
@@ -85,24 +85,22 @@ func (r *Runner) catchUpOrGiveUp(ctx context.Context, a planner.Promote, id stri
 }
 
 // catchUp waits until the learner is close behind the leader, twice in a row, or no
-// learner any more. It ends where the cluster itself stays silent.
+// learner any more. It ends where one of the two stays silent.
 func (r *Runner) catchUp(ctx context.Context, a planner.Promote, progress host.Progress) error {
 	var f following
 	first := uint64(0)
 	heard := time.Now()
 	return r.pollWhileRunning(ctx, func() (string, error) {
 		lag, err := r.members(a.Endpoints).LagOf(ctx, a.ClientURL)
-		if !errors.Is(err, etcd.ErrSilent) {
-			heard = time.Now()
-		}
 		if err != nil {
 			f = following{}
 			if silent := time.Since(heard); silent > silentTime {
-				return "", fmt.Errorf("%s waits for a cluster that has been silent for %s, and stays a learner: %w",
+				return "", fmt.Errorf("%s: for %s nobody said how far it is, and it stays a learner: %w",
 					a.Name, silent.Round(time.Second), err)
 			}
 			return err.Error(), nil
 		}
+		heard = time.Now()
 		n := lag.Behind()
 		first = max(first, n)
 		if progress != nil {

@@ -209,12 +209,8 @@ type Lag struct {
 // are, the larger it is for one that follows at once.
 func (l Lag) Behind() uint64 { return l.Committed - min(l.Committed, l.Applied) }
 
-// ErrSilent: none of the endpoints answers. Nothing is known of the cluster then.
-var ErrSilent = errors.New("no endpoint says how far the cluster is")
-
 // LagOf asks the member at url, a learner say, how far it is, and then the leader.
-// Without the leader's answer the foremost of the endpoints' stands for it. ErrSilent
-// where there is none.
+// Without the leader's answer the foremost of the endpoints' stands for it.
 func (cl Cluster) LagOf(ctx context.Context, url string) (Lag, error) {
 	st, err := cl.statusAt(ctx, url)
 	if err != nil {
@@ -233,7 +229,7 @@ func (cl Cluster) LagOf(ctx context.Context, url string) (Lag, error) {
 		}
 	}
 	if len(found) == 0 {
-		return Lag{}, fmt.Errorf("%w: %s", ErrSilent, strings.Join(reasons, "; "))
+		return Lag{}, errors.New("no endpoint says how far the cluster is: " + strings.Join(reasons, "; "))
 	}
 	return Lag{Applied: st.RaftAppliedIndex, Committed: index, Learner: st.IsLearner}, nil
 }

@@ -198,7 +198,7 @@ func partitionMembers(s *stage) {
 			s.t.Errorf("a partition is answered with %s", p.Steplist())
 		}
 	}
-	s.w.Await(s.t, 200)
+	s.w.Await(s.t, 10) // every third goes to m3, which holds it for seven seconds
 	s.b.Heal()
 	s.settle()
 }
