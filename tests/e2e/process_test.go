@@ -120,6 +120,19 @@ func TestHostTroubles(t *testing.T) {
 	s.b.KnowKeys()
 	s.b.Host("m1").PowerOff()
 	plan("ops").Says(t, "see whether the host is up")
-	s.b.Host("m1").PowerOn()
+	m1 := s.b.Host("m1")
+	m1.PowerOn()
+	s.more = "  etcd { binary = \"/opt/etcd-9.9/etcd\" }\n"
+	plan("ops").Says(t, "/opt/etcd-9.9/etcd")
+	s.more = ""
+	m1.FillDisk(1 << 20)
+	plan("ops").Says(t, "there is no room for m1")
+	m1.FreeDisk()
 	s.settle("m1")
+	// A member's own etcd may go on with what it has set aside; a new one can't begin.
+	m2 := s.b.Host("m2")
+	m2.FillDisk(1 << 20)
+	s.b.Requorum("plan", s.write("m1", "m2")).Want(t, 6).Says(t, "there is no room for m2")
+	m2.FreeDisk()
+	s.settle("m1", "m2")
 }
