@@ -49,6 +49,10 @@ func (r *Runner) promote(ctx context.Context, a planner.Promote, progress host.P
 		return err
 	}
 	at := append(slices.Clone(a.Endpoints), a.ClientURL)
+	// What is left of the step's time is for catching up, which is over.
+	ctx, cancel := context.WithTimeoutCause(ctx, silentTime,
+		fmt.Errorf("%s was promoted, and for %s not all that have to know said so", a.Name, silentTime))
+	defer cancel()
 	return r.listed(ctx, at, listedBy{answering: true, one: a.ClientURL}, func(list []planner.ListedMember) bool {
 		return slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == id && !m.Learner })
 	})

@@ -136,7 +136,7 @@ var wordStates = []struct {
 	words string
 	state StateCode
 }{
-	{"has already been bootstrapped", StateEmptyDirNew},
+	{refusedAsNew, StateEmptyDirNew},
 	{"couldn't find local name", StateNameNotInInitial},
 	{"member count is unequal", StateInitialClusterWrong},
 	{"no match found for existing member", StateInitialClusterWrong},

@@ -161,6 +161,33 @@ func (b *builder) markEmptied() {
 	}
 }
 
+// refusedAsNew is in etcd's last words where it was started on the empty place of a
+// member that its cluster knows as one that ran (server/etcdserver/bootstrap.go).
+const refusedAsNew = "has already been bootstrapped"
+
+// tried reports whether such an etcd is started here again and again: the others refuse
+// it each time, and only what is no longer there could make that end.
+func (m *member) tried() bool {
+	s, d := m.seen.Service, m.seen.Data
+	return s.Known() && s.Value.State == ServiceBackoff && s.Value.Restarts > 0 && strings.Contains(s.Value.LastError, refusedAsNew) &&
+		d.Known() && (d.Value.State == DirAbsent || d.Value.State == DirEmpty) && d.Value.HeldBy == 0
+}
+
+// markTried: beside a quorum the place of such a member is as lost as one on which
+// nothing is tried. Without one, what is tried there might be on its way to begin a
+// cluster.
+func (b *builder) markTried() {
+	if !b.quorum.Has() {
+		return
+	}
+	for _, l := range b.list {
+		if m := b.ofFile(l); m != nil && m.cond == condRunning && m.tried() && hasRun(l) {
+			m.cond = condMissing
+			m.seen.Data.Value.Evidence = append(slices.Clone(m.data().Evidence), "the other members know it as one that ran")
+		}
+	}
+}
+
 // listedVoters counts the voters of the membership, or of the file where there
 // is no list.
 func (b *builder) listedVoters() int {

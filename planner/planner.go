@@ -111,6 +111,7 @@ func newBuilder(in Input) *builder {
 	b.markEmptied()
 	b.plan = &Plan{Format: FormatVersion, Cluster: in.Cluster.Name, Steps: []Step{}, Snapshot: b.obs.Snapshot}
 	b.quorum = b.liveQuorum()
+	b.markTried()
 	b.plan.Before = b.quorum
 	b.plan.Loss = Loss{Kind: LossNone}
 	if seen := b.sightings(); len(seen) > 0 {

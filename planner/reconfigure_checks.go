@@ -58,7 +58,7 @@ func (b *builder) checkSeen(*changes) *Refusal {
 func (b *builder) checkGoneFor(c *changes) *Refusal {
 	for _, s := range c.lost {
 		m := s.m
-		if !m.vacant() || m.processRuns() {
+		if !m.vacant() || m.processRuns() && !m.tried() {
 			continue
 		}
 		if f := b.runsUnseen(m.spec.Name, m.spec.PeerURLs); f != nil {

@@ -135,6 +135,8 @@ func states() []state {
 		{23, "empty, new", seen(3, withM3(missing), func(in *Input) {
 			edit(in, "m3", lastWords("member a3 has already been bootstrapped"))
 		}), RouteReconfigure, replaceSteps, "", "empty-dir-new m3"},
+		{23, "empty, new, again and again", seen(3, withM3(missing), tried("member a3 has already been bootstrapped")),
+			RouteReconfigure, "remove-member stop set-aside add-learner join promote verify", "", "empty-dir-new m3"},
 		{24, "empty, existing", seen(3, withM3(down), func(in *Input) {
 			edit(in, "m3", lastWords("tocommit(48) is out of range [lastIndex(0)]"))
 		}), RouteReconfigure, replaceDamaged, "", "empty-dir-existing m3"},
@@ -306,5 +308,16 @@ func states() []state {
 		{59, "a change whose outcome is not known", seen(3, withM3(unstarted), func(in *Input) {
 			relist(in, func(l []ListedMember) []ListedMember { l[2].Learner = true; return l })
 		}), RouteReconfigure, "join promote verify", "", "learner-unstarted m3"},
+	}
+}
+
+// tried: m3's place is empty, and its unit starts an etcd there again and again, which
+// ends with these words.
+func tried(words string) func(*Input) {
+	return func(in *Input) {
+		edit(in, "m3", func(o *MemberObservation) {
+			o.Service = Known(Service{State: ServiceBackoff, Restarts: 3, LastError: words})
+		})
+		data(in, "m3", func(d *DataDir) { d.State, d.Leftovers = DirEmpty, true })
 	}
 }

@@ -60,6 +60,7 @@ const (
 	lost     condition = "lost"        // nothing where a member was (S6)
 	lostMute condition = "lost, hangs" // the same, and something is at its address
 	lostFar  condition = "lost, far"   // the same, and its address leads nowhere
+	reborn   condition = "lost, tried" // the same, and its unit starts an etcd there again and again, which the others refuse
 	notADir  condition = "not a dir"
 	taken    condition = "port taken" // nothing here, and its address belongs to somebody else
 	unread   condition = "unread"     // its directory can't be looked at, nothing answers
@@ -110,7 +111,7 @@ func kinds() []kind {
 		stuck, young, dying, hollow, badTLS, badAuth, notEtcd, held,
 		down, behind, ahead, risky, inDoubt, newTerm, parted, forcedDisk, oldList, damaged, unreadable, spoilt, emptied, foreignDir,
 		twin, wasRemoved, fenced, otherService, newer, disagreeing,
-		fresh, emptyDir, lost, lostMute, lostFar, notADir, taken, unread, away, claimed, staged, ready)
+		fresh, emptyDir, lost, lostMute, lostFar, reborn, notADir, taken, unread, away, claimed, staged, ready)
 	few := []condition{up, orphan, forced, stuck, down, behind, damaged, fenced, lost, away}
 	add(voter, learner, few...)   // to be promoted
 	add(learner, voter, few...)   // to be a learner again

@@ -229,6 +229,10 @@ func (w *world) stopped(i int, k kind, o *planner.MemberObservation) planner.Dat
 		if k.cond == lostFar {
 			o.Client.Reach, o.Peer.Reach = planner.ReachNoRoute, planner.ReachNoRoute
 		}
+	case reborn:
+		d = nothing
+		d.State, d.Leftovers = planner.DirEmpty, true
+		service(planner.Service{State: planner.ServiceBackoff, Restarts: 4, LastError: "discovery failed: it has already been bootstrapped"})
 	case notADir:
 		d = nothing
 		d.State = planner.DirNotDir
