@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,52 +47,10 @@ func TestTallyTells(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			err := (&tally{lines: tc.lines}).print(&out)
+			err := report(&out, tc.lines)
 			if (err != nil) != tc.bad || !strings.Contains(out.String(), tc.says) {
 				t.Errorf("%v\n%s", err, out.String())
 			}
 		})
-	}
-}
-
-// A run goes on where the last one stopped, also where that was killed in the
-// middle of a line.
-func TestTallyGoesOn(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "tally.jsonl")
-	a, err := openTally(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for seed := range uint64(3) {
-		if err := a.add(line{Seed: seed, Arm: newest}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	a.Close()
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, info.Size()-5); err != nil {
-		t.Fatal(err)
-	}
-	b, err := openTally(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	if !b.has(0) || !b.has(1) || b.has(2) {
-		t.Fatalf("%+v", b.lines)
-	}
-	if err := b.add(line{Seed: 2, Arm: newest}); err != nil {
-		t.Fatal(err)
-	}
-	c, err := openTally(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if len(c.lines) != 3 || !c.has(2) {
-		t.Fatalf("%+v", c.lines)
 	}
 }

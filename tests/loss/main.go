@@ -17,12 +17,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,17 +55,17 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	folder, unlock, err := workplace(o.folder)
+	folder, work, leave, err := harness.Workplace("loss", o.folder)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	bin, err := harness.Build(filepath.Join(folder, work))
+	defer leave()
+	bin, err := harness.Build(work)
 	if err != nil {
 		return err
 	}
 	harness.Use(bin)
-	t, err := openTally(filepath.Join(folder, "tally.jsonl"))
+	t, err := harness.OpenTally[line](filepath.Join(folder, "tally.jsonl"))
 	if err != nil {
 		return err
 	}
@@ -74,52 +74,12 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Println(filepath.Join(folder, "tally.jsonl"))
-	return t.print(os.Stdout)
-}
-
-const work = "work"
-
-// workplace makes the folder, which one run at a time has, and ends what a run that
-// was killed left in it.
-func workplace(folder string) (string, func(), error) {
-	if folder == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", nil, err
-		}
-		folder = filepath.Join(cache, "requorum", "loss")
-	}
-	folder, err := filepath.Abs(folder)
-	if err != nil {
-		return "", nil, err
-	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return "", nil, err
-	}
-	lock, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return "", nil, err
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return "", nil, fmt.Errorf("another run is at work in %s", folder)
-	}
-	dir := filepath.Join(folder, work)
-	clear := func() error { // the runs' own clusters, and nothing else's
-		return errors.Join(harness.EndAll(dir), os.RemoveAll(dir))
-	}
-	if err := errors.Join(clear(), os.Mkdir(dir, 0o700), os.Setenv("TMPDIR", dir)); err != nil {
-		return "", nil, err
-	}
-	return folder, func() {
-		if err := clear(); err != nil {
-			fmt.Fprintln(os.Stderr, "loss:", err)
-		}
-		lock.Close()
-	}, nil
+	return report(os.Stdout, t.Lines())
 }
 
 // rounds runs those that the tally does not have.
-func rounds(ctx context.Context, o options, folder string, t *tally) error {
+func rounds(ctx context.Context, o options, folder string, t *harness.Tally[line]) error {
+	had := t.Lines()
 	releases := map[string]harness.Release{}
 	for _, minor := range o.minors {
 		if in := harness.Inside(); in.Minor == minor {
@@ -137,7 +97,7 @@ func rounds(ctx context.Context, o options, folder string, t *tally) error {
 	room := make(chan struct{}, max(1, o.parallel))
 	for n := range o.rounds {
 		seed := o.seed + uint64(n)
-		if t.has(seed) {
+		if slices.ContainsFunc(had, func(l line) bool { return l.Seed == seed }) {
 			continue
 		}
 		room <- struct{}{}
@@ -147,7 +107,7 @@ func rounds(ctx context.Context, o options, folder string, t *tally) error {
 		wg.Go(func() {
 			defer func() { <-room }()
 			l := round(seed, releases[o.minors[n%len(o.minors)]], n/len(o.minors)%4 == 3, folder)
-			if err := t.add(l); err != nil {
+			if err := t.Add(l); err != nil {
 				fmt.Fprintln(os.Stderr, "loss:", err)
 			}
 			fmt.Println(l)

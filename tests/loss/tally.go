@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"sync"
 )
 
 // Arms of the trial: which disk is left.
@@ -55,73 +50,6 @@ func (l line) String() string {
 	return s
 }
 
-// tally is the file of rounds, a line of JSON for each.
-type tally struct {
-	mu    sync.Mutex
-	f     *os.File
-	lines []line
-}
-
-// openTally reads what is there. A last line that was cut short by a kill is taken
-// off, and its round is run again.
-func openTally(path string) (*tally, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	t := &tally{f: f}
-	if err := t.read(); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return t, nil
-}
-
-func (t *tally) read() error {
-	r, whole := bufio.NewReader(t.f), int64(0)
-	for {
-		b, err := r.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			if err := t.f.Truncate(whole); err != nil {
-				return err
-			}
-			_, err := t.f.Seek(whole, io.SeekStart)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		var l line
-		if err := json.Unmarshal(bytes.TrimSpace(b), &l); err != nil {
-			return fmt.Errorf("line %d: %w", len(t.lines)+1, err)
-		}
-		t.lines, whole = append(t.lines, l), whole+int64(len(b))
-	}
-}
-
-// Close closes the file.
-func (t *tally) Close() error { return t.f.Close() }
-
-func (t *tally) has(seed uint64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.ContainsFunc(t.lines, func(l line) bool { return l.Seed == seed })
-}
-
-func (t *tally) add(l line) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b, err := json.Marshal(l)
-	if err != nil {
-		return err
-	}
-	if _, err := t.f.Write(append(b, '\n')); err != nil {
-		return err
-	}
-	t.lines = append(t.lines, l)
-	return t.f.Sync()
-}
-
 // sums are the figures of some rounds.
 type sums struct {
 	rounds, acknowledged, lost, control, controlRounds int // of the arm newest
@@ -146,13 +74,11 @@ func (s *sums) add(l line) {
 	}
 }
 
-// print shows the figures by version and in all; the error says what is wrong with
+// report shows the figures by version and in all; the error says what is wrong with
 // them.
-func (t *tally) print(w io.Writer) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func report(w io.Writer, lines []line) error {
 	by, all, versions := map[string]*sums{}, &sums{}, []string{}
-	for _, l := range t.lines {
+	for _, l := range lines {
 		if by[l.Version] == nil {
 			by[l.Version], versions = &sums{}, append(versions, l.Version)
 		}
@@ -169,7 +95,7 @@ func (t *tally) print(w io.Writer) error {
 	}
 	void := all.control == 0
 	fmt.Fprintf(w, "rounds=%d acknowledged=%d lost=%d control_lost=%d behind_rounds=%d behind_lost=%d understated=%d errors=%d void=%t\n",
-		len(t.lines), all.acknowledged, all.lost, all.control, all.behind, all.behindLost, all.understated, all.errors, void)
+		len(lines), all.acknowledged, all.lost, all.control, all.behind, all.behindLost, all.understated, all.errors, void)
 	switch {
 	case all.lost > 0 || all.understated > 0 || all.errors > 0:
 		return errors.New("acknowledged writes are gone, or were promised and are gone, or a recovery failed: see above")
