@@ -27,8 +27,9 @@ const inSyncTime = 250 * time.Millisecond
 const giveUpTime = 60 * time.Second
 
 // silentTime is how long a learner that served, or its whole cluster, may not answer
-// while it catches up: longer than an election and a restart. Then it is not known how
-// far it is, which is no reason to take it off the list.
+// while it catches up, and how long one that has caught up may take to vote: longer than
+// an election and a restart. Then it is not known how far it is, which is no reason to
+// take it off the list.
 var silentTime = 60 * time.Second
 
 // promote waits until the learner has what the leader has, and makes it a voter. One
@@ -45,14 +46,13 @@ func (r *Runner) promote(ctx context.Context, a planner.Promote, progress host.P
 			return err
 		}
 	}
+	// What is left of the step's time is for catching up, which is over.
+	ctx, cancel := context.WithTimeoutCause(ctx, silentTime, fmt.Errorf("%s was not seen to vote for %s", a.Name, silentTime))
+	defer cancel()
 	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.Promote(ctx, id) }); err != nil {
 		return err
 	}
 	at := append(slices.Clone(a.Endpoints), a.ClientURL)
-	// What is left of the step's time is for catching up, which is over.
-	ctx, cancel := context.WithTimeoutCause(ctx, silentTime,
-		fmt.Errorf("%s was promoted, and for %s not all that have to know said so", a.Name, silentTime))
-	defer cancel()
 	return r.listed(ctx, at, listedBy{answering: true, one: a.ClientURL}, func(list []planner.ListedMember) bool {
 		return slices.ContainsFunc(list, func(m planner.ListedMember) bool { return m.ID == id && !m.Learner })
 	})
