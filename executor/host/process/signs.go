@@ -4,22 +4,25 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/requorum/requorum/planner"
 )
 
-// signKinds are the phrases of etcd 3.4 to 3.7 by what they are a sign of; each
-// stands in a line's message or in its error. Those after the first of a kind are
-// other versions' words for it, or the other side's.
-var signKinds = []struct {
+type signKind struct {
 	kind string
 	// goesOn is a trouble that etcd tells of again and again while it lasts: what
 	// was said long ago is over.
 	goesOn  bool
 	phrases []string
-}{
+}
+
+// signKinds are the phrases of etcd 3.4 to 3.7 by what they are a sign of; each
+// stands in a line's message or in its error. Those after the first of a kind are
+// other versions' words for it, or the other side's.
+var signKinds = []signKind{
 	{planner.SignClockDrift, true, []string{ // rafthttp/probing_status.go
 		"prober found high clock drift",
 		"the clock difference against peer", // 3.4's capnslog
@@ -47,7 +50,15 @@ var signKinds = []struct {
 	}},
 }
 
+// overloaded is that kind's place in signKinds.
+var overloaded = slices.IndexFunc(signKinds, func(k signKind) bool { return k.kind == planner.SignOverloaded })
+
 const (
+	// published is what etcd says once it has told the cluster of itself
+	// (etcdserver/server.go), and published34 with 3.4's capnslog.
+	published   = "published local member to cluster through raft"
+	published34 = "published {Name:"
+
 	// signTail is how much of a log is looked at, from its end.
 	signTail = 256 << 10
 	// signAge is after how long a trouble that goes on is over where nothing more
@@ -77,6 +88,9 @@ func parseSigns(b []byte, now time.Time) []planner.LogSign {
 		switch {
 		case bytes.Contains(raw, []byte(loggerName)) && parseLine(raw).begins():
 			clear(last)
+		case bytes.Contains(raw, []byte(published)) || bytes.Contains(raw, []byte(published34)):
+			// It had too many requests while it started, and its own came through.
+			last[overloaded] = line{}
 		case mayBeSign(raw):
 			l := parseLine(raw)
 			if i := signOf(l); i >= 0 {
