@@ -25,15 +25,34 @@ type Place struct {
 	// Unit is the systemd unit that keeps the member running; "" for requorum's own
 	// supervisor.
 	Unit string `json:"unit,omitempty"`
+	// Commands are the user's own that keep the member running; nil for another kind of
+	// service.
+	Commands *Commands `json:"commands,omitempty"`
+}
+
+// Commands start, stop and tell about one member, each a program and its arguments.
+type Commands struct {
+	Start  []string `json:"start"`
+	Stop   []string `json:"stop"`
+	Status []string `json:"status"`
+	User   string   `json:"user,omitempty"` // whom the member's files are given to; "" for nobody
 }
 
 // PlaceOf is where the file has a member.
 func PlaceOf(c *spec.Cluster, m spec.Member) Place {
 	p := Place{Name: m.Name, Host: m.Host, DataDir: m.DataDir, WALDir: m.WALDir}
-	if h, _ := c.Host(m.Host); h.Service.Kind == spec.ServiceSystemd {
-		p.Unit = h.Service.Unit
+	switch s := serviceOf(c, m); s.Kind {
+	case spec.ServiceSystemd:
+		p.Unit = s.Unit
+	case spec.ServiceCommand:
+		p.Commands = &Commands{Start: s.Start, Stop: s.Stop, Status: s.Status, User: s.User}
 	}
 	return p
+}
+
+func serviceOf(c *spec.Cluster, m spec.Member) spec.Service {
+	h, _ := c.Host(m.Host)
+	return h.Service
 }
 
 // At is the place itself, for what has one.

@@ -18,7 +18,7 @@ func (b *builder) carried(m *member) []string {
 		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
 		settings[name] = value
 	}
-	if u := m.unit(); u != nil && !u.Ours {
+	if u, c := m.unit(), m.commands(); u != nil && !u.Ours || c != nil && c.Config == "" && !c.Closed {
 		settings = map[string]string{}
 		for _, flag := range m.seen.Service.Value.Args {
 			name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
@@ -93,8 +93,8 @@ func saysForceNew(arg string) bool {
 // adoptable reports whether the member runs without anybody who would start it
 // again, and may be given a supervisor as it is.
 func (m *member) adoptable() bool {
-	if m.at.Unit != "" {
-		return false // systemd does that
+	if m.at.Unit != "" || m.at.Commands != nil {
+		return false // systemd does that, or what the commands talk to
 	}
 	if f := m.foreign(); f != nil {
 		return f.Problem == "" && f.Keeper == "" && !m.forceNew()
@@ -116,7 +116,10 @@ func (b *builder) restartWhy(m *member) []string {
 	if f := m.foreign(); f != nil && m.unit() != nil {
 		why = append(why, fmt.Sprintf("%s runs as process %d, outside %s, which is to keep it", m.spec.Name, f.PID, m.at.Unit))
 	}
-	if runs, want := s.Value.Binary, ownBinary(b.binaryOf(m)); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && runs != want {
+	if f := m.foreign(); f != nil && m.at.Commands != nil {
+		why = append(why, fmt.Sprintf("%s runs as process %d under requorum's own supervisor, and the file's commands are to keep it", m.spec.Name, f.PID))
+	}
+	if runs, want := s.Value.Binary, ownBinary(b.binaryOf(m)); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && m.at.Commands == nil && runs != want {
 		why = append(why, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))
 	}
 	return why

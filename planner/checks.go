@@ -14,16 +14,11 @@ func (b *builder) checkSupported() *Refusal {
 	c := b.cluster
 	for _, m := range c.Members {
 		h, _ := c.Host(m.Host)
-		switch {
-		case h.Access == spec.AccessManual:
+		if h.Access == spec.AccessManual {
 			return refusal(CodeHostUnsupported, h.Pos, fmt.Sprintf("member %s is on host %s, which requorum has no access to", m.Name, h.Name),
 				"The host has an address and no way in: this version does not plan for members that a person has to touch.",
 				"Add ssh {} to the host, with the user to log in as; host keys and logins are those of your own ssh.",
 				"Or run requorum on the host itself, with the members there as local ones.")
-		case h.Service.Kind == spec.ServiceCommand:
-			return refusal(CodeServiceUnsupported, h.Service.Pos, fmt.Sprintf("member %s is to run under %s", m.Name, h.Service.Kind),
-				"This version runs members under systemd or its own supervisor only.",
-				`Write service "systemd" { unit = … }, or leave the service block out.`)
 		}
 	}
 	for _, f := range []struct {

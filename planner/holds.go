@@ -274,6 +274,9 @@ func (h held) fence(a Fence) string {
 	}
 	for _, p := range a.Vacant {
 		o := h.at(p.Name)
+		if o != nil && o.Service.Known() && o.Service.Value.Commands != nil && !o.runs() && !o.tries() {
+			continue // all that can be done
+		}
 		if o == nil || !o.Service.Known() || o.Service.Value.Unit == nil || !o.Service.Value.Unit.Barred {
 			return p.Name + "'s unit is not kept from being started"
 		}

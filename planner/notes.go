@@ -35,6 +35,10 @@ func (b *builder) noteLive(adopted ...*member) {
 			b.note(NoteRemaining, m.spec.Pos, "the files of %s changed since systemd read them: with what it starts %s after systemctl daemon-reload can't be told before", m.at.Unit, m.spec.Name)
 		case m.unit() != nil && s.Value.State == ServiceRunning && !m.unit().bootStarts():
 			b.note(NoteNoBootStart, m.spec.Pos, "%s is %s: %s does not come back after a reboot; systemctl enable %s", m.at.Unit, orWord(m.unit().Enabled, "not enabled"), m.spec.Name, m.at.Unit)
+		case m.commands() != nil && s.Value.State == ServiceRunning && len(s.Value.Args) == 0:
+			b.note(NoteRemaining, m.spec.Pos, "with what %s runs was not compared with the file: %s", m.spec.Name, orWord(s.Value.LastError, "its process can't be looked into"))
+		case m.commands() != nil && s.Value.State == ServiceRunning && m.seen.Binary.Known() && m.seen.Client.Version != "" && m.seen.Client.Version != m.seen.Binary.Value.Version:
+			b.note(NoteRemaining, m.spec.Pos, "%s serves etcd %s, and the one that the file names is %s: its commands start another", m.spec.Name, m.seen.Client.Version, m.seen.Binary.Value.Version)
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
 			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum: nothing here starts it again after a crash", m.spec.Name)
 		case s.Known() && s.Value.Restarts > 0:
@@ -67,7 +71,10 @@ func (b *builder) noteReboot() {
 
 // noteSupervisors says it of those of ms that requorum itself is to keep running.
 func (b *builder) noteSupervisors(ms []*member) {
-	if !slices.ContainsFunc(ms, func(m *member) bool { return m.at.Unit == "" }) {
+	if own := slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return m.at.Commands == nil }); len(own) > 0 {
+		b.note(NoteNoBootStart, own[0].spec.Pos, "whether %s back after a reboot is up to what the commands start: requorum can't see it", verb(own, "comes", "come"))
+	}
+	if !slices.ContainsFunc(ms, func(m *member) bool { return m.at.Unit == "" && m.at.Commands == nil }) {
 		return
 	}
 	b.note(NoteNoBootStart, spec.Position{}, "requorum's supervisor does not start members after a reboot of their machine: run `requorum apply` then")

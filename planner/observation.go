@@ -350,6 +350,18 @@ type Service struct {
 	Signs []LogSign `json:"signs,omitempty"`
 	// Unit is the systemd unit that keeps the member; nil for another kind of service.
 	Unit *Unit `json:"unit,omitempty"`
+	// Commands is what was seen of the user's own commands; nil for another kind of
+	// service.
+	Commands *CommandService `json:"commands,omitempty"`
+}
+
+// CommandService is a service of the user's own commands.
+type CommandService struct {
+	// Config is etcd's configuration file that requorum keeps for them; "" for none yet.
+	Config string `json:"config,omitempty"`
+	// Closed is true where the process is not theirs: requorum's own supervisor runs a
+	// new identity closed, before they get it.
+	Closed bool `json:"closed,omitempty"`
 }
 
 // Unit is a member's systemd unit as its host has it.

@@ -22,7 +22,7 @@ func New(in Input) *Plan {
 
 func (b *builder) decide() *Plan {
 	for _, check := range []func() *Refusal{
-		b.checkSupported, b.checkIdentity, b.checkUnits, b.checkData, b.checkSettings, b.checkDisagreement,
+		b.checkSupported, b.checkIdentity, b.checkUnits, b.checkCommands, b.checkData, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
 			return b.refuse(r).findRefused()
@@ -64,6 +64,9 @@ func (b *builder) prevented(p *Plan) *Plan {
 		if r := b.refuseUntold(p); r != nil {
 			return b.refuse(r)
 		}
+		if r := b.checkCommandSteps(p); r != nil {
+			return b.refuse(r)
+		}
 	}
 	for i, n := range p.Needs {
 		p.Needs[i].Given = b.in.Accept[n.Consent]
@@ -101,6 +104,9 @@ type builder struct {
 	unitRefusal *Refusal
 	// unitFiles are the texts that the steps so far leave for the members' units.
 	unitFiles map[string]*string
+	// configs are the configuration files that the steps so far leave for the members'
+	// commands.
+	configs map[string]string
 }
 
 func newBuilder(in Input) *builder {
@@ -297,6 +303,7 @@ func (b *builder) note(code Code, pos spec.Position, text string, args ...any) {
 // step appends s, with the quorum that it finds and leaves.
 func (b *builder) step(s Step, after Quorum) {
 	b.useUnits(&s)
+	b.useCommands(&s)
 	s.ID = len(b.plan.Steps) + 1
 	s.Kind = s.Action.Kind()
 	s.Target = s.Action.Targets()

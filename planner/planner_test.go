@@ -526,7 +526,7 @@ func TestIdentityRefusals(t *testing.T) {
 		{"commands", three, func(in *Input) {
 			in.Cluster.Hosts = []spec.Host{{Name: "h", Access: spec.AccessLocal, Service: spec.Service{Kind: spec.ServiceCommand}}}
 			in.Cluster.Members[0].Host = "h"
-		}, CodeServiceUnsupported},
+		}, CodeCommandsUnfit},
 		{"other settings, and no answer", []kind{stuck, stuck, stuck}, func(in *Input) { in.Cluster.Etcd.Config = map[string]string{"quota-backend-bytes": "1"} }, CodeRouteReconfigure},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

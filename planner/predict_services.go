@@ -81,13 +81,13 @@ func (f *forecast) launch(m *StartMember) error {
 	if o.Base != "" {
 		log = o.Base + "/etcd.log"
 	}
-	unit := o.Service.Value.Unit
+	unit, commands := o.Service.Value.Unit, o.Service.Value.Commands.started(m)
 	if unit != nil {
 		log = "journalctl --unit=" + unit.Name
 	}
 	o.Service = Known(Service{
 		State: ServiceRunning, PID: pid, SupervisorPID: pid + 1, UpSeconds: 1, Binary: orWord(m.Binary, "requorum"),
-		Args: m.Args, Cluster: m.Cluster, Carried: m.Carried, Log: log, Unit: unit.started(m),
+		Args: m.Args, Cluster: m.Cluster, Carried: m.Carried, Log: log, Unit: unit.started(m), Commands: commands,
 	})
 	if Closed(m.Args) { // its clients find nobody, whatever becomes of it
 		o.Client = Endpoint{URL: o.Client.URL, Reach: ReachRefused, Linearizable: Unknown[bool](string(ReachRefused)), Members: Unknown[[]ListedMember](string(ReachRefused))}

@@ -106,10 +106,14 @@ func (b *builder) stopRemoved(s *seat) {
 		}
 		found = true
 		by := "systemctl disable --now " + orWord(p.Unit, "etcd") + "  # on " + orWord(p.Host, p.Name)
+		wait := "its process has ended, and nothing starts it at the next boot"
+		if p.Commands != nil {
+			by, wait = shellLine(p.Commands.Stop)+"  # on "+orWord(p.Host, p.Name), "its process has ended; see to it that its commands are not run at the next boot"
+		}
 		b.step(Step{
 			Action: Stop{Cluster: b.cluster.Name, Members: []StopMember{{Place: p, Removed: true}}}, Title: "stop",
 			Reason: Reason{Fact: "it was removed; its data stays in " + p.DataDir, Pos: b.cluster.Pos},
-			Undo:   "not needed", Wait: "its process has ended, and nothing starts it at the next boot", TimeoutSeconds: 60,
+			Undo:   "not needed", Wait: wait, TimeoutSeconds: 60,
 			Equivalent: []string{by},
 		}, b.seated())
 	}

@@ -77,14 +77,15 @@ func (b *builder) fenceSteps() {
 		if !m.hasData() {
 			if m.mayBegin() {
 				a.Vacant = append(a.Vacant, m.place())
-				by = append(by, fmt.Sprintf("systemctl mask --now %s  # on %s", m.at.Unit, m.spec.Name))
+				by = append(by, m.barCommand()+"  # on "+m.spec.Name)
 			}
 			continue
 		}
 		d := m.data()
 		a.Members = append(a.Members, FenceMember{Place: m.place(), Over: Identity{ClusterID: d.ClusterID, MemberID: d.MemberID}})
-		by = append(by, fmt.Sprintf("systemctl mask --now %s; mv %s ELSEWHERE; touch %s  # on %s", orWord(m.at.Unit, "etcd"), m.spec.DataDir, m.spec.DataDir, m.spec.Name))
+		by = append(by, fmt.Sprintf("%s; mv %s ELSEWHERE; touch %s  # on %s", m.barCommand(), m.spec.DataDir, m.spec.DataDir, m.spec.Name))
 	}
+	b.noteNotBarred()
 	if len(a.Members) == 0 && len(a.Vacant) == 0 {
 		return
 	}
@@ -101,6 +102,9 @@ func (b *builder) fenceSteps() {
 // killed half-way through its fence.
 func (m *member) mayBegin() bool {
 	d, s := m.data(), m.seen.Service
+	if m.at.Commands != nil {
+		return m.commandsMayBegin()
+	}
 	if m.at.Unit == "" || !m.seen.Data.Known() || (d.State != DirAbsent && d.State != DirEmpty) || !s.Known() {
 		return false
 	}

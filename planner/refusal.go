@@ -61,8 +61,7 @@ const (
 
 	// Carried out by later versions: the file is understood, the plan is refused.
 	CodeRouteReconfigure   Code = "route-reconfigure"
-	CodeHostUnsupported    Code = "host-unsupported"    // ssh and manual hosts
-	CodeServiceUnsupported Code = "service-unsupported" // command
+	CodeHostUnsupported    Code = "host-unsupported" // manual hosts
 	CodeFeatureUnsupported Code = "feature-unsupported"
 
 	// Changes.
@@ -72,6 +71,7 @@ const (
 	// Services.
 	CodeUnitUnusable  Code = "unit-unusable"  // the systemd unit is another's, masked, or can't be told
 	CodeUnitContested Code = "unit-contested" // somebody starts or unmasks it again
+	CodeCommandsUnfit Code = "commands-unfit" // the user's own commands can't be relied on
 
 	// Not calm enough to be changed, or not by this version.
 	CodeFlapping       Code = "leader-flapping"
@@ -128,4 +128,5 @@ const (
 	NoteClockSkew     Code = "clock-skew"
 	NoteClientsStale  Code = "clients-stale" // restored without a revision bump
 	NoteWithoutUser   Code = "without-user"  // auth is on, and nobody here has a user
+	NoteNotBarred     Code = "not-barred"    // S18: nothing keeps its commands from being run by others
 )

@@ -132,6 +132,7 @@ func (b *builder) restoreSteps(token string, stage, install []*member) {
 		return ""
 	})
 	b.noteRestore(revision)
+	b.noteNotBarred()
 	b.noteReboot()
 }
 

@@ -114,6 +114,10 @@ func stopCommands(ms []*member) []string {
 			out[i] = fmt.Sprintf("systemctl stop %s  # for %s", m.at.Unit, m.spec.Name)
 			continue
 		}
+		if c := m.at.Commands; c != nil {
+			out[i] = shellLine(c.Stop) + "  # for " + m.spec.Name
+			continue
+		}
 		out[i] = fmt.Sprintf("kill %d  # %s's supervisor, which stops etcd", m.seen.Service.Value.SupervisorPID, m.spec.Name)
 	}
 	return out

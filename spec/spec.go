@@ -202,7 +202,10 @@ type Service struct {
 	Start  []string    `json:"start,omitempty"` // command: argv
 	Stop   []string    `json:"stop,omitempty"`
 	Status []string    `json:"status,omitempty"`
-	Pos    Position    `json:"pos,omitzero"`
+	// User is whom the member's files are given to, where a command starts etcd as
+	// somebody else than requorum's user; "" for nobody.
+	User string   `json:"user,omitempty"`
+	Pos  Position `json:"pos,omitzero"`
 }
 
 // Snapshot is where lost data comes back from.

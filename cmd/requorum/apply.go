@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -307,9 +308,15 @@ func (s *session) remember(p *planner.Plan) {
 		return
 	}
 	seen := journal.Seen{Time: time.Now().UTC().Format(time.RFC3339), Cluster: s.cluster.Name, ClusterID: id}
+	var commands []*journal.Commands
 	for _, m := range s.cluster.Members {
 		seen.DataDirs, seen.Members = append(seen.DataDirs, observe.SeenDir(s.cluster, m)), append(seen.Members, m.Name)
-		seen.Units = append(seen.Units, planner.PlaceOf(s.cluster, m).Unit)
+		at := planner.PlaceOf(s.cluster, m)
+		seen.Units = append(seen.Units, at.Unit)
+		commands = append(commands, (*journal.Commands)(at.Commands))
+	}
+	if slices.ContainsFunc(commands, func(c *journal.Commands) bool { return c != nil }) {
+		seen.Commands = commands
 	}
 	known := true
 	for _, dir := range slices.Clone(seen.DataDirs) {
@@ -317,7 +324,7 @@ func (s *session) remember(p *planner.Plan) {
 		if err == nil && last != nil && last.ClusterID == id && p.Route != planner.RouteInSync {
 			seen.Keep(*last)
 		}
-		known = known && err == nil && last != nil && last.ClusterID == id && slices.Equal(last.Members, seen.Members) && slices.Equal(last.Units, seen.Units)
+		known = known && err == nil && last != nil && last.ClusterID == id && slices.Equal(last.Members, seen.Members) && slices.Equal(last.Units, seen.Units) && reflect.DeepEqual(last.Commands, seen.Commands)
 	}
 	if known {
 		return

@@ -20,6 +20,16 @@ type Seen struct {
 	Members   []string `json:"members,omitempty"`
 	// Units are the systemd units that keep them, "" for another kind of service.
 	Units []string `json:"units,omitempty"`
+	// Commands are those of the user's that keep them, nil for another kind of service.
+	Commands []*Commands `json:"commands,omitempty"`
+}
+
+// Commands start, stop and tell about a member.
+type Commands struct {
+	Start  []string `json:"start"`
+	Stop   []string `json:"stop"`
+	Status []string `json:"status"`
+	User   string   `json:"user,omitempty"`
 }
 
 // Keep adds the members of was that s does not have.
@@ -28,9 +38,18 @@ func (s *Seen) Keep(was Seen) {
 		if slices.Contains(s.Members, name) || len(was.DataDirs) != len(was.Members) || len(s.DataDirs) != len(s.Members) {
 			continue
 		}
-		unit := ""
+		unit, commands := "", (*Commands)(nil)
 		if len(was.Units) == len(was.Members) {
 			unit = was.Units[i]
+		}
+		if len(was.Commands) == len(was.Members) {
+			commands = was.Commands[i]
+		}
+		if commands != nil || len(s.Commands) > 0 {
+			for len(s.Commands) < len(s.Members) { // those without any
+				s.Commands = append(s.Commands, nil)
+			}
+			s.Commands = append(s.Commands, commands)
 		}
 		s.Members, s.DataDirs, s.Units = append(s.Members, name), append(s.DataDirs, was.DataDirs[i]), append(s.Units, unit)
 	}

@@ -286,6 +286,9 @@ func (o *Observer) addJournal(obs *planner.Observation) {
 						if len(last.Units) == len(last.Members) {
 							p.Unit = last.Units[i]
 						}
+						if len(last.Commands) == len(last.Members) {
+							p.Commands = (*planner.Commands)(last.Commands[i])
+						}
 						obs.JournalPlaces = append(obs.JournalPlaces, p)
 					}
 				}

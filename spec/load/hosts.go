@@ -18,7 +18,7 @@ var (
 	serviceSchemas = map[string]*hcl.BodySchema{
 		string(spec.ServiceSystemd): schema("unit!"),
 		string(spec.ServiceProcess): schema(""),
-		string(spec.ServiceCommand): schema("start! stop! status!"),
+		string(spec.ServiceCommand): schema("start! stop! status! user"),
 	}
 )
 
@@ -99,17 +99,23 @@ func isLoopback(address string) bool {
 
 func (l *loader) ssh(b block) *spec.SSH {
 	s := &spec.SSH{Pos: position(b.rng)}
-	if u := b.text("user"); u.given() {
-		if strings.HasPrefix(u.string, "-") || strings.ContainsFunc(u.string, unicode.IsSpace) {
-			l.errorAt(u.at, "Invalid user", "%q is not the name of a user.", u.string)
-		}
-		s.User = u.string
-	}
+	s.User = b.userName()
 	if port, ok := b.integer("port", 1, 65535); ok {
 		s.Port = int(port)
 	}
 	s.Command = b.argv("command")
 	return s
+}
+
+func (b block) userName() string {
+	u := b.text("user")
+	if !u.given() {
+		return ""
+	}
+	if strings.HasPrefix(u.string, "-") || strings.ContainsFunc(u.string, unicode.IsSpace) {
+		b.l.errorAt(u.at, "Invalid user", "%q is not the name of a user.", u.string)
+	}
+	return u.string
 }
 
 // argv gives a command as a list of words.
@@ -120,6 +126,14 @@ func (b block) argv(name string) []string {
 	words := b.texts(name)
 	if words != nil && len(words) == 0 {
 		b.l.errorAt(b.at(name), "Empty value", `%s needs a command and its arguments, each a string of its own: ["sv", "start", "etcd"].`, name)
+	}
+	for i, w := range words {
+		switch {
+		case strings.ContainsRune(w.string, 0):
+			b.l.errorAt(w.at, "Invalid command", "A word of a command can't have a NUL byte in it.")
+		case i == 0 && strings.TrimSpace(w.string) == "", i == 0 && strings.HasPrefix(w.string, "-"):
+			b.l.errorAt(w.at, "Invalid command", "%q is no program: the first word is one, with its path or as it is found in PATH.", w.string)
+		}
 	}
 	return plain(words)
 }
@@ -151,6 +165,7 @@ func (l *loader) service(b block) spec.Service {
 		s.Unit = l.unit(in.text("unit"))
 	case spec.ServiceCommand:
 		s.Start, s.Stop, s.Status = in.argv("start"), in.argv("stop"), in.argv("status")
+		s.User = in.userName()
 	}
 	return s
 }

@@ -55,6 +55,8 @@ var removals = map[string]string{
 	"executor/host/process/log.go rotate os.Truncate":      "the log, after it was copied",
 	"executor/host/process/log.go rotate os.OpenFile":      "the copy of the log",
 
+	"executor/host/command/start.go begin os.OpenFile": "what the start command before printed",
+
 	"executor/host/systemd/files.go put os.Remove":      "the temporary file of a unit's file",
 	"executor/host/systemd/files.go put os.Rename":      "a unit's file by its next version, which the plan has shown",
 	"executor/host/systemd/files.go dropFile os.Remove": "a drop-in of requorum's, and its folder where that is empty",

@@ -291,6 +291,9 @@ func (c *canon) service(n int, m *spec.Member, f *planner.Fact[planner.Service])
 	if u := s.Unit; u != nil {
 		c.add(n, text(bits(46, u.Barred, u.Ours, u.Fragment != "", len(u.Program) == 1, len(u.Files) > 0), u.Load+u.Enabled+u.Undone))
 	}
+	if x := s.Commands; x != nil {
+		c.add(n, bits(47, x.Config != "", x.Closed))
+	}
 	for _, a := range s.Args {
 		c.setting(n, m, a)
 	}

@@ -134,9 +134,18 @@ func circumstances() []circumstance {
 			c.Hosts = []spec.Host{{Name: "far", Access: spec.AccessManual}}
 			c.Members[0].Host = "far"
 		})},
-		{name: "under commands", only: 1, edit: file(func(c *spec.Cluster) {
+		{name: "under commands that start no etcd that is named", only: 1, edit: file(func(c *spec.Cluster) {
 			c.Hosts = []spec.Host{{Name: "here", Access: spec.AccessLocal, Service: spec.Service{Kind: spec.ServiceCommand}}}
 			c.Members[0].Host = "here"
+		})},
+		{name: "under commands", only: 3, edit: underCommands(func(int, *planner.Fact[planner.Service]) {})},
+		{name: "under commands with requorum's file", only: 2, edit: underCommands(func(_ int, s *planner.Fact[planner.Service]) {
+			s.Value.Commands.Config = "# Written by requorum\n"
+		})},
+		{name: "under commands of which one does not tell", only: 3, edit: underCommands(func(i int, s *planner.Fact[planner.Service]) {
+			if i == 0 {
+				*s = planner.Unknown[planner.Service]("its status command ended with status 1")
+			}
 		})},
 		{name: "under a packaged unit", only: 3, edit: underSystemd(func(*planner.Unit) {})},
 		{name: "under units of requorum's", only: 2, edit: underSystemd(func(u *planner.Unit) {

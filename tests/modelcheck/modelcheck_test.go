@@ -121,6 +121,48 @@ func TestRulesCanFail(t *testing.T) {
 	}
 }
 
+// The same for members under commands of the user's.
+func TestRulesOfCommandsCanFail(t *testing.T) {
+	cs := circumstances()
+	lost2 := []kind{{file: voter, list: voter, cond: down}, {file: voter, list: voter, cond: lost}, {file: voter, list: voter, cond: lost}}
+	for _, tc := range []struct {
+		rule  string
+		spoil func(*planner.Input, *planner.Plan)
+	}{
+		{s2, func(in *planner.Input, _ *planner.Plan) {
+			for n, o := range in.Observation.Members {
+				o.Service = planner.Unknown[planner.Service]("it hangs")
+				in.Observation.Members[n] = o
+			}
+		}},
+		{s18, func(_ *planner.Input, p *planner.Plan) { p.Notices = nil }},
+		{s18, func(_ *planner.Input, p *planner.Plan) {
+			for i := range p.Steps {
+				if a, ok := p.Steps[i].Action.(planner.Start); ok {
+					for j := range a.Members {
+						a.Members[j].Files = nil
+					}
+				}
+			}
+		}},
+	} {
+		w := build(lost2, &cs[slices.IndexFunc(cs, func(c circumstance) bool { return c.name == "under commands" })])
+		p := planner.New(w.in)
+		if len(p.Steps) == 0 {
+			t.Fatalf("nothing to spoil: %s", p.Headline)
+		}
+		tc.spoil(&w.in, p)
+		found := map[string]bool{}
+		v := newVisit(&w.in, p, func(rule, _ string) { found[rule] = true })
+		for i := range p.Steps {
+			v.commanded(&p.Steps[i], &w.in.Observation)
+		}
+		if !found[tc.rule] {
+			t.Errorf("%s: the fault is not found; found %v", tc.rule, found)
+		}
+	}
+}
+
 // without takes the steps of this kind out of a plan.
 func without(a planner.Action) func(*planner.Plan) {
 	return func(p *planner.Plan) {

@@ -18,6 +18,7 @@ func (v *visit) before(s *planner.Step, before *planner.Observation) {
 	}
 	v.newIdentity(s, before)
 	v.fencing(s, before)
+	v.commanded(s, before)
 	switch a := s.Action.(type) {
 	case planner.Add, planner.Join, planner.Promote, planner.Remove, planner.Update, planner.MoveLeader:
 		v.change(s.Action, before)

@@ -27,11 +27,16 @@ func newBed(t *testing.T, n int) *bed {
 		s := harness.StartSSHD(t, harness.SSHDOptions{Env: []string{"TMPDIR=" + e.Path("tmp")}})
 		b.sshd = append(b.sshd, s)
 		b.Members[i].Host = fmt.Sprintf("n%d", i+1)
-		fmt.Fprintf(&head, "host %q {\n  address = \"127.0.0.1\"\n  ssh {\n    port    = %d\n    command = [\"ssh\", \"-F\", %q]\n  }\n}\n", b.Members[i].Host, s.Port, s.Config)
+		fmt.Fprintf(&head, "host %q {\n%s}\n", b.Members[i].Host, b.reach(i))
 	}
 	b.Head = head.String()
 	b.Write()
 	return b
+}
+
+// reach is how a host's block says that it is got to.
+func (b *bed) reach(i int) string {
+	return fmt.Sprintf("  address = \"127.0.0.1\"\n  ssh {\n    port    = %d\n    command = [\"ssh\", \"-F\", %q]\n  }\n", b.sshd[i].Port, b.sshd[i].Config)
 }
 
 // off makes a host one that can't be reached.

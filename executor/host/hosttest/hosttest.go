@@ -34,10 +34,22 @@ func RunKept(t *testing.T, newHost func(t *testing.T) host.Host) {
 	}
 }
 
+// RunCommanded is RunKept for members that commands of the user's keep: of what runs
+// without them, and of why one has ended, they tell nothing.
+func RunCommanded(t *testing.T, newHost func(t *testing.T) host.Host) {
+	for _, c := range suite {
+		if c.supervised || c.told {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { c.test(t, newHost) })
+	}
+}
+
 type test struct {
 	name       string
 	test       func(*testing.T, func(*testing.T) host.Host)
 	supervised bool // it is about requorum's own supervisor
+	told       bool // the service has to tell of what runs without it
 }
 
 var suite = []test{
@@ -62,7 +74,7 @@ var suite = []test{
 	{name: "AdoptsForeign", test: adoptsForeign, supervised: true},
 	{name: "KeptForeign", test: keptForeign, supervised: true},
 	{name: "FencedAgainstALoop", test: fencedAgainstLoop},
-	{name: "SetAsideAgainstALoop", test: asideAgainstLoop},
+	{name: "SetAsideAgainstALoop", test: asideAgainstLoop, told: true},
 	{name: "FencedAndReplaced", test: together(fencedAndReplaced)},
 	{name: "Replaced", test: together(replaced)},
 	{name: "Recovered", test: together(recovered)},

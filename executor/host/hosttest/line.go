@@ -95,8 +95,8 @@ func wholeLine(t *testing.T, newHost func(*testing.T) host.Host) {
 func adoption(t *testing.T, h host.Host, c *cluster) {
 	before := c.observe(t, h)
 	wantData(t, before, func(d planner.DataDir) bool { return d.EverRan && d.ProvenanceAgrees && d.HeldBy > 0 })
-	if before["m1"].Service.Value.Unit != nil {
-		return // systemd does not die
+	if s := before["m1"].Service.Value; s.Unit != nil || s.Commands != nil {
+		return // systemd does not die, and nothing is adopted for commands
 	}
 	must(t, h.Adopt(ctx(t), c.adopts())) // all are supervised: nothing
 	must(t, syscall.Kill(before["m1"].Service.Value.SupervisorPID, syscall.SIGKILL))

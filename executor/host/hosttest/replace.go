@@ -55,7 +55,7 @@ func replaced(t *testing.T, newHost func(*testing.T) host.Host) {
 		// It gives up where its own data knows of the removal, and tries again otherwise.
 		eventually(t, "it does not run any more", func() bool {
 			s := two.observe(t, h)["m2"].Service.Value
-			return s.PID == 0 && (s.State == planner.ServiceFailed || s.State == planner.ServiceBackoff)
+			return s.PID == 0 && (s.State == planner.ServiceFailed || s.State == planner.ServiceBackoff || s.Commands != nil && s.State == planner.ServiceStopped)
 		})
 		must(t, h.Stop(ctx(t), clusterName, two.stops()))
 		wrong := over

@@ -269,13 +269,7 @@ func clearUsers(ctx context.Context, dataDir, walDir string) error {
 
 // heldBy is who has a member's files locked: 0 for nobody, -1 for one that can't be
 // named.
-func heldBy(dataDir, walDir string) (int, error) {
-	files := []string{filepath.Join(dataDir, "member", "snap", "db")}
-	if walDir == "" {
-		walDir = filepath.Join(dataDir, "member", "wal")
-	}
-	return etcd.HeldBy(append(files, glob(filepath.Join(walDir, "*.wal"))...)...)
-}
+func heldBy(dataDir, walDir string) (int, error) { return process.HeldBy(dataDir, walDir) }
 
 // Unfence implements host.Host.
 func (d *Driver) Unfence(ctx context.Context, a planner.Unfence) (err error) {

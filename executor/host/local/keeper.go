@@ -7,13 +7,14 @@ import (
 	"os"
 
 	"github.com/requorum/requorum/executor/host"
+	"github.com/requorum/requorum/executor/host/command"
 	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/executor/host/systemd"
 	"github.com/requorum/requorum/planner"
 )
 
-// keeper is what keeps one member running: requorum's own supervisor, or a systemd
-// unit. All that is done to data directories is the same under each.
+// keeper is what keeps one member running: requorum's own supervisor, a systemd unit, or
+// commands of the user's. All that is done to data directories is the same under each.
 type keeper interface {
 	// status only reads. held is the process that has the member's files open.
 	status(ctx context.Context, held int) planner.Fact[planner.Service]
@@ -37,14 +38,17 @@ func (d *Driver) keeper(p planner.Place, l host.Layout) keeper {
 	if p.Unit != "" {
 		return systemdUnit{systemd.Unit{Name: p.Unit, Layout: l, Self: d.self}}
 	}
+	if p.Commands != nil {
+		return commands{command.Service{Commands: *p.Commands, Name: p.Name, Layout: l, Self: d.self}}
+	}
 	return supervisor{l, d.self}
 }
 
 // keeperOnRecord is keeper for a place of which only the directory is known, as where
 // the file has the member no longer.
 func (d *Driver) keeperOnRecord(p planner.Place, l host.Layout) keeper {
-	if cfg, err := process.ReadConfig(l); err == nil && p.Unit == "" {
-		p.Unit = cfg.Unit
+	if cfg, err := process.ReadConfig(l); err == nil && p.Unit == "" && p.Commands == nil {
+		p.Unit, p.Commands = cfg.Unit, cfg.Commands
 	}
 	return d.keeper(p, l)
 }
@@ -123,3 +127,32 @@ func (u systemdUnit) adopt(ctx context.Context, m planner.AdoptMember, cfg proce
 func (u systemdUnit) stop(ctx context.Context) error  { return u.Stop(ctx) }
 func (u systemdUnit) bar(ctx context.Context) error   { return u.Bar(ctx) }
 func (u systemdUnit) watch(ctx context.Context) error { return u.Watch(ctx) }
+
+// commands are the user's own.
+type commands struct{ command.Service }
+
+func (c commands) status(ctx context.Context, held int) planner.Fact[planner.Service] {
+	return c.Service.Status(ctx, held)
+}
+
+func (c commands) idle(ctx context.Context) error { return c.Idle(ctx) }
+
+func (c commands) start(ctx context.Context, m planner.StartMember, cfg process.Config) error {
+	if err := c.Service.Start(ctx, m, cfg); err != nil {
+		return fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// adopt: what runs is theirs, or is started by them.
+func (c commands) adopt(context.Context, planner.AdoptMember, process.Config) error {
+	return errors.New("a process can't be given to commands, which start their own: plan again")
+}
+
+func (c commands) stop(ctx context.Context) error { return c.Service.Stop(ctx) }
+
+// bar stops it: nothing keeps the commands from being run, and the fence keeps etcd from
+// the data.
+func (c commands) bar(ctx context.Context) error { return c.Bar(ctx) }
+
+func (c commands) watch(ctx context.Context) error { return c.Watch(ctx) }

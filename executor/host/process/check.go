@@ -27,7 +27,8 @@ func (s *supervisor) mayStart() error {
 			return err
 		}
 	}
-	if _, err := os.Stat(c.Private); err != nil && c.Unit == "" {
+	// A service of another kind runs no copy of requorum's.
+	if _, err := os.Stat(c.Private); err != nil && s.own == nil {
 		return refuse("requorum's private copy of etcd can't be used: %v", err)
 	}
 	ran, err := ReadRan(s.layout)

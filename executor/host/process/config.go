@@ -43,6 +43,9 @@ type Config struct {
 	// Unit is the systemd unit that keeps the member, in the place of a supervisor of
 	// requorum's; "" for the latter.
 	Unit string `json:"unit,omitempty"`
+	// Commands are the user's own that keep the member; nil for none. A supervisor has it
+	// until its first log is there, and as long as it is closed to clients.
+	Commands *planner.Commands `json:"commands,omitempty"`
 	// LogBytes is the size at which the log is rotated; 0 is 20 MB.
 	LogBytes int64 `json:"log_bytes,omitempty"`
 }

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"path/filepath"
+
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
 )
@@ -19,6 +21,28 @@ func Record(cfg Config, l host.Layout) error {
 		return nil
 	}
 	return writeJSON(l.Service(), cfg)
+}
+
+// HeldBy is who has a member's files locked: 0 for nobody, -1 for one that can't be
+// named.
+func HeldBy(dataDir, walDir string) (int, error) {
+	files := []string{filepath.Join(dataDir, "member", "snap", "db")}
+	if walDir == "" {
+		walDir = filepath.Join(dataDir, "member", "wal")
+	}
+	logs, _ := filepath.Glob(filepath.Join(walDir, "*.wal"))
+	return etcd.HeldBy(append(files, logs...)...)
+}
+
+// Users are the processes, but this one, that have files of the member open for
+// writing, as far as they can be looked into.
+func Users(dataDir, walDir string) ([]int, error) {
+	all, err := users(dataDir, walDir)
+	var out []int
+	for _, id := range all {
+		out = append(out, id.PID)
+	}
+	return out, err
 }
 
 // MayStart is what the supervisor asks before each start: the directories hold the

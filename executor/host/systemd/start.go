@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/requorum/requorum/executor/etcd"
@@ -122,10 +119,10 @@ func (u Unit) begin(ctx context.Context, m planner.StartMember, cfg process.Conf
 	if err != nil {
 		return err
 	}
-	if err := process.MayStart(cfg, func() error { return o.give(u.Layout, true) }, u.Layout); err != nil {
+	if err := process.MayStart(cfg, func() error { return give(o, u.Layout, true) }, u.Layout); err != nil {
 		return err
 	}
-	if err := o.give(u.Layout, false); err != nil {
+	if err := give(o, u.Layout, false); err != nil {
 		return err
 	}
 	if err := u.prepareFirst(m, name); err != nil {
@@ -272,66 +269,39 @@ func (u Unit) dropFirst(ctx context.Context, m planner.StartMember, name string)
 	return systemctl(ctx, "daemon-reload")
 }
 
-// owner is whom a unit's process runs as.
-type owner struct {
-	name     string
-	uid, gid int
-}
-
-func (u Unit) owner(p properties) (owner, error) {
+// owner is whom the unit's process runs as.
+func (u Unit) owner(p properties) (host.Owner, error) {
 	name, group := p["User"], p["Group"]
 	if b, err := u.readBar(); err == nil && p["LoadState"] == "masked" {
 		name, group = b.User, b.Group
 	}
-	o := owner{name: orElse(name, "root")}
 	if name == "" {
-		return o, nil
+		return host.Owner{Name: "root"}, nil
 	}
-	who, err := user.Lookup(name)
+	o, err := host.OwnerOf(name, group)
 	if err != nil {
-		if who, err = user.LookupId(name); err != nil {
-			return o, fmt.Errorf("the user %s, as whom %s runs, is not known on this host: %w", name, u.Name, err)
-		}
-	}
-	gid := who.Gid
-	if group != "" {
-		g, err := user.LookupGroup(group)
-		if err != nil {
-			if g, err = user.LookupGroupId(group); err != nil {
-				return o, fmt.Errorf("the group %s, as which %s runs, is not known on this host: %w", group, u.Name, err)
-			}
-		}
-		gid = g.Gid
-	}
-	o.uid, err = strconv.Atoi(who.Uid)
-	if err == nil {
-		o.gid, err = strconv.Atoi(gid)
+		err = fmt.Errorf("as whom %s runs: %w", u.Name, err)
 	}
 	return o, err
 }
 
 // give makes the member's directories the owner's, with all that is in them, but for
 // what requorum keeps there. With fresh, an absent data directory is made first.
-func (o owner) give(l host.Layout, fresh bool) error {
+func give(o host.Owner, l host.Layout, fresh bool) error {
 	if fresh {
-		if err := o.makeDir(l.DataDir); err != nil {
+		if err := makeDir(l.DataDir); err != nil {
 			return err
 		}
 	}
-	for _, dir := range []string{l.DataDir, l.WALDir} {
-		if dir == "" {
-			continue
-		}
-		if err := o.giveTree(dir); err != nil {
-			return fmt.Errorf("%s is not given to %s: %w", dir, o.name, err)
-		}
+	if err := o.Give(l.DataDir, l.WALDir); err != nil {
+		return err
 	}
-	return o.reaches(l.DataDir)
+	return o.Reaches(l.DataDir)
 }
 
 // makeDir makes a data directory, and what is missing above it so that the owner can
 // get there.
-func (o owner) makeDir(dir string) error {
+func makeDir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
@@ -340,54 +310,4 @@ func (o owner) makeDir(dir string) error {
 	}
 	_, err := host.MkdirAll(dir)
 	return err
-}
-
-func (o owner) giveTree(dir string) error {
-	dir, err := filepath.EvalSymlinks(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == ".requorum" || d.Name() == "lost+found"):
-			return fs.SkipDir
-		}
-		fi, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) == o.uid && int(st.Gid) == o.gid {
-			return nil
-		}
-		return os.Lchown(path, o.uid, o.gid)
-	})
-}
-
-// reaches refuses a directory that the owner can't get to.
-func (o owner) reaches(dir string) error {
-	if o.uid == 0 {
-		return nil
-	}
-	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
-		fi, err := os.Stat(up)
-		if err != nil {
-			return err
-		}
-		st, ok := fi.Sys().(*syscall.Stat_t)
-		if !ok {
-			return nil
-		}
-		may := fi.Mode().Perm()&0o001 != 0 || int(st.Uid) == o.uid && fi.Mode().Perm()&0o100 != 0 || int(st.Gid) == o.gid && fi.Mode().Perm()&0o010 != 0
-		if !may {
-			return fmt.Errorf("%s, as whom the unit runs, can't get to %s: %s is %s of user %d; chmod o+x %s", o.name, dir, up, fi.Mode().Perm(), st.Uid, up)
-		}
-		if up == "/" {
-			return nil
-		}
-	}
 }
