@@ -18,7 +18,7 @@ func (b *builder) carried(m *member) []string {
 		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
 		settings[name] = value
 	}
-	if u, c := m.unit(), m.commands(); u != nil && !u.Ours || c != nil && c.Config == "" && !c.Closed {
+	if u, c := m.unit(), m.commands(); u != nil && !u.Ours || c != nil && c.Config == "" && !c.Closed && !c.Interim {
 		settings = map[string]string{}
 		for _, flag := range m.seen.Service.Value.Args {
 			name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
@@ -116,8 +116,8 @@ func (b *builder) restartWhy(m *member) []string {
 	if f := m.foreign(); f != nil && m.unit() != nil {
 		why = append(why, fmt.Sprintf("%s runs as process %d, outside %s, which is to keep it", m.spec.Name, f.PID, m.at.Unit))
 	}
-	if f := m.foreign(); f != nil && m.at.Commands != nil {
-		why = append(why, fmt.Sprintf("%s runs as process %d under requorum's own supervisor, and the file's commands are to keep it", m.spec.Name, f.PID))
+	if m.interim() {
+		why = append(why, m.spec.Name+" runs under requorum's own supervisor, and the file's commands are to keep it")
 	}
 	if runs, want := s.Value.Binary, ownBinary(b.binaryOf(m)); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && m.at.Commands == nil && runs != want {
 		why = append(why, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))

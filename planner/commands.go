@@ -24,6 +24,13 @@ func (m *member) commands() *CommandService {
 	return m.seen.Service.Value.Commands
 }
 
+// interim reports whether requorum's own supervisor has a member that its commands are
+// to keep, and that is not closed to clients.
+func (m *member) interim() bool {
+	c := m.commands()
+	return c != nil && c.Interim
+}
+
 // useCommands has the commands that a step runs find the settings that it says, and
 // shows how their file changes.
 func (b *builder) useCommands(s *Step) {
@@ -98,6 +105,9 @@ func (b *builder) checkCommands() *Refusal {
 		if m.at.Commands == nil {
 			continue
 		}
+		if m.forceNew() {
+			return b.refuseForced(m)
+		}
 		if b.cluster.Etcd.Binary == "" {
 			return refusal(CodeCommandsUnfit, serviceOf(b.cluster, m.spec).Pos, "it is not known which etcd "+m.spec.Name+"'s start command runs",
 				"A new member's first start, and whatever is restored before clients see it, is requorum's: with the etcd that the command runs afterwards, or the data might not fit it.",
@@ -108,6 +118,17 @@ func (b *builder) checkCommands() *Refusal {
 		}
 	}
 	return nil
+}
+
+// refuseForced is for a member that its commands run with --force-new-cluster. Unlike a
+// supervisor's, or a unit's, the settings of its next start are not requorum's to say, and
+// that one would expel every other member (S22).
+func (b *builder) refuseForced(m *member) *Refusal {
+	c := m.at.Commands
+	return refusal(CodeCommandsUnfit, serviceOf(b.cluster, m.spec).Pos, m.spec.Name+"'s commands run etcd with --force-new-cluster",
+		"Each start with it expels all other members from that one's disk, whoever makes it: requorum runs no start command that may give it again.",
+		"Take --force-new-cluster, ETCD_FORCE_NEW_CLUSTER or force-new-cluster out of what "+shellLine(c.Start)+" runs, before anything starts "+m.spec.Name+" again.",
+		"Then stop and start it once by hand: "+shellLine(c.Stop)+"; "+shellLine(c.Start)+", and plan again.")
 }
 
 func (b *builder) refuseUnclear(m *member) *Refusal {

@@ -188,7 +188,8 @@ func TestCommandsUnfit(t *testing.T) {
 func TestCommandsTakeOver(t *testing.T) {
 	p := planOf(t, commanded(threeMembers(), func(name string, s *Fact[Service]) {
 		if name == "m2" {
-			s.Value.State, s.Value.Foreign, s.Value.PID = ServiceStopped, &Foreign{PID: 77, Start: 7, Settings: map[string]string{}}, 0
+			s.Value.SupervisorPID, s.Value.Commands.Interim, s.Value.Carried = 76, true, []string{"--quota-backend-bytes=7"}
+			s.Value.Args = append(slices.Clone(s.Value.Args), "--quota-backend-bytes=7")
 		}
 	}, serving, serving, serving))
 	var kinds []string
@@ -197,6 +198,45 @@ func TestCommandsTakeOver(t *testing.T) {
 	}
 	if !slices.Contains(kinds, "stop") || !slices.Contains(kinds, "start") || slices.Contains(kinds, "adopt") {
 		t.Errorf("%v: %s", kinds, p.Headline)
+	}
+	for _, s := range p.Steps {
+		a, ok := s.Action.(Start)
+		if !ok {
+			continue
+		}
+		if !strings.Contains(a.Members[0].Files[0].Text, "quota-backend-bytes: 7\n") {
+			t.Errorf("%s", a.Members[0].Files[0].Text)
+		}
+		in := commanded(threeMembers(), func(name string, s *Fact[Service]) { s.Value.Commands.Interim = name == "m2" }, serving, serving, serving)
+		if ok, why := Holds(a, in.Observation); ok || !strings.Contains(why, "have not started it yet") {
+			t.Errorf("the step is called done: %q", why)
+		}
+		in = commanded(threeMembers(), nil, serving, serving, serving)
+		if _, why := Holds(a, in.Observation); why != "" {
+			t.Error(why)
+		}
+	}
+	// A first start that was cut short is seen by a stop.
+	in := commanded(threeMembers(), func(_ string, s *Fact[Service]) { s.Value.Commands.Interim = true }, serving, serving, serving)
+	if p := NewStop(in, nil); len(p.Steps) == 0 || !strings.HasPrefix(p.Steps[0].Equivalent[0], "kill ") {
+		t.Errorf("%s", p.Headline)
+	}
+}
+
+// No start command is run that gives --force-new-cluster.
+func TestCommandsThatForceANewCluster(t *testing.T) {
+	force := func(which string) func(string, *Fact[Service]) {
+		return func(name string, s *Fact[Service]) {
+			if name == which {
+				s.Value.Args = append(slices.Clone(s.Value.Args), "--force-new-cluster=true")
+			}
+		}
+	}
+	for _, ks := range [][]kind{{serving, serving, serving}, {serving, serving, down}, {serving, missing, missing}, {serving, serving, fresh}} {
+		p := New(commanded(threeMembers(), force("m1"), ks...))
+		if p.Refusal == nil || p.Refusal.Code != CodeCommandsUnfit || !strings.Contains(p.Refusal.Title, "m1's commands run etcd with --force-new-cluster") || len(p.Steps) > 0 {
+			t.Errorf("%v: %+v, %s", ks, p.Refusal, p.Headline)
+		}
 	}
 }
 

@@ -133,12 +133,20 @@ func (h held) start(a Start) string {
 		why := ""
 		if a.Closed {
 			why = h.runsClosed(m)
-		} else {
-			why = h.serves(m.Name, m.ClusterID, m.MemberID)
+		} else if why = h.serves(m.Name, m.ClusterID, m.MemberID); why == "" {
+			why = h.handedOver(m)
 		}
 		if why != "" {
 			return why
 		}
+	}
+	return ""
+}
+
+// handedOver is for a member that serves: its commands have to keep it.
+func (h held) handedOver(m StartMember) string {
+	if o := h.at(m.Name); m.Commands != nil && o.Service.Known() && o.Service.Value.Commands != nil && o.Service.Value.Commands.Interim {
+		return m.Name + " serves under requorum's own supervisor, and its commands have not started it yet"
 	}
 	return ""
 }
@@ -357,7 +365,10 @@ func (h held) onList(a Action) string {
 		if l.Name != a.Name {
 			return a.Name + " is listed and has not started"
 		}
-		return h.serves(a.Name, a.ClusterID, l.ID)
+		if why := h.serves(a.Name, a.ClusterID, l.ID); why != "" {
+			return why
+		}
+		return h.handedOver(a.StartMember)
 	case Promote:
 		if l := at(a.PeerURLs); l == nil || l.Learner {
 			return a.Name + " is not listed as a voter"

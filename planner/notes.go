@@ -37,7 +37,7 @@ func (b *builder) noteLive(adopted ...*member) {
 			b.note(NoteNoBootStart, m.spec.Pos, "%s is %s: %s does not come back after a reboot; systemctl enable %s", m.at.Unit, orWord(m.unit().Enabled, "not enabled"), m.spec.Name, m.at.Unit)
 		case m.commands() != nil && s.Value.State == ServiceRunning && len(s.Value.Args) == 0:
 			b.note(NoteRemaining, m.spec.Pos, "with what %s runs was not compared with the file: %s", m.spec.Name, orWord(s.Value.LastError, "its process can't be looked into"))
-		case m.commands() != nil && s.Value.State == ServiceRunning && m.seen.Binary.Known() && m.seen.Client.Version != "" && m.seen.Client.Version != m.seen.Binary.Value.Version:
+		case m.commands() != nil && !m.interim() && s.Value.State == ServiceRunning && m.seen.Binary.Known() && m.seen.Client.Version != "" && m.seen.Client.Version != m.seen.Binary.Value.Version:
 			b.note(NoteRemaining, m.spec.Pos, "%s serves etcd %s, and the one that the file names is %s: its commands start another", m.spec.Name, m.seen.Client.Version, m.seen.Binary.Value.Version)
 		case s.Known() && s.Value.State != ServiceRunning && s.Value.State != ServiceBackoff:
 			b.note(NoteNotSupervised, m.spec.Pos, "%s was not started by requorum: nothing here starts it again after a crash", m.spec.Name)

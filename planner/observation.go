@@ -362,6 +362,9 @@ type CommandService struct {
 	// Closed is true where the process is not theirs: requorum's own supervisor runs a
 	// new identity closed, before they get it.
 	Closed bool `json:"closed,omitempty"`
+	// Interim is true where it is not theirs either, and not closed: requorum's own
+	// supervisor makes the first start, or one of a former service is at work.
+	Interim bool `json:"interim,omitempty"`
 }
 
 // Unit is a member's systemd unit as its host has it.

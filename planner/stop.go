@@ -114,7 +114,7 @@ func stopCommands(ms []*member) []string {
 			out[i] = fmt.Sprintf("systemctl stop %s  # for %s", m.at.Unit, m.spec.Name)
 			continue
 		}
-		if c := m.at.Commands; c != nil {
+		if c := m.at.Commands; c != nil && !m.interim() {
 			out[i] = shellLine(c.Stop) + "  # for " + m.spec.Name
 			continue
 		}

@@ -1,10 +1,16 @@
 package command
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,6 +197,132 @@ func TestStart(t *testing.T) {
 	// Nothing of it counts against the next one.
 	must(t, r.s.Start(t.Context(), r.start, r.cfg))
 	r.serves()
+}
+
+// What comes up with --force-new-cluster is ended at once, also while the start command
+// waits for it; one that runs like that already is left alone, and the start fails.
+func TestForceNewCluster(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	must(t, r.s.Start(t.Context(), r.start, r.cfg))
+	r.serves()
+	must(t, r.s.Stop(t.Context()))
+	r.again()
+	forced := `ETCD_FORCE_NEW_CLUSTER=true "$here/requorum" etcd ` + strings.Join(r.start.Args, " ") + ` </dev/null >>"$here/log" 2>&1 & echo $! >"$here/pid"; `
+	for _, then := range []string{"exit 0", "sleep 2; exit 0"} {
+		r.spoil("start", forced+then)
+		began := time.Now()
+		r.wants(r.s.Start(t.Context(), r.start, r.cfg), "with --force-new-cluster", "was stopped at once", "ETCD_FORCE_NEW_CLUSTER")
+		if pid, err := r.s.holder(); pid != 0 || err != nil {
+			t.Fatalf("%d %v after %s", pid, err, time.Since(began))
+		}
+		if s := r.status(); s.Value.State != planner.ServiceStopped {
+			t.Errorf("%+v", s)
+		}
+	}
+	// By hand, with the same script.
+	must(t, r.s.run(t.Context(), r.s.Commands.Start, startLimit, nil).err)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(look50) {
+		if pid, _ := r.s.holder(); forces(pid) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it does not run")
+		}
+	}
+	pid := r.status().Value.PID
+	r.wants(r.s.Start(t.Context(), r.start, r.cfg), "it runs (process", "with --force-new-cluster")
+	if s := r.status(); s.Value.PID != pid || !strings.Contains(strings.Join(s.Value.Args, " "), "--force-new-cluster=true") {
+		t.Errorf("%+v", s)
+	}
+	r.spoil("start", "")
+	must(t, r.s.Stop(t.Context()))
+}
+
+// A member that joins is waited for as long as something of what it is sent arrives.
+func TestFirstStartThatTakesLong(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := func(hex string) uint64 {
+		n, err := strconv.ParseUint(hex, 16, 64)
+		must(t, err)
+		return n
+	}
+	peer := ""
+	var list string
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("X-Etcd-Cluster-ID", r.start.ClusterID)
+		switch q.URL.Path {
+		case "/members": // and nothing more: its log does not come
+			fmt.Fprint(w, list)
+		case "/version":
+			fmt.Fprint(w, `{"etcdserver":"3.7.0","etcdcluster":"3.7.0"}`)
+		default:
+			http.NotFound(w, q)
+		}
+	}))
+	defer other.Close()
+	for i, a := range r.start.Args {
+		if peers, ok := strings.CutPrefix(a, "--initial-cluster=m1="); ok {
+			peer = peers
+			r.start.Args[i] = a + ",m2=" + other.URL
+		} else if a == "--initial-cluster-state=new" {
+			r.start.Args[i] = "--initial-cluster-state=existing"
+		}
+	}
+	list = fmt.Sprintf(`[{"id":%d,"peerURLs":[%q],"name":""},{"id":%d,"peerURLs":[%q],"name":"m2"}]`, id(r.start.MemberID), peer, 77, other.URL)
+	r.cfg.Args = r.start.Args
+	const arrives = 5 * time.Second
+	go func() {
+		for end := time.Now().Add(arrives); time.Now().Before(end); time.Sleep(firstLog / 4) {
+			f, err := os.OpenFile(filepath.Join(r.s.Layout.DataDir, "member", "snap", "tmp1"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err == nil {
+				_, _ = f.WriteString("part")
+				f.Close()
+			}
+		}
+	}()
+	began := time.Now()
+	r.wants(r.s.Start(t.Context(), r.start, r.cfg), "has not begun its log", "nothing was written")
+	if took := time.Since(began); took < arrives || took > arrives+firstLog+10*time.Second {
+		t.Errorf("it was given up after %s", took)
+	}
+	// It is seen to run, whoever looks next, also where its supervisor dies.
+	s := r.status()
+	if s.Value.State != planner.ServiceRunning || !s.Value.Commands.Interim || s.Value.Commands.Closed {
+		t.Errorf("%+v", s)
+	}
+	r.wants(r.s.Idle(t.Context()), "supervisor")
+	limited, cancel := context.WithTimeout(t.Context(), 2*firstLog/3)
+	defer cancel()
+	r.wants(r.s.Start(limited, r.start, r.cfg), "has not begun its log yet", "deadline")
+}
+
+// A first start that is cut short before the commands got the member is seen to run,
+// also where its supervisor dies; the next start hands it over.
+func TestFirstStartCutShort(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	must(t, r.s.first(t.Context(), r.cfg))
+	s := r.status()
+	if s.Value.State != planner.ServiceRunning || !s.Value.Commands.Interim || s.Value.Commands.Closed || s.Value.PID == 0 {
+		t.Errorf("%+v", s)
+	}
+	r.wants(r.s.Idle(t.Context()), "supervisor")
+	must(t, syscall.Kill(s.Value.SupervisorPID, syscall.SIGKILL))
+	for process.Supervisor(r.s.Layout) != 0 {
+		time.Sleep(look50)
+	}
+	if s := r.status(); s.Value.State != planner.ServiceRunning || !s.Value.Commands.Interim {
+		t.Errorf("%+v", s)
+	}
+	r.wants(r.s.Idle(t.Context()), "stop it first")
+	r.again()
+	must(t, r.s.Start(t.Context(), r.start, r.cfg))
+	r.serves()
+	if s := r.status(); s.Value.State != planner.ServiceRunning || s.Value.Commands.Interim || process.Supervisor(r.s.Layout) != 0 {
+		t.Errorf("%+v", s)
+	}
 }
 
 // A command never gets a directory that is empty, or another member's.

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	// Whoever runs commands for an hour has other limits than a test.
-	statusLimit, startLimit, stopLimit, comeUp, goDown = 3*time.Second, 3*time.Second, 5*time.Second, 4*time.Second, 2*time.Second
+	statusLimit, startLimit, stopLimit, comeUp, goDown, firstLog = 3*time.Second, 3*time.Second, 5*time.Second, 4*time.Second, 2*time.Second, 3*time.Second
 	os.Exit(m.Run())
 }
 

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
@@ -15,8 +18,8 @@ import (
 )
 
 // How long what a command began may take to show, how long it has to stay before it is
-// believed, and how long an etcd without data may take to begin its log: a member that
-// joins asks the others first.
+// believed, and how long nothing may be written by an etcd without data that has not
+// begun its log: a member that joins asks the others first.
 var (
 	comeUp   = 20 * time.Second
 	goDown   = 30 * time.Second
@@ -33,7 +36,7 @@ const pause = 100 * time.Millisecond
 func (s Service) Start(ctx context.Context, m planner.StartMember, cfg process.Config) error {
 	cfg.Commands = &s.Commands
 	closed := planner.Closed(m.Args)
-	own := process.Supervisor(s.Layout) != 0
+	own := process.Supervisor(s.Layout) != 0 || up(process.Status(s.Layout))
 	if !own {
 		up, err := s.runs(ctx)
 		if err != nil {
@@ -43,7 +46,7 @@ func (s Service) Start(ctx context.Context, m planner.StartMember, cfg process.C
 			return fmt.Errorf("it runs under its own commands already: stop it, then plan again")
 		}
 		if up {
-			return nil
+			return s.unforced()
 		}
 	}
 	if closed {
@@ -95,17 +98,79 @@ func (s Service) runs(ctx context.Context) (bool, error) {
 	return st.Value.State == planner.ServiceRunning, nil
 }
 
-// first is a member's first start: its log begins under requorum's own supervisor.
+// forces reports whether the process has --force-new-cluster: it, and each start after it,
+// expels every other member from this disk.
+func forces(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	now, err := process.Settings(pid)
+	return err == nil && now["force-new-cluster"] == "true"
+}
+
+const forcedWords = "Take --force-new-cluster (ETCD_FORCE_NEW_CLUSTER) out of what the start command runs before anything starts it again: each start with it expels all other members from this disk"
+
+// unforced refuses a member that runs with --force-new-cluster. It was not started here,
+// and goes on.
+func (s Service) unforced() error {
+	pid, err := s.holder()
+	if err == nil && forces(pid) {
+		err = fmt.Errorf("it runs (process %d) with --force-new-cluster. %s, then plan again", pid, forcedWords)
+	}
+	return err
+}
+
+// guard looks at what comes up while the start command is at work, which may go on until
+// the member serves.
+func (s Service) guard(began chan struct{}) error {
+	for {
+		if pid, err := s.holder(); err == nil && forces(pid) {
+			return s.endForced(pid)
+		}
+		select {
+		case <-began:
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// endForced stops at once what the start command has begun with --force-new-cluster, and
+// says how that went. It is not left half done, whatever else is asked for meanwhile.
+func (s Service) endForced(pid int) error {
+	what := fmt.Sprintf("it was started (process %d) with --force-new-cluster", pid)
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit+goDown)
+	defer cancel()
+	_, err := process.EndUsers(ctx, s.Layout.DataDir, s.Layout.WALDir)
+	if err == nil {
+		err = s.Stop(ctx) // or what the command talks to starts it again
+	}
+	if err != nil {
+		return fmt.Errorf("%s, and is not stopped yet: %w. Stop it at once. %s", what, err, forcedWords)
+	}
+	return fmt.Errorf("%s, and was stopped at once. %s. If the others serve, this member's data is to be replaced: its own list may have only itself by now", what, forcedWords)
+}
+
+// first is a member's first start: its log begins under requorum's own supervisor. One
+// that joins is sent a copy of everything first, which takes what it takes: it is given
+// up where nothing of it moves any more, or the step's time is over.
 func (s Service) first(ctx context.Context, cfg process.Config) error {
 	if _, err := process.Start(ctx, s.Self, cfg, s.Layout); err != nil {
 		return err
 	}
-	for end := time.Now().Add(firstLog); ; {
+	was, moved := s.written(), time.Now()
+	for {
 		if s.begun() {
 			return nil
 		}
-		if time.Now().After(end) {
-			return fmt.Errorf("it runs under requorum's supervisor, and has not begun its log within %s: is a quorum of the others there? (log: %s)", firstLog, s.Layout.Log())
+		if now := s.written(); now != was {
+			was, moved = now, time.Now()
+		}
+		if own := process.Status(s.Layout); own.State == planner.ServiceFailed {
+			return fmt.Errorf("its first start, by requorum's supervisor, failed: %s (log: %s)", own.LastError, s.Layout.Log())
+		}
+		if time.Since(moved) > firstLog {
+			return fmt.Errorf("it runs under requorum's supervisor, has not begun its log, and for %s nothing was written to %s: is a quorum of the others there? (log: %s)", firstLog, s.Layout.DataDir, s.Layout.Log())
 		}
 		select {
 		case <-ctx.Done():
@@ -113,6 +178,27 @@ func (s Service) first(ctx context.Context, cfg process.Config) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// written tells whether anything was written: the files' sizes, what they take up, and
+// when they were last changed. A log is made at its full size at once.
+func (s Service) written() (sum [3]int64) {
+	dirs := []string{filepath.Join(s.Layout.DataDir, "member")}
+	if s.Layout.WALDir != "" {
+		dirs = append(dirs, s.Layout.WALDir)
+	}
+	for _, dir := range dirs {
+		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			var st unix.Stat_t
+			if err == nil && unix.Lstat(path, &st) == nil {
+				sum[0] += st.Size
+				sum[1] += st.Blocks
+				sum[2] = max(sum[2], st.Mtim.Nano())
+			}
+			return nil // what goes while it is looked at is a change too
+		})
+	}
+	return sum
 }
 
 // begun reports whether its log has entries that are agreed on: an etcd that is ended
@@ -178,7 +264,13 @@ func (s Service) begin(ctx context.Context, m planner.StartMember) error {
 		return err
 	}
 	defer log.Close()
+	began, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- s.guard(began) }()
 	r := s.run(ctx, s.Commands.Start, startLimit, log)
+	close(began)
+	if err := <-ended; err != nil {
+		return err
+	}
 	if r.err != nil || r.code != 0 {
 		pid, err := s.holder()
 		if err != nil || pid == 0 {
@@ -201,6 +293,9 @@ func (s Service) await(ctx context.Context, m planner.StartMember, started resul
 		}
 		if pid != seen {
 			seen, since = pid, time.Now()
+		}
+		if forces(pid) {
+			return s.endForced(pid)
 		}
 		if pid != 0 && time.Since(since) > settle {
 			if at, said = s.ask(ctx); at == running {

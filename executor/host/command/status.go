@@ -92,14 +92,11 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 		}
 	}
 	own := process.Status(s.Layout)
-	switch up := own.State == planner.ServiceRunning || own.State == planner.ServiceBackoff; {
-	case up && (planner.Closed(own.Args) || own.State == planner.ServiceBackoff):
+	if up(own) {
 		own.Commands = out.Commands
 		own.Commands.Closed = planner.Closed(own.Args)
+		own.Commands.Interim = !own.Commands.Closed
 		return planner.Known(own)
-	case up: // of a former service, or of a first start that was cut short
-		out.State = planner.ServiceStopped
-		return planner.Known(out)
 	}
 	for end := time.Now().Add(again); ; time.Sleep(again / 3) {
 		at, r := s.ask(ctx)
@@ -131,6 +128,12 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 		}
 		return planner.Known(out)
 	}
+}
+
+// up reports whether requorum's own supervisor has the member, or did when it died: a
+// start that is closed to clients, a first one, or one of a former service.
+func up(own planner.Service) bool {
+	return own.State == planner.ServiceRunning || own.State == planner.ServiceBackoff
 }
 
 func named(pid int) string {

@@ -104,6 +104,9 @@ func (s Service) Idle(ctx context.Context) error {
 	if pid := process.Supervisor(s.Layout); pid != 0 {
 		return fmt.Errorf("a supervisor (pid %d) is at work on %s", pid, s.Layout.DataDir)
 	}
+	if up(process.Status(s.Layout)) {
+		return fmt.Errorf("an etcd that requorum's supervisor started runs on %s: stop it first", s.Layout.DataDir)
+	}
 	up, err := s.runs(ctx)
 	if err == nil && up {
 		err = errors.New("it runs under its commands: stop it first")
