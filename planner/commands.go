@@ -31,9 +31,43 @@ func (m *member) interim() bool {
 	return c != nil && c.Interim
 }
 
+// How many seconds the user's commands may take, and what they began, or ended, may take
+// to show it.
+const (
+	CommandStatusSeconds = 10
+	CommandStartSeconds  = 90
+	CommandStopSeconds   = 90
+	CommandComeUpSeconds = 20
+	CommandGoDownSeconds = 30
+	commandsStopSeconds  = 3*CommandStatusSeconds + CommandStopSeconds + CommandGoDownSeconds
+	commandsStartSeconds = 3*CommandStatusSeconds + CommandStartSeconds + CommandComeUpSeconds
+)
+
+// timeForCommands gives a step the time that its members' commands may take: it would
+// end before they do.
+func (b *builder) timeForCommands(s *Step) {
+	targets := s.Action.Targets()
+	if !slices.ContainsFunc(b.members, func(m *member) bool { return m.at.Commands != nil && slices.Contains(targets, m.spec.Name) }) && !stopsRemoved(s.Action) {
+		return
+	}
+	switch s.Action.(type) {
+	case Stop, Fence:
+		s.TimeoutSeconds += commandsStopSeconds
+	case Start, Join:
+		s.TimeoutSeconds += commandsStopSeconds + commandsStartSeconds // its supervisor may have to go first
+	}
+}
+
+// stopsRemoved reports whether commands stop a member that the file has no more.
+func stopsRemoved(a Action) bool {
+	stop, ok := a.(Stop)
+	return ok && slices.ContainsFunc(stop.Members, func(m StopMember) bool { return m.Commands != nil })
+}
+
 // useCommands has the commands that a step runs find the settings that it says, and
 // shows how their file changes.
 func (b *builder) useCommands(s *Step) {
+	b.timeForCommands(s)
 	switch a := s.Action.(type) {
 	case Start:
 		for i := range a.Members {
@@ -52,6 +86,7 @@ func (b *builder) useCommand(s *Step, x *StartMember) {
 	}
 	m := b.members[i]
 	x.Carried = b.carried(m)
+	b.noteUnseen(m, len(x.Carried) == 0)
 	for _, flag := range x.Carried {
 		name, _, _ := strings.Cut(flag, "=")
 		if !slices.ContainsFunc(x.Args, func(a string) bool { return strings.HasPrefix(a, name+"=") }) {
@@ -85,6 +120,21 @@ func (b *builder) useCommand(s *Step, x *StartMember) {
 	}
 	b.configs[x.Name] = text
 	s.Files = append(s.Files, FileDiff{Member: x.Name, Host: x.Host, Path: path, New: now == "", Lines: diffLines(now, text)})
+}
+
+// noteUnseen says of a member that its commands ran, and requorum never did, that the
+// settings which they gave it beside the file's are not known while it is down.
+func (b *builder) noteUnseen(m *member, nothing bool) {
+	c := m.commands()
+	ran := m.hasData() && m.provenance() == nil || m.cond == condFenced || m.cond == condMissing
+	if !nothing || c == nil || c.Config != "" || !ran || m.processRuns() || m.seen.Service.Value.State != ServiceNone || m.cond == condServing || b.told[m.spec.Name] {
+		return
+	}
+	if b.told == nil {
+		b.told = map[string]bool{}
+	}
+	b.told[m.spec.Name] = true
+	b.note(NoteRemaining, m.spec.Pos, "with which settings %s ran is not known: it is down, and requorum has none of them on record. Its commands get only the file's: name the others in etcd { config = … } (a quota, its certificates), or start it once by hand before, so that they are seen", m.spec.Name)
 }
 
 // started is the service once requorum has started it.
@@ -162,6 +212,25 @@ func (m *member) commandsMayBegin() bool {
 	s := m.seen.Service
 	return m.seen.Data.Known() && (m.data().State == DirAbsent || m.data().State == DirEmpty) &&
 		s.Known() && (s.Value.State == ServiceRunning || s.Value.State == ServiceBackoff)
+}
+
+// checkVacantInPlace refuses a recovery that keeps the identity where commands may start
+// a member on nothing: no fence is there to keep them from it, and what flags of the old
+// cluster begin there has the identity that the recovered one keeps.
+func (b *builder) checkVacantInPlace() *Refusal {
+	var vacant []*member
+	for _, m := range b.members {
+		if m.at.Commands != nil && !m.hasData() && m.cond != condFenced {
+			vacant = append(vacant, m)
+		}
+	}
+	if len(vacant) == 0 {
+		return nil
+	}
+	return refusal(CodeCommandsUnfit, serviceOf(b.cluster, vacant[0].spec).Pos, "nothing keeps "+names(vacant)+"'s commands from starting the old cluster beside the recovered one",
+		"There is no data at that place to fence, and commands can't be barred. With flags of the old cluster they would begin an empty twin, whose cluster ID is the one that a recovery in place keeps.",
+		"Leave in_place out: the recovered cluster gets a new ID, which no twin has.",
+		"Or take these members out of the file, recover the others in place, and add them again when it serves.")
 }
 
 // noteNotBarred says what no fence does for commands of the user's: a unit can be

@@ -278,3 +278,79 @@ func TestNanoseconds(t *testing.T) {
 		}
 	}
 }
+
+// What the commands gave a member that is down, beside the file's settings, is not known.
+func TestCommandsSettingsNotSeen(t *testing.T) {
+	gone := func(_ string, s *Fact[Service]) {
+		if s.Value.State != ServiceRunning {
+			s.Value.State, s.Value.Carried = ServiceNone, nil
+		}
+	}
+	p := planOf(t, commanded(threeMembers(), gone, serving, serving, down))
+	if !noticed(p, NoteRemaining, "with which settings m3 ran is not known") {
+		t.Errorf("%s: %+v", p.Headline, p.Notices)
+	}
+	recorded := func(name string, s *Fact[Service]) {
+		gone(name, s)
+		if s.Value.State == ServiceNone {
+			s.Value.State, s.Value.Carried = ServiceStopped, []string{"--quota-backend-bytes=7"}
+		}
+	}
+	for _, edit := range []func(string, *Fact[Service]){recorded, func(name string, s *Fact[Service]) { gone(name, s); s.Value.Commands.Config = "# x" }} {
+		if p := planOf(t, commanded(threeMembers(), edit, serving, serving, down)); noticed(p, NoteRemaining, "with which settings") {
+			t.Errorf("%s: %+v", p.Headline, p.Notices)
+		}
+	}
+	if p := planOf(t, commanded(threeMembers(), nil, fresh, fresh, fresh)); noticed(p, NoteRemaining, "with which settings") {
+		t.Errorf("%+v", p.Notices)
+	}
+}
+
+// What is not known is not taken for stopped by a stop either.
+func TestCommandsStopUnknown(t *testing.T) {
+	for _, k := range []kind{serving, down} {
+		in := commanded(threeMembers(), func(name string, s *Fact[Service]) {
+			if name == "m3" {
+				*s = Unknown[Service]("it hangs")
+			}
+		}, serving, serving, k)
+		if p := NewStop(in, nil); p.Refusal == nil || p.Refusal.Code != CodeCommandsUnfit {
+			t.Errorf("%s", p.Headline)
+		}
+		if p := NewStop(in, []string{"m1"}); p.Refusal != nil {
+			t.Errorf("%+v", p.Refusal)
+		}
+	}
+}
+
+// Each step has the time that its commands may take.
+func TestCommandsTime(t *testing.T) {
+	in := commanded(threeMembers(), nil, serving, serving, serving)
+	for _, s := range NewStop(in, nil).Steps {
+		if _, ok := s.Action.(Stop); ok && s.TimeoutSeconds < CommandStopSeconds+CommandGoDownSeconds+60 {
+			t.Errorf("%s: %d s", s.Title, s.TimeoutSeconds)
+		}
+	}
+	for _, s := range planOf(t, commanded(threeMembers(), nil, down, missing, missing)).Steps {
+		switch s.Action.(type) {
+		case Stop, Fence:
+			if s.TimeoutSeconds < CommandStopSeconds+CommandGoDownSeconds+60 {
+				t.Errorf("%s: %d s", s.Title, s.TimeoutSeconds)
+			}
+		case Start:
+			if s.TimeoutSeconds < CommandStartSeconds+CommandComeUpSeconds+60 {
+				t.Errorf("%s: %d s", s.Title, s.TimeoutSeconds)
+			}
+		}
+	}
+}
+
+// A recovery that keeps the identity has to have a fence at every place.
+func TestCommandsInPlaceBesideVacantPlaces(t *testing.T) {
+	c := threeMembers()
+	c.Recover = &spec.Recover{From: "m1", InPlace: true}
+	p := New(commanded(c, nil, down, missing, missing))
+	if p.Refusal == nil || p.Refusal.Code != CodeCommandsUnfit || !strings.Contains(p.Refusal.Title, "m2, m3's commands") {
+		t.Errorf("%+v, %s", p.Refusal, p.Headline)
+	}
+}

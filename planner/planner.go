@@ -107,6 +107,8 @@ type builder struct {
 	// configs are the configuration files that the steps so far leave for the members'
 	// commands.
 	configs map[string]string
+	// told are the members whose settings were said not to be known.
+	told map[string]bool
 }
 
 func newBuilder(in Input) *builder {

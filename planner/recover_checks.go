@@ -311,6 +311,9 @@ func (b *builder) checkRecoverRoom(chosen survivor) *Refusal {
 
 // checkInPlace: the survivor goes on as what it is, and the others join it.
 func (b *builder) checkInPlace(chosen survivor) *Refusal {
+	if r := b.checkVacantInPlace(); r != nil {
+		return r
+	}
 	if chosen.m.spec.Learner {
 		return refusal(CodeSurvivorWrong, chosen.m.spec.Pos, chosen.m.spec.Name+" can't go on in place",
 			"The file has it as a learner, and in place it would be the only voter.",

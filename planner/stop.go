@@ -20,6 +20,8 @@ func NewStop(in Input, only []string) *Plan {
 			continue
 		}
 		switch s := m.seen.Service; {
+		case m.at.Commands != nil && !s.Known():
+			return b.refuse(b.refuseUnclear(m))
 		case s.Known() && (s.Value.State == ServiceRunning || s.Value.State == ServiceBackoff):
 			ms = append(ms, m)
 		case m.cond == condServing || m.cond == condRunning:

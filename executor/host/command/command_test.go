@@ -431,6 +431,37 @@ END`)
 	}
 }
 
+func TestMasked(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"etcdctl --user root:hunter2 get x", "etcdctl --user=root:hunter2", `--user "root:hunter2"`, "ETCDCTL_USER=root:hunter2", `ETCDCTL_USER="root:hunter2 x"`,
+		"curl -u ann:hunter2 x", "etcdctl --password hunter2 get", "--password=hunter2", `password = "my hunter2 word"`, "PASSWORD: 'my hunter2 word'",
+		"-----BEGIN RSA PRIVATE KEY-----\nhunter2\nxx\n-----END RSA PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----\nhunter2", "hunter2\n-----END EC PRIVATE KEY-----\nend",
+		`{"token": "hunter2"}`, "http://ann:hunter2@x/",
+	} {
+		if got := masked(text); strings.Contains(got, "hunter2") || strings.Contains(got, "word") && !strings.Contains(strings.ToLower(got), "password") {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+	for _, text := range []string{"the password is wrong", "user root not found", "start --user etcd", "token expired", "m1 stopped"} {
+		if got := masked(text); got != text {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+	r := result{argv: []string{"etcdctl", "--user", "root:hunter2", "status"}}
+	if strings.Contains(r.text(), "hunter2") {
+		t.Error(r.text())
+	}
+	path := filepath.Join(t.TempDir(), "log")
+	must(t, os.WriteFile(path, []byte("token="+strings.Repeat("s", 2*kept)), 0o600))
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	if x := endOf(f); x.n != int64(2*kept+6) || x.words() != "" {
+		t.Errorf("%d %q", x.n, x.words())
+	}
+}
+
 // The end of what is printed is kept, whole lines of it.
 func TestWords(t *testing.T) {
 	t.Parallel()

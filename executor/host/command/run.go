@@ -15,14 +15,16 @@ import (
 	"unicode"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/requorum/requorum/planner"
 )
 
 // Limits of the commands: how long each may take, and how much it may print. A start
 // may wait until the member serves, a stop until it has handed over.
 var (
-	statusLimit = 10 * time.Second
-	startLimit  = 90 * time.Second
-	stopLimit   = 90 * time.Second
+	statusLimit = planner.CommandStatusSeconds * time.Second
+	startLimit  = planner.CommandStartSeconds * time.Second
+	stopLimit   = planner.CommandStopSeconds * time.Second
 )
 
 const mostOutput = 16 << 20
@@ -37,7 +39,7 @@ type result struct {
 
 // text is the result in words, for people.
 func (r result) text() string {
-	out := strings.Join(r.argv, " ")
+	out := masked(strings.Join(r.argv, " "))
 	if n := []rune(out); len(n) > 80 {
 		out = string(n[:79]) + "…"
 	}
@@ -111,12 +113,11 @@ func (s Service) run(ctx context.Context, argv []string, limit time.Duration, lo
 	}
 	tooMuch := false
 	if err = cmd.Start(); err == nil {
-		watched := make(chan struct{})
-		if log != nil {
-			go func() { tooMuch = watchSize(log, cancel, watched) }()
-		}
+		ended, watched := make(chan struct{}), make(chan bool, 1)
+		go func() { watched <- log != nil && watchSize(log, cancel, ended) }()
 		err = cmd.Wait()
-		close(watched)
+		close(ended)
+		tooMuch = <-watched
 	}
 	if log != nil {
 		end = endOf(log)
@@ -189,15 +190,31 @@ func endOf(log *os.File) *tail {
 	if n, err := log.ReadAt(buf, fi.Size()-int64(len(buf))); err == nil {
 		_, _ = t.Write(buf[:n])
 	}
+	t.n = fi.Size() // of which these are the end
 	return t
 }
 
 // secrets are what looks like a password in what a command prints: behind a name that
 // says so, or in a URL.
-var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)((?:[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w-]*)["']?\s*[=:]\s*["']?)[^\s"',;&]+`),
-	regexp.MustCompile(`(?i)((?:authorization["']?\s*[=:]\s*["']?)?(?:bearer|basic)\s+)[^\s"',;]+`),
-	regexp.MustCompile(`(://[^\s/:@]*:)[^\s/@]+@`),
+var secrets = []struct {
+	is *regexp.Regexp
+	by string
+}{
+	{regexp.MustCompile(`(?s)-----BEGIN [^-\n]*-----.*?(?:-----END [^-\n]*-----|$)`), "(hidden)"},
+	{regexp.MustCompile(`(?s)^.*-----END [^-\n]*-----`), "(hidden)"}, // it began before what was kept
+	{regexp.MustCompile(`(?i)(\bETCDCTL_USER["']?\s*[=:]\s*|(?:^|\s)--?user(?:\s+|=)["']?[^\s"':]+:|(?:^|\s)-u\s+["']?[^\s"':]+:)(?:"[^"\n]*"|'[^'\n]*'|[^\s"',;&]+)`), "${1}(hidden)"},
+	{regexp.MustCompile(`(?i)((?:[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w-]*)["']?\s*[=:]\s*)(?:"[^"\n]*"|'[^'\n]*'|["']?[^\s"',;&]+)`), "${1}(hidden)"},
+	{regexp.MustCompile(`(?i)((?:^|\s)--?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|credential)[\w-]*\s+)(?:"[^"\n]*"|'[^'\n]*'|[^\s"',;&-][^\s"',;&]*)`), "${1}(hidden)"},
+	{regexp.MustCompile(`(?i)((?:authorization["']?\s*[=:]\s*["']?)?(?:bearer|basic)\s+)[^\s"',;]+`), "${1}(hidden)"},
+	{regexp.MustCompile(`(://[^\s/:@]*:)[^\s/@]+@`), "${1}(hidden)@"},
+}
+
+// masked is text without what looks like a secret.
+func masked(text string) string {
+	for _, s := range secrets {
+		text = s.is.ReplaceAllString(text, s.by)
+	}
+	return text
 }
 
 // words are the last lines, as one line of plain text.
@@ -218,9 +235,7 @@ func (t *tail) words() string {
 		}
 		return r
 	}, text)
-	text = secrets[0].ReplaceAllString(text, "${1}(hidden)")
-	text = secrets[1].ReplaceAllString(text, "${1}(hidden)")
-	text = secrets[2].ReplaceAllString(text, "${1}(hidden)@")
+	text = masked(text)
 	var lines []string
 	for line := range strings.Lines(text) {
 		if line = strings.Join(strings.Fields(line), " "); line != "" {

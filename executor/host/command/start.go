@@ -21,8 +21,8 @@ import (
 // believed, and how long nothing may be written by an etcd without data that has not
 // begun its log: a member that joins asks the others first.
 var (
-	comeUp   = 20 * time.Second
-	goDown   = 30 * time.Second
+	comeUp   = planner.CommandComeUpSeconds * time.Second
+	goDown   = planner.CommandGoDownSeconds * time.Second
 	settle   = 700 * time.Millisecond
 	firstLog = 45 * time.Second
 )

@@ -87,9 +87,7 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 	cfg, cfgErr := process.ReadConfig(s.Layout)
 	if cfgErr == nil {
 		out.Cluster = cfg.Cluster
-		if cfg.Commands != nil && out.Commands.Config != "" {
-			out.Carried = cfg.Carried
-		}
+		out.Carried = cfg.Carried
 	}
 	own := process.Status(s.Layout)
 	if up(own) {

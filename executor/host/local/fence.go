@@ -172,8 +172,6 @@ func (d *Driver) fence(ctx context.Context, m planner.FenceMember) error {
 	if err != nil {
 		return err
 	}
-	limit, cancel := context.WithTimeout(ctx, fencePatience)
-	defer cancel()
 	if err := goOn(ctx); err != nil {
 		return err
 	}
@@ -181,6 +179,8 @@ func (d *Driver) fence(ctx context.Context, m planner.FenceMember) error {
 	if err := k.bar(ctx); err != nil {
 		return err
 	}
+	limit, cancel := context.WithTimeout(ctx, fencePatience) // from here on: a stop takes its own time
+	defer cancel()
 	dropFences(l)
 	s, ok := fenced(l)
 	if !ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/command"
@@ -46,11 +47,39 @@ func (d *Driver) keeper(p planner.Place, l host.Layout) keeper {
 
 // keeperOnRecord is keeper for a place of which only the directory is known, as where
 // the file has the member no longer.
-func (d *Driver) keeperOnRecord(p planner.Place, l host.Layout) keeper {
+//
+// Commands on record are run only where nobody but this user, or root, can have written
+// them: who has the data directory could have a root's requorum run anything.
+func (d *Driver) keeperOnRecord(p planner.Place, l host.Layout) (keeper, error) {
 	if cfg, err := process.ReadConfig(l); err == nil && p.Unit == "" && p.Commands == nil {
+		if cfg.Commands != nil {
+			if err := onlyOurs(l.Base(), l.Service()); err != nil {
+				return nil, fmt.Errorf("the commands that keep it are not run: %w. Stop it by hand", err)
+			}
+		}
 		p.Unit, p.Commands = cfg.Unit, cfg.Commands
 	}
-	return d.keeper(p, l)
+	return d.keeper(p, l), nil
+}
+
+// onlyOurs refuses files that others than this user and root own, or may write to.
+func onlyOurs(paths ...string) error {
+	for _, path := range paths {
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		st, ok := fi.Sys().(*syscall.Stat_t)
+		switch {
+		case fi.Mode()&os.ModeSymlink != 0:
+			return fmt.Errorf("%s is a symbolic link", path)
+		case !ok || int(st.Uid) != os.Geteuid() && st.Uid != 0:
+			return fmt.Errorf("%s belongs to user %d, and requorum runs as user %d", path, st.Uid, os.Geteuid())
+		case fi.Mode().Perm()&0o022 != 0:
+			return fmt.Errorf("%s can be written to by others (%s)", path, fi.Mode().Perm())
+		}
+	}
+	return nil
 }
 
 // supervisor is requorum's own.

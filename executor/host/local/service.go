@@ -193,7 +193,10 @@ func (d *Driver) stop(ctx context.Context, m planner.StopMember) error {
 	if err != nil {
 		return err
 	}
-	k := d.keeperOnRecord(m.Place, l)
+	k, err := d.keeperOnRecord(m.Place, l)
+	if err != nil {
+		return err
+	}
 	u, isUnit := k.(systemdUnit)
 	gone := isUnit && (m.Removed || m.Unit == "") // the file has the member no longer
 	if gone && u.Elsewhere(ctx) {                 // the unit has become another member's
