@@ -93,7 +93,7 @@ func (b *builder) useCommand(s *Step, x *StartMember) {
 			x.Args = append(x.Args, flag)
 		}
 	}
-	text, err := ConfigText(x)
+	text, err := ConfigText(x, m.seen.Binary.Value.Version)
 	if err != nil {
 		b.unitRefusal = refusal(CodeCommandsUnfit, b.cluster.Etcd.Pos, "a setting of "+x.Name+"'s can't be told to its commands", err.Error()+".",
 			"Leave it out of config, or keep the member by service \"systemd\" or \"process\", which give etcd its settings as flags.")

@@ -29,6 +29,7 @@ const keys = 1000
 // scenarios is the whole table. What they are killed at follows from their steps.
 var scenarios = []scenario{
 	{name: "bootstrap", steps: "claim start verify", identities: 1, setup: func(x *trial) { x.c = x.e.Cluster(3) }},
+	{name: "bootstrap under commands", steps: "claim start verify", identities: 1, setup: func(x *trial) { x.c = x.e.Cluster(3).UnderCommands(harness.Etcd(x.t, "3.6"), nil) }},
 	{name: "restore", steps: "restore install start verify stop start verify", identities: 1, setup: func(x *trial) { x.restore(x.source(false)) }},
 	{name: "restore, large", steps: "restore install start verify stop start verify", identities: 1, large: true, setup: func(x *trial) { x.restore(x.source(true)) }},
 	{name: "restore over lost data", steps: "restore install start verify stop start verify", identities: 2, setup: restoreOverLost},

@@ -105,7 +105,7 @@ func newRig(t *testing.T) *rig {
 // write has the step's file be of its arguments.
 func (r *rig) write() {
 	r.t.Helper()
-	text, err := planner.ConfigText(&r.start)
+	text, err := planner.ConfigText(&r.start, "3.7.0")
 	must(r.t, err)
 	r.start.Files = []planner.FileChange{{Path: planner.ConfigPath(r.s.Layout.Base()), Text: text}}
 }

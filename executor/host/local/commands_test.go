@@ -95,7 +95,7 @@ func (u underCommands) Start(ctx context.Context, members []planner.StartMember)
 	for i := range members {
 		m := &members[i]
 		m.Place = u.place(m.Place)
-		text, err := planner.ConfigText(m)
+		text, err := planner.ConfigText(m, "3.7.0")
 		if err != nil {
 			return err
 		}

@@ -156,6 +156,9 @@ func fromFile(path string, known *flag.FlagSet) (map[string]string, error) {
 	flatten(nested, "", values, known)
 	out := map[string]string{}
 	for name, value := range nested {
+		if name == "experimental-snapshot-catch-up-entries" { // of 3.5 and 3.6, whose flag is another
+			name = "experimental-snapshot-catchup-entries"
+		}
 		if section, rest, inside := strings.Cut(name, "."); inside {
 			if name = flagOf(section, rest); known.Lookup(name) == nil {
 				return nil, fmt.Errorf("%s.%s in %s has no flag", section, rest, path)
