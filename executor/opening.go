@@ -87,6 +87,8 @@ func (r *Runner) othersRun(ctx context.Context, a planner.Start) bool {
 			return false
 		case s.Value.State == planner.ServiceRunning, s.Value.State == planner.ServiceBackoff:
 			run++
+		case s.Value.State == planner.ServiceStopped && s.Value.Commands != nil:
+			// What their start command could not start they call stopped.
 		case s.Value.State != planner.ServiceFailed:
 			return false
 		}

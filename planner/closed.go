@@ -148,6 +148,10 @@ func (b *builder) openInPlace(m *member) *Plan {
 			return b.refuse(r)
 		}
 	}
+	if r := b.checkVacantInPlace(); r != nil {
+		r.Remedy = r.Remedy[1:] // it has its identity already
+		return b.refuse(r)
+	}
 	b.plan.Route = RouteStart
 	b.plan.Headline = fmt.Sprintf("a recovery in place was begun and interrupted: start %s, as a cluster of one that grows again", m.spec.Name)
 	b.pass(RouteInSync, "%s does not serve clients yet", m.spec.Name)

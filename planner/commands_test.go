@@ -85,6 +85,23 @@ func TestCommandsKeepSettings(t *testing.T) {
 	}
 }
 
+// A setting of theirs that is a secret is in no plan: one that would have to have it is
+// refused.
+func TestCommandsSettingsNotTold(t *testing.T) {
+	own := func(name string, s *Fact[Service]) {
+		s.Value.Args = append(slices.Clone(s.Value.Args), "--cors=http://"+Untold+"@127.0.0.1:9")
+	}
+	if p := planOf(t, commanded(threeMembers(), own, serving, serving, serving)); p.Route != RouteInSync {
+		t.Fatalf("%s", p.Headline)
+	}
+	c := threeMembers()
+	in := commanded(c, own, serving, serving, serving)
+	c.Etcd.Config = map[string]string{"snapshot-count": "5000"}
+	if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeFeatureUnsupported || !strings.Contains(p.Refusal.Title, "without --cors") {
+		t.Errorf("%+v", p.Refusal)
+	}
+}
+
 // What can't be compared is said.
 func TestCommandsNotCompared(t *testing.T) {
 	p := planOf(t, commanded(threeMembers(), func(name string, s *Fact[Service]) {
@@ -352,5 +369,21 @@ func TestCommandsInPlaceBesideVacantPlaces(t *testing.T) {
 	p := New(commanded(c, nil, down, missing, missing))
 	if p.Refusal == nil || p.Refusal.Code != CodeCommandsUnfit || !strings.Contains(p.Refusal.Title, "m2, m3's commands") {
 		t.Errorf("%+v, %s", p.Refusal, p.Headline)
+	}
+	// Nor is one gone on with that was begun before, and lost a fence since.
+	for _, ran := range []bool{false, true} {
+		in := commanded(threeMembers(), nil, down, missing, missing)
+		edit(&in, "m1", func(o *MemberObservation) {
+			d := &o.Data.Value
+			d.Members, d.EverRan, d.ProvenanceAgrees = d.Members[:1], ran, true
+			d.Provenance = &Provenance{Kind: ProvenanceForceNew, Token: "force-new-x", ClusterID: d.ClusterID, MemberID: d.MemberID}
+			if ran {
+				o.Service.Value.Args = closedArgs([]string{"--name=m1", "--data-dir=" + in.Cluster.Members[0].DataDir, "--listen-client-urls=" + in.Cluster.Members[0].ClientURLs[0]})
+			}
+		})
+		p = New(in)
+		if p.Refusal == nil || p.Refusal.Code != CodeCommandsUnfit || len(p.Refusal.Remedy) != 1 || strings.Contains(p.Refusal.Remedy[0], "in_place") {
+			t.Errorf("%+v, %s", p.Refusal, p.Headline)
+		}
 	}
 }

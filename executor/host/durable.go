@@ -15,7 +15,22 @@ func WriteFile(path string, data []byte) error { return WriteFileIf(path, data, 
 
 // WriteFileIf is WriteFile that asks right before the rename whether it is still to be:
 // the fsync takes a while, in which whoever writes may lose the right to.
-func WriteFileIf(path string, data []byte, still func() error) (err error) {
+func WriteFileIf(path string, data []byte, still func() error) error {
+	return writeFile(path, data, nil, still)
+}
+
+// WriteFileFor is WriteFile of a file that a group may read too, 0640: it is so from the
+// first moment that it is at path, and nobody else can read it at any.
+func WriteFileFor(path string, data []byte, uid, gid int) error {
+	return writeFile(path, data, func(f *os.File) error {
+		if err := f.Chown(uid, gid); err != nil {
+			return err
+		}
+		return f.Chmod(0o640)
+	}, nil)
+}
+
+func writeFile(path string, data []byte, give func(*os.File) error, still func() error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -28,6 +43,11 @@ func WriteFileIf(path string, data []byte, still func() error) (err error) {
 	}()
 	if _, err = f.Write(data); err != nil {
 		return err
+	}
+	if give != nil {
+		if err = give(f); err != nil {
+			return err
+		}
 	}
 	if err = f.Sync(); err != nil {
 		return err
@@ -86,4 +106,21 @@ func MkdirAll(dir string) ([]string, error) {
 		return made, err
 	}
 	return append(made, dir), SyncDir(filepath.Dir(dir))
+}
+
+// MakeFolder makes a folder that everybody may read, and those above it.
+func MakeFolder(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := MakeFolder(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask is
+		return err
+	}
+	return SyncDir(filepath.Dir(dir))
 }

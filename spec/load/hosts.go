@@ -135,6 +135,18 @@ func (b block) argv(name string) []string {
 			b.l.errorAt(w.at, "Invalid command", "%q is no program: the first word is one, with its path or as it is found in PATH.", w.string)
 		}
 	}
+	if secrets := toldSecrets(plain(words)); len(secrets) > 0 {
+		for _, s := range secrets {
+			b.l.hideText(s)
+			for _, w := range words {
+				if strings.Contains(w.string, s) {
+					b.l.hideText(w.string)
+				}
+			}
+		}
+		b.l.errorAt(b.at(name), "Secret in a command", "%s has what looks like a password, a key or a token in it. Plans, journals and the host's list of processes show it to whoever looks: have it read from where it is by a script on the host, in a file for root alone, and name that script here.", name)
+		return nil
+	}
 	return plain(words)
 }
 

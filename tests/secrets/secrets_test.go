@@ -142,9 +142,9 @@ func steps(t *testing.T, plan string) int {
 	return len(p.Steps)
 }
 
-// ownLog is where etcd itself writes, cached a snapshot that was fetched, or saved.
+// ownLog is where etcd itself, or a command of the user's, writes, cached a snapshot that was fetched, or saved.
 var (
-	ownLog = regexp.MustCompile(`^cluster/data/m\d\.requorum/etcd\.log(\.\d)?$`)
+	ownLog = regexp.MustCompile(`^cluster/data/m\d\.requorum/(etcd\.log(\.\d)?|start\.log)$`)
 	cached = regexp.MustCompile(`^home/\.cache/requorum/snapshots/[^/]+/(snapshot|body|saving)[^/]*$`)
 )
 
@@ -526,6 +526,10 @@ variable "deep" {
 		"a setting's query":                   hcl3(c, head, "  etcd { config = { distributed-tracing-address = \"http://h/?token="+w.word("a token in a setting's query")+"\" } }\n"),
 		"a peer URL of a member":              strings.Replace(hcl3(c, head, ""), "peer_urls   = [\"http://", "peer_urls   = [\"http://ops:"+w.word("a password in a member's peer URL")+"/x@", 1),
 		"a URL that is listened to":           strings.Replace(hcl3(c, head, ""), "    peer_urls", "    listen_peer_urls = [\"http://"+w.word("a user in a URL that is listened to")+"@127.0.0.1:1\"]\n    peer_urls", 1),
+		"a command's password":                keptBy(head, `"etcdctl", "--user", "root:`+w.word("a password in a command")+`"`) + hcl3(c, "", ""),
+		"a command's script":                  keptBy(head, `"sh", "-c", "ETCDCTL_PASSWORD='`+w.word("a password in a command's script")+`' etcdctl endpoint health"`) + hcl3(c, "", ""),
+		"a command's URL, from a variable":    keptBy(head, `"curl", var.open`) + hcl3(c, "", ""),
+		"a command's sensitive word":          keptBy(head, `"curl", var.deep.list[0]`) + hcl3(c, "", ""),
 		"no quotes":                           hcl3(c, head, auth(w.word("a password without quotes"))),
 		"an inner quote":                      hcl3(c, head, auth(`"a"`+w.word("a password with a quote in it")+`"`)),
 		"a heredoc left open":                 hcl3(c, head, auth("<<E\n"+w.word("a heredoc that is left open")+"\n")),
@@ -607,6 +611,57 @@ func put(t *testing.T, endpoint, key, value string) {
 	if _, err := cli.Put(ctx, key, value); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// keptBy is a host whose status command has these words.
+func keptBy(head, status string) string {
+	return strings.TrimLeft(head, "\n") + "host \"kept\" {\n  service \"command\" {\n    start  = [\"sv\", \"start\", \"etcd\"]\n    stop   = [\"sv\", \"stop\", \"etcd\"]\n    status = [" + status + "]\n  }\n}\n"
+}
+
+// TestCommands: members that commands of the user's keep, which print secrets, and start
+// etcd with secrets in its environment and its flags.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := harness.Etcd(t, "3.6")
+	c := w.Cluster(1).UnderCommands(r, nil)
+	m := c.Members[0]
+	w.run(0, "apply", "--auto-approve", "--json", c.Path())
+	put(t, m.Client, "/k", w.data("a value in the cluster"))
+	w.Setenv("ETCDCTL_PASSWORD", w.word("a password in requorum's own environment"))
+	prints := func(verb, where string) {
+		t.Helper()
+		c.Spoil(m, verb, fmt.Sprintf("env; cat <<'END'; exit 1\nconnecting to http://ops:%s@keeper\nETCDCTL_USER=root:%s\n--password %s\n{\"token\": \"%s\"}\nEND\n",
+			w.word("a URL that "+where), w.word("a user that "+where), w.odd("a flag that "+where), w.word("a token that "+where)))
+	}
+	prints("status", "a status command prints")
+	w.run(0, "plan", "--json", c.Path())
+	w.run(6, "stop", "--auto-approve", "--json", c.Path())
+	c.Spoil(m, "status", "")
+	prints("stop", "a stop command prints")
+	w.run(7, "stop", "--auto-approve", "--json", c.Path()).Says(t, "ended with status 1")
+	c.Spoil(m, "stop", "")
+	w.run(0, "stop", "--auto-approve", "--json", c.Path())
+	prints("start", "a start command prints")
+	w.run(7, "apply", "--auto-approve", "--json", c.Path())
+	c.Spoil(m, "start", "")
+	// Its etcd has settings of its own, with secrets.
+	c.Spoil(m, "start", "up && exit 0\nexport AWS_SECRET_ACCESS_KEY="+w.word("a secret in the environment that a command gives")+" ETCD_DISCOVERY_PASSWORD="+w.word("a password in the environment that a command gives")+"\n"+
+		strings.Join(w.Hand(m, nil).Of(r).Command(), " ")+" --cors=http://ops:"+w.word("a password in a flag that a command gives")+`@127.0.0.1:9 </dev/null >"$here/etcd.log" 2>&1 & echo $! >"$here/pid"; exit 0`)
+	w.run(7, "apply", "--auto-approve", "--json", c.Path()).Says(t, "with other settings than the plan says", "cors")
+	w.every(0, 2, c.Path())
+	// It is restarted with the file's settings, and has its own again.
+	b, err := os.ReadFile(c.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	quota := w.input("quota.hcl", strings.NewReplacer("etcd { binary", "etcd {\n    binary", "/etcd\" }", "/etcd\"\n    config = { quota-backend-bytes = 123456789 }\n  }").Replace(string(b)))
+	w.run(0, "plan", "--json", quota)
+	w.run(7, "apply", "--auto-approve", "--json", "--accept=downtime", quota).Says(t, "with other settings than the plan says", "cors")
+	c.Spoil(m, "start", "")
+	w.run(0, "stop", "--auto-approve", c.Path())
+	w.logged()
+	w.search("state/requorum/runs/*/plan.json", "state/requorum/runs/*/journal.jsonl", "cluster/data/m1.requorum/service.json", "cluster/data/m1.requorum/etcd.yaml")
 }
 
 // hcl3 is the file of a cluster, with something before it and something in it.

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,7 +43,7 @@ func TestLife(t *testing.T) {
 	must(t, err)
 	must(t, r.s.Stop(t.Context()))
 	must(t, r.s.Stop(t.Context()))
-	must(t, r.s.Watch(t.Context()))
+	must(t, r.watch())
 	must(t, r.s.Idle(t.Context()))
 	if s := r.status(); s.Value.State != planner.ServiceStopped {
 		t.Fatalf("%+v", s)
@@ -387,8 +388,20 @@ func TestStop(t *testing.T) {
 	// It ends etcd, and its service comes again.
 	r.spoil("status", "exit 0")
 	r.wants(r.s.Stop(t.Context()), "says that it runs", "may start etcd again")
-	r.wants(r.s.Watch(t.Context()), "somebody starts it again")
+	r.wants(r.watch(), "somebody starts it again")
+	r.spoil("status", "echo who knows; exit 1")
+	r.wants(r.watch(), "not known whether it stays stopped", "who knows")
 	r.spoil("status", "")
+	must(t, r.watch())
+	// One that stood in the directory as it moved.
+	moved := r.s.Layout.DataDir + "-moved"
+	must(t, os.Rename(r.s.Layout.DataDir, moved))
+	f, err := os.OpenFile(filepath.Join(moved, "member", "snap", "db"), os.O_RDWR, 0)
+	must(t, err)
+	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	r.wants(r.s.Watch(t.Context(), moved, ""), "somebody starts it again", moved+" open")
+	must(t, f.Close())
+	must(t, os.Rename(moved, r.s.Layout.DataDir))
 	must(t, r.s.Stop(t.Context()))
 }
 
@@ -409,7 +422,7 @@ END`)
 			t.Errorf("%s is shown: %s", secret, why)
 		}
 	}
-	if !strings.Contains(why, "(hidden)") {
+	if !strings.Contains(why, planner.Untold) {
 		t.Error(why)
 	}
 	r.spoil("status", "printf 'fetching https://ann:pa55@example.org/x \\033[31mred\\n'; exit 1")
@@ -462,6 +475,80 @@ func TestMasked(t *testing.T) {
 	}
 }
 
+// A setting of what runs that is a secret is not told, neither of a process nor of the
+// file that somebody has edited, and nothing is started that would have to be told.
+func TestSettingsWithSecrets(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	must(t, r.s.Start(t.Context(), r.start, r.cfg))
+	r.serves()
+	must(t, r.s.Stop(t.Context()))
+	r.again()
+	r.spoil("start", `"$here/requorum" etcd `+strings.Join(r.start.Args, " ")+` --cors=http://ann:hunter2@127.0.0.1:9 </dev/null >>"$here/log" 2>&1 & echo $! >"$here/pid"; exit 0`)
+	err := r.s.Start(t.Context(), r.start, r.cfg)
+	r.wants(err, "with other settings than the plan says", "cors", planner.Untold)
+	must(t, os.WriteFile(r.s.configPath(), []byte("name: m1\ncors: \"http://ann:hunter2@x\"\ndiscovery-token: \"hunter2\"\npre-vote: true\n"), 0o600))
+	s := r.status().Value
+	if said := fmt.Sprint(err, s); strings.Contains(said, "hunter2") || !slices.Contains(s.Args, "--cors=http://"+planner.Untold+"@127.0.0.1:9") {
+		t.Error(said)
+	}
+	if want := "name: m1\ncors: \"http://" + planner.Untold + "@x\"\ndiscovery-token: " + planner.Untold + "\npre-vote: true\n"; s.Commands.Config != want {
+		t.Error(s.Commands.Config)
+	}
+	must(t, r.s.Stop(t.Context()))
+	untold := r.start
+	untold.Args = append(slices.Clone(r.start.Args), "--cors=http://"+planner.Untold+"@x")
+	r.wants(r.s.Start(t.Context(), untold, r.cfg), "--cors", "secret")
+	r.start.Files[0].Text += "cors: " + planner.Untold + "\n"
+	r.wants(r.s.Start(t.Context(), r.start, r.cfg), "secret", "plan again")
+	r.spoil("start", "")
+}
+
+// A status or stop command that prints without end is ended.
+func TestTooMuch(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const endless = "while :; do head -c 1000000 /dev/zero | tr '\\0' x; done"
+	r.spoil("status", endless)
+	if s := r.status(); s.Known() || !strings.Contains(s.Why, "printed more than 16 MiB, and was ended") {
+		t.Errorf("%+v", s)
+	}
+	r.spoil("status", "")
+	must(t, r.s.Start(t.Context(), r.start, r.cfg))
+	r.spoil("stop", endless)
+	r.wants(r.s.Stop(t.Context()), "printed more than 16 MiB, and was ended")
+	r.spoil("stop", "")
+}
+
+// What a start command left running prints to its log does not fill the disk.
+func TestLogIsBounded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.spoil("start", `(sleep 2; head -c 50000000 /dev/zero | tr '\0' x; echo; echo the end; touch "$here/printed") & up || { "$here/requorum" etcd --config-file="$REQUORUM_ETCD_CONFIG" </dev/null >>"$here/log" 2>&1 & echo $! >"$here/pid"; }; exit 0`)
+	must(t, r.s.Start(t.Context(), r.start, r.cfg))
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(look50) {
+		if _, err := os.Stat(filepath.Join(r.dir, "printed")); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it does not print")
+		}
+	}
+	r.status()
+	var st syscall.Stat_t
+	must(t, syscall.Stat(r.s.logPath(), &st))
+	if st.Blocks*512 > 2*keptLog || st.Size < 50000000 {
+		t.Errorf("it takes up %d of %d bytes", st.Blocks*512, st.Size)
+	}
+	f, err := os.Open(r.s.logPath())
+	must(t, err)
+	defer f.Close()
+	if words := endOf(f).words(); !strings.HasSuffix(words, "the end") {
+		t.Errorf("its end is %q", words)
+	}
+	r.spoil("start", "")
+}
+
 // The end of what is printed is kept, whole lines of it.
 func TestWords(t *testing.T) {
 	t.Parallel()
@@ -492,9 +579,7 @@ func TestUser(t *testing.T) {
 	r := newRig(t)
 	r.s.User = "no-such-user-of-anybody"
 	r.wants(r.s.Start(t.Context(), r.start, r.cfg), "no-such-user-of-anybody is not known")
-	must(t, process.Stop(t.Context(), r.s.Layout)) // the first start, which is requorum's
 	r.s.User = "nobody"
-	r.again()
 	r.wants(r.s.Start(t.Context(), r.start, r.cfg), "nobody, as whom etcd runs, can't get to", "chmod o+x")
 	for dir := r.dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
 		must(t, os.Chmod(dir, 0o755))
@@ -508,8 +593,16 @@ setpriv --reuid=nobody --regid=nogroup --clear-groups "$here/requorum" etcd --co
 	must(t, err)
 	must(t, os.Remove(filepath.Join(r.dir, "requorum"))) // a link of the test's own
 	must(t, os.WriteFile(filepath.Join(r.dir, "requorum"), program, 0o755))
+	if s := r.status().Value; s.State != planner.ServiceNone || r.s.begun() {
+		t.Fatalf("something was begun: %+v", s)
+	}
 	must(t, r.s.Start(t.Context(), r.start, r.cfg))
 	r.serves()
+	fi, err := os.Stat(r.s.configPath())
+	must(t, err)
+	if fi.Mode().Perm() != 0o640 {
+		t.Errorf("%s", fi.Mode())
+	}
 	if b, _ := os.ReadFile(filepath.Join(r.dir, "as-root")); len(b) == 0 {
 		t.Error("there is nothing to be kept from it")
 	}

@@ -138,6 +138,8 @@ func (r *rig) end() {
 	}
 }
 
+func (r *rig) watch() error { return r.s.Watch(r.t.Context(), r.s.Layout.DataDir, "") }
+
 func (r *rig) status() planner.Fact[planner.Service] {
 	r.t.Helper()
 	pid, err := r.s.holder()

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
 )
 
@@ -106,7 +107,7 @@ func (s Service) run(ctx context.Context, argv []string, limit time.Duration, lo
 	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", s.environment(), time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) } // with what it waits for
-	end := &tail{}
+	end := &tail{over: cancel}
 	cmd.Stdout, cmd.Stderr = end, end
 	if log != nil {
 		cmd.Stdout, cmd.Stderr = log, log
@@ -127,9 +128,6 @@ func (s Service) run(ctx context.Context, argv []string, limit time.Duration, lo
 	switch {
 	case tooMuch || end.n > mostOutput:
 		r.err = fmt.Errorf("it printed more than %d MiB, and was ended", mostOutput>>20)
-		if log == nil {
-			r.err = fmt.Errorf("it printed more than %d MiB", mostOutput>>20)
-		}
 	case ctx.Err() != nil:
 		r.err = context.Cause(ctx)
 	case limited.Err() != nil:
@@ -159,8 +157,9 @@ func watchSize(log *os.File, cancel func(), ended chan struct{}) bool {
 	}
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the end of what is written to it, and calls over where that is too much.
 type tail struct {
+	over func()
 	mu   sync.Mutex
 	n    int64
 	last []byte
@@ -172,7 +171,9 @@ const kept = 4 << 10
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.n += int64(len(p))
+	if t.n += int64(len(p)); t.n > mostOutput && t.over != nil {
+		t.over()
+	}
 	t.last = append(t.last, p[max(0, len(p)-kept):]...)
 	if extra := len(t.last) - kept; extra > 0 {
 		t.last = append([]byte(nil), t.last[extra:]...)
@@ -194,19 +195,19 @@ func endOf(log *os.File) *tail {
 	return t
 }
 
-// secrets are what looks like a password in what a command prints: behind a name that
-// says so, or in a URL.
+// secrets are what looks like a password in what a command prints, beside what
+// process.Scrub finds in the words of etcd: keys, and users of tools with theirs.
 var secrets = []struct {
 	is *regexp.Regexp
 	by string
 }{
-	{regexp.MustCompile(`(?s)-----BEGIN [^-\n]*-----.*?(?:-----END [^-\n]*-----|$)`), "(hidden)"},
-	{regexp.MustCompile(`(?s)^.*-----END [^-\n]*-----`), "(hidden)"}, // it began before what was kept
-	{regexp.MustCompile(`(?i)(\bETCDCTL_USER["']?\s*[=:]\s*|(?:^|\s)--?user(?:\s+|=)["']?[^\s"':]+:|(?:^|\s)-u\s+["']?[^\s"':]+:)(?:"[^"\n]*"|'[^'\n]*'|[^\s"',;&]+)`), "${1}(hidden)"},
-	{regexp.MustCompile(`(?i)((?:[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w-]*)["']?\s*[=:]\s*)(?:"[^"\n]*"|'[^'\n]*'|["']?[^\s"',;&]+)`), "${1}(hidden)"},
-	{regexp.MustCompile(`(?i)((?:^|\s)--?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|credential)[\w-]*\s+)(?:"[^"\n]*"|'[^'\n]*'|[^\s"',;&-][^\s"',;&]*)`), "${1}(hidden)"},
-	{regexp.MustCompile(`(?i)((?:authorization["']?\s*[=:]\s*["']?)?(?:bearer|basic)\s+)[^\s"',;]+`), "${1}(hidden)"},
-	{regexp.MustCompile(`(://[^\s/:@]*:)[^\s/@]+@`), "${1}(hidden)@"},
+	{regexp.MustCompile(`(?s)-----BEGIN [^-\n]*-----.*?(?:-----END [^-\n]*-----|$)`), planner.Untold},
+	{regexp.MustCompile(`(?s)^.*-----END [^-\n]*-----`), planner.Untold}, // it began before what was kept
+	{regexp.MustCompile(`(?i)(\bETCDCTL_USER["']?\s*[=:]\s*|(?:^|\s)--?user(?:\s+|=)["']?[^\s"':]+:|(?:^|\s)-u\s+["']?[^\s"':]+:)(?:"[^"\n]*"|'[^'\n]*'|[^\s"',;&]+)`), "${1}" + planner.Untold},
+	{regexp.MustCompile(`(?i)((?:[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w-]*)["']?\s*[=:]\s*)(?:"[^"\n]*"|'[^'\n]*'|["']?[^\s"',;&]+)`), "${1}" + planner.Untold},
+	{regexp.MustCompile(`(?i)((?:^|\s)--?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|credential)[\w-]*\s+)(?:"[^"\n]*"|'[^'\n]*'|[^\s"',;&-][^\s"',;&]*)`), "${1}" + planner.Untold},
+	{regexp.MustCompile(`(?i)((?:authorization["']?\s*[=:]\s*["']?)?(?:bearer|basic)\s+)[^\s"',;]+`), "${1}" + planner.Untold},
+	{regexp.MustCompile(`(://[^\s/:@]*:)[^\s/@]+@`), "${1}" + planner.Untold + "@"},
 }
 
 // masked is text without what looks like a secret.
@@ -214,7 +215,7 @@ func masked(text string) string {
 	for _, s := range secrets {
 		text = s.is.ReplaceAllString(text, s.by)
 	}
-	return text
+	return process.Scrub(text)
 }
 
 // words are the last lines, as one line of plain text.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +36,9 @@ const pause = 100 * time.Millisecond
 // that is closed to clients, and the first one on an empty directory, is requorum's own
 // supervisor's.
 func (s Service) Start(ctx context.Context, m planner.StartMember, cfg process.Config) error {
+	if names := planner.UntoldFlags(m.Args); len(names) > 0 {
+		return fmt.Errorf("the plan does not have --%s, which has a secret in it: plan again", strings.Join(names, ", --"))
+	}
 	cfg.Commands = &s.Commands
 	closed := planner.Closed(m.Args)
 	own := process.Supervisor(s.Layout) != 0 || up(process.Status(s.Layout))
@@ -49,6 +54,10 @@ func (s Service) Start(ctx context.Context, m planner.StartMember, cfg process.C
 			return s.unforced()
 		}
 	}
+	o, err := s.owner(m.Bootstrap)
+	if err != nil {
+		return err
+	}
 	if closed {
 		_, err := process.Start(ctx, s.Self, cfg, s.Layout)
 		return err
@@ -63,20 +72,16 @@ func (s Service) Start(ctx context.Context, m planner.StartMember, cfg process.C
 	if err := process.Stop(ctx, s.Layout); err != nil {
 		return err
 	}
-	give, err := s.owner()
-	if err != nil {
-		return err
-	}
-	if err := process.MayStart(cfg, give, s.Layout); err != nil {
+	if err := process.MayStart(cfg, func() error { return s.give(o) }, s.Layout); err != nil {
 		return err
 	}
 	if err := process.Record(cfg, s.Layout); err != nil {
 		return err
 	}
-	if err := s.write(m.Files); err != nil {
+	if err := s.write(m.Files, o); err != nil {
 		return err
 	}
-	if err := give(); err != nil {
+	if err := s.give(o); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -208,58 +213,87 @@ func (s Service) begun() bool {
 	return d.Known() && d.Value.State == planner.DirPresent && d.Value.LastIndex > 0 && d.Value.Commit > 0
 }
 
-// owner gives what hands the member's files to whom its etcd runs as.
-func (s Service) owner() (give func() error, err error) {
+// owner is whom its etcd runs as, where that is not requorum's user; nil for nobody else.
+// It is looked for before anything is started: he has to be known, and to get to the
+// member's directories. With fresh what is missing above them is made so that he does.
+func (s Service) owner(fresh bool) (*host.Owner, error) {
 	if s.User == "" {
-		return func() error { return nil }, nil
+		return nil, nil
 	}
 	o, err := host.OwnerOf(s.User, "")
 	if err != nil {
 		return nil, err
 	}
-	return func() error {
-		if err := o.Give(s.Layout.DataDir, s.Layout.WALDir); err != nil {
-			return err
+	for _, dir := range []string{s.Layout.DataDir, s.Layout.WALDir} {
+		if dir == "" {
+			continue
 		}
-		// It has to get to its configuration, and to nothing else that is kept there.
-		if err := os.Chmod(s.Layout.Base(), 0o711); err != nil {
-			return err
-		}
-		if err := os.Chown(s.configPath(), os.Geteuid(), o.GID); err == nil {
-			err = os.Chmod(s.configPath(), 0o640)
-			if err != nil {
-				return err
+		if fresh {
+			if err := host.MakeFolder(filepath.Dir(dir)); err != nil {
+				return nil, err
 			}
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
 		}
-		return o.Reaches(s.Layout.DataDir)
-	}, nil
+		if err := o.Reaches(dir); err != nil {
+			return nil, err
+		}
+	}
+	return &o, nil
 }
 
-// write has etcd's configuration file be what the plan says.
-func (s Service) write(files []planner.FileChange) error {
+// give hands the member's data to whom its etcd runs as, and lets him get to its
+// configuration, and to nothing else that is kept there.
+func (s Service) give(o *host.Owner) error {
+	if o == nil {
+		return nil
+	}
+	if err := o.Give(s.Layout.DataDir, s.Layout.WALDir); err != nil {
+		return err
+	}
+	return os.Chmod(s.Layout.Base(), 0o711)
+}
+
+// write has etcd's configuration file be what the plan says, readable for whom its etcd
+// runs as.
+func (s Service) write(files []planner.FileChange, o *host.Owner) error {
 	for _, f := range files {
 		if f.Path != s.configPath() {
 			return fmt.Errorf("%s was planned, and the member's configuration file is %s: plan again", f.Path, s.configPath())
+		}
+		if planner.IsUntold(f.Text) {
+			return fmt.Errorf("%s: the plan does not have all that belongs there, for it is a secret: plan again", f.Path)
 		}
 		fi, err := os.Lstat(f.Path)
 		if err == nil && !fi.Mode().IsRegular() {
 			return fmt.Errorf("%s is no plain file (%s): it is not written over", f.Path, fi.Mode().Type())
 		}
-		if s.config() == f.Text {
+		if err == nil && s.config() == f.Text && readableFor(fi, o) {
 			continue
 		}
-		if err := host.WriteFile(f.Path, []byte(f.Text)); err != nil {
+		if o == nil {
+			err = host.WriteFile(f.Path, []byte(f.Text))
+		} else {
+			err = host.WriteFileFor(f.Path, []byte(f.Text), os.Geteuid(), o.GID)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// readableFor reports whether a file is as write makes it: for requorum's user alone, or
+// for one group beside.
+func readableFor(fi fs.FileInfo, o *host.Owner) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if o == nil {
+		return ok && int(st.Uid) == os.Geteuid() && fi.Mode().Perm() == 0o600
+	}
+	return ok && int(st.Uid) == os.Geteuid() && int(st.Gid) == o.GID && fi.Mode().Perm() == 0o640
+}
+
 // begin runs the start command, and waits for what it leads to.
 func (s Service) begin(ctx context.Context, m planner.StartMember) error {
-	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
@@ -341,7 +375,8 @@ func (s Service) settings(pid int, m planner.StartMember) error {
 	if err != nil {
 		return err
 	}
-	if diff := planner.SettingsDiff(args(now), args(planned)); diff != "" {
+	told, _ := process.Tell(now)
+	if diff := planner.SettingsDiff(args(told), args(planned)); diff != "" {
 		return fmt.Errorf("it runs (process %d) with other settings than the plan says: %s. Have the start command run etcd --config-file=%s (REQUORUM_ETCD_CONFIG has that path), then plan again", pid, diff, s.configPath())
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
@@ -24,6 +26,29 @@ func (s Service) configPath() string { return planner.ConfigPath(s.Layout.Base()
 
 // logPath is what a start command prints, and what it leaves running.
 func (s Service) logPath() string { return s.Layout.Base() + "/start.log" }
+
+// Who leaves something running that prints to the start command's log fills the disk that
+// the member's data is on: of a log that takes up more than mostLog only the end is kept.
+const (
+	mostLog = mostOutput
+	keptLog = 1 << 20
+)
+
+// boundLog makes a hole of the log's older part. Nothing is lost of what is printed
+// meanwhile, and nobody's place in the file moves; where the file system can't do that
+// the next start empties it.
+func (s Service) boundLog() {
+	f, err := os.OpenFile(s.logPath(), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Blocks*512 <= mostLog || st.Size <= keptLog {
+		return
+	}
+	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, (st.Size-keptLog)&^4095)
+}
 
 // standing is how the status command says that the member stands.
 type standing int
@@ -62,11 +87,17 @@ func (s Service) holder() (int, error) {
 	if fi, err := os.Stat(l.DataDir); l.FenceText() != "" || err == nil && !fi.IsDir() {
 		return 0, nil
 	}
-	pid, err := process.HeldBy(l.DataDir, l.WALDir)
+	return openedBy(l.DataDir, l.WALDir)
+}
+
+// openedBy is who has a member's files in these directories open: 0 for nobody, -1 for
+// one that can't be named.
+func openedBy(dataDir, walDir string) (int, error) {
+	pid, err := process.HeldBy(dataDir, walDir)
 	if err != nil || pid != 0 {
 		return pid, err
 	}
-	users, err := process.Users(l.DataDir, l.WALDir)
+	users, err := process.Users(dataDir, walDir)
 	if err != nil || len(users) == 0 {
 		return 0, err
 	}
@@ -87,8 +118,9 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 	cfg, cfgErr := process.ReadConfig(s.Layout)
 	if cfgErr == nil {
 		out.Cluster = cfg.Cluster
-		out.Carried = cfg.Carried
+		out.Carried = process.TellFlags(cfg.Carried)
 	}
+	s.boundLog()
 	own := process.Status(s.Layout)
 	if up(own) {
 		own.Commands = out.Commands
@@ -115,8 +147,12 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 			return planner.Unknown[planner.Service](fmt.Sprintf("its status command says that it is stopped (%s), and %s has %s open", r.text(), named(held), s.Layout.DataDir))
 		case at == stopped:
 			out.State = planner.ServiceStopped
-			if cfgErr != nil {
+			switch {
+			case cfgErr != nil:
 				out.State = planner.ServiceNone
+			case own.State == planner.ServiceFailed && cfg.Private != "":
+				// The last start was its own supervisor's, which gave up.
+				out.State, out.LastError, out.Signs, out.Log = own.State, own.LastError, own.Signs, own.Log
 			}
 		case held == 0:
 			out.State, out.Restarts = planner.ServiceBackoff, 1
@@ -156,7 +192,8 @@ func (s Service) describe(out *planner.Service, pid int) {
 		out.LastError = err.Error()
 		return
 	}
-	out.Args = args(settings)
+	told, _ := process.Tell(settings)
+	out.Args = args(told)
 }
 
 // args are settings as flags, without those that say where settings come from.
@@ -170,12 +207,13 @@ func args(settings map[string]string) []string {
 	return out
 }
 
-// config is etcd's configuration file as it is; "" for none.
+// config is etcd's configuration file as it is, without secrets that somebody wrote there;
+// "" for none.
 func (s Service) config() string {
 	fi, err := os.Lstat(s.configPath())
 	if err != nil || !fi.Mode().IsRegular() || fi.Size() > 1<<20 {
 		return ""
 	}
 	b, _ := os.ReadFile(s.configPath())
-	return string(b)
+	return process.TellConfig(string(b))
 }

@@ -19,6 +19,7 @@ func (s Service) Stop(ctx context.Context) error { return s.stop(ctx, false) }
 func (s Service) Bar(ctx context.Context) error { return s.stop(ctx, true) }
 
 func (s Service) stop(ctx context.Context, others bool) error {
+	defer s.boundLog()
 	if err := process.Stop(ctx, s.Layout); err != nil {
 		return err
 	}
@@ -68,21 +69,37 @@ func (s Service) look(ctx context.Context) (pid int, at standing, said result, e
 // it running again within some seconds.
 const watchTime = 3 * time.Second
 
-// Watch returns an error where somebody starts it again.
-func (s Service) Watch(ctx context.Context) error {
+// Watch returns an error where somebody starts it again. Its data lies in dataDir and
+// walDir by now: behind a fence, perhaps, where one that stood in the directory as it
+// moved can still get at it.
+func (s Service) Watch(ctx context.Context, dataDir, walDir string) error {
 	fight := func(what string) error {
 		return fmt.Errorf("somebody starts it again: %s. The data is where it was put, and safe; stop who does it, then plan again", what)
 	}
 	for end := time.Now().Add(watchTime); ; {
 		pid, err := s.holder()
+		where := s.Layout.DataDir
+		if err == nil && pid == 0 {
+			where = dataDir
+			pid, err = openedBy(dataDir, walDir)
+		}
 		if err != nil {
 			return err
 		}
 		if pid != 0 {
-			return fight(fmt.Sprintf("%s has %s open", named(pid), s.Layout.DataDir))
+			return fight(fmt.Sprintf("%s has %s open", named(pid), where))
 		}
-		if time.Now().After(end) {
-			break
+		at, said := s.ask(ctx)
+		over := time.Now().After(end)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case at == running:
+			return fight("its status command says that it runs")
+		case at == unclear && over:
+			return errors.New("it is not known whether it stays stopped: " + said.text())
+		case over:
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -90,13 +107,6 @@ func (s Service) Watch(ctx context.Context) error {
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
-	switch at, said := s.ask(ctx); at {
-	case running:
-		return fight("its status command says that it runs")
-	case unclear:
-		return errors.New("it is not known whether it stays stopped: " + said.text())
-	}
-	return nil
 }
 
 // Idle returns an error where something is at work that may start the member.

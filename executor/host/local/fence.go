@@ -135,7 +135,7 @@ func (d *Driver) barVacant(ctx context.Context, p planner.Place, cluster string)
 	if err := k.bar(ctx); err != nil {
 		return err
 	}
-	return k.watch(ctx)
+	return k.watch(ctx, l.DataDir, l.WALDir)
 }
 
 func fenceable(m planner.FenceMember, cluster string) error {
@@ -206,7 +206,7 @@ func (d *Driver) fence(ctx context.Context, m planner.FenceMember) error {
 	if err := isOver(s.dataDir(), s.walDir(l), m.Over); err != nil {
 		return err
 	}
-	return k.watch(ctx)
+	return k.watch(ctx, s.dataDir(), s.walDir(l))
 }
 
 // putFence makes the exchange, and is done when it is durable.

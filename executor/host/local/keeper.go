@@ -31,7 +31,7 @@ type keeper interface {
 	// stands then at the data's place is not its own.
 	bar(ctx context.Context) error
 	// watch returns an error where somebody takes that back.
-	watch(ctx context.Context) error
+	watch(ctx context.Context, dataDir, walDir string) error
 }
 
 // keeper gives the service of the place's kind.
@@ -127,7 +127,7 @@ func (s supervisor) stop(ctx context.Context) error { return process.Stop(ctx, s
 // bar: no supervisor of requorum's starts anything on a fence.
 func (s supervisor) bar(ctx context.Context) error { return s.stop(ctx) }
 
-func (s supervisor) watch(context.Context) error { return nil }
+func (s supervisor) watch(context.Context, string, string) error { return nil }
 
 // systemdUnit is the user's, or one of requorum's own.
 type systemdUnit struct{ systemd.Unit }
@@ -153,9 +153,9 @@ func (u systemdUnit) adopt(ctx context.Context, m planner.AdoptMember, cfg proce
 	return u.Write(ctx, m.StartMember, cfg)
 }
 
-func (u systemdUnit) stop(ctx context.Context) error  { return u.Stop(ctx) }
-func (u systemdUnit) bar(ctx context.Context) error   { return u.Bar(ctx) }
-func (u systemdUnit) watch(ctx context.Context) error { return u.Watch(ctx) }
+func (u systemdUnit) stop(ctx context.Context) error               { return u.Stop(ctx) }
+func (u systemdUnit) bar(ctx context.Context) error                { return u.Bar(ctx) }
+func (u systemdUnit) watch(ctx context.Context, _, _ string) error { return u.Watch(ctx) }
 
 // commands are the user's own.
 type commands struct{ command.Service }
@@ -184,4 +184,6 @@ func (c commands) stop(ctx context.Context) error { return c.Service.Stop(ctx) }
 // the data.
 func (c commands) bar(ctx context.Context) error { return c.Bar(ctx) }
 
-func (c commands) watch(ctx context.Context) error { return c.Watch(ctx) }
+func (c commands) watch(ctx context.Context, dataDir, walDir string) error {
+	return c.Watch(ctx, dataDir, walDir)
+}

@@ -138,6 +138,23 @@ func TellFlags(args []string) []string {
 	return out
 }
 
+// configLine is a setting of an etcd's configuration file, as requorum writes it.
+var configLine = regexp.MustCompile(`^([ \t]*)([\w-]+):[ \t]*\S[^\n]*`)
+
+// TellConfig is the text of an etcd's configuration file that requorum has written, without
+// secrets that somebody has put there since.
+func TellConfig(text string) string {
+	known := etcdFlags()
+	lines := strings.SplitAfter(text, "\n")
+	for i, line := range lines {
+		lines[i] = withoutUser(line)
+		if m := configLine.FindStringSubmatch(line); m != nil && isSecret(m[2], known) {
+			lines[i] = m[1] + m[2] + ": " + planner.Untold + line[len(m[0]):]
+		}
+	}
+	return strings.Join(lines, "")
+}
+
 // flagWord is a flag with its value as a unit's file has it.
 var flagWord = regexp.MustCompile(`"--[a-z0-9-]+=(?:[^"\\]|\\.)*"|--[a-z0-9-]+=[^\s"]+`)
 

@@ -77,7 +77,7 @@ func sumOf(text string) string {
 }
 
 func put(path, text string, mode fs.FileMode, uid, gid int) (err error) {
-	if err := makeFolder(filepath.Dir(path)); err != nil {
+	if err := host.MakeFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
 	// A name that systemd does not read.
@@ -110,23 +110,6 @@ func put(path, text string, mode fs.FileMode, uid, gid int) (err error) {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
-}
-
-// makeFolder makes a folder that everybody may read, and those above it.
-func makeFolder(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := makeFolder(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask is
-		return err
-	}
-	return host.SyncDir(filepath.Dir(dir))
 }
 
 // dropFile removes a drop-in that requorum has written: its first words are read here

@@ -3,6 +3,7 @@ package systemd
 import (
 	"fmt"
 
+	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/process"
 )
 
@@ -31,7 +32,7 @@ func (u Unit) install(program []string) error {
 	if program[0] != own[0] {
 		return fmt.Errorf("%s was planned to run, and this requorum is %s: plan again", program[0], own[0])
 	}
-	if err := makeFolder(OwnDir); err != nil {
+	if err := host.MakeFolder(OwnDir); err != nil {
 		return err
 	}
 	_, err = process.Copy(OwnDir, u.Self, "requorum")

@@ -305,7 +305,7 @@ func makeDir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
-	if err := makeFolder(filepath.Dir(dir)); err != nil {
+	if err := host.MakeFolder(filepath.Dir(dir)); err != nil {
 		return err
 	}
 	_, err := host.MkdirAll(dir)
