@@ -44,8 +44,13 @@ func (r *Runner) start(ctx, act context.Context, a planner.Start, progress host.
 			r.say(strings.Join(r.unverified, ", ") + ": not verified, and so not started for clients: see its log, and plan again")
 		}
 	}
-	if err := r.Host.Start(act, a.Members); err != nil && !r.othersRun(ctx, a) {
-		return err
+	if err := r.Host.Start(act, a.Members); err != nil {
+		if !r.othersRun(ctx, a) {
+			return err
+		}
+		if slices.ContainsFunc(a.Members, func(m planner.StartMember) bool { return m.Commands != nil }) {
+			r.say(err.Error()) // nobody else keeps what a start command said
+		}
 	}
 	return r.awaitServing(ctx, a, progress)
 }

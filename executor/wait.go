@@ -227,7 +227,11 @@ func (r *Runner) hopeless(ctx context.Context, places []planner.Place, seen map[
 		}
 		switch {
 		case s.Value.State == planner.ServiceStopped && s.Value.Foreign == nil:
-			lost[p.Name] = fmt.Errorf("%s was started, and does not run any more: %s; its log is %s", p.Name, cmp.Or(s.Value.LastError, "it was stopped"), s.Value.Log)
+			why := "it was stopped"
+			if s.Value.Commands != nil {
+				why = "its status command says that it is stopped"
+			}
+			lost[p.Name] = fmt.Errorf("%s was started, and does not run any more: %s; its log is %s", p.Name, cmp.Or(s.Value.LastError, why), s.Value.Log)
 		case s.Value.State == planner.ServiceFailed || again:
 			lost[p.Name] = fmt.Errorf("%s does not come up: %s; its log is %s", p.Name, s.Value.LastError, s.Value.Log)
 		}

@@ -331,6 +331,7 @@ func (b *builder) finishRecover(token string) *Plan {
 		}
 		return ""
 	})
+	b.noteNotBarred()
 	b.noteReboot()
 	return b.plan
 }

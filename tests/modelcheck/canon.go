@@ -292,7 +292,7 @@ func (c *canon) service(n int, m *spec.Member, f *planner.Fact[planner.Service])
 		c.add(n, text(bits(46, u.Barred, u.Ours, u.Fragment != "", len(u.Program) == 1, len(u.Files) > 0), u.Load+u.Enabled+u.Undone))
 	}
 	if x := s.Commands; x != nil {
-		c.add(n, bits(47, x.Config != "", x.Closed))
+		c.add(n, bits(47, x.Config != "", x.Closed, x.Interim))
 	}
 	for _, a := range s.Args {
 		c.setting(n, m, a)

@@ -142,6 +142,20 @@ func circumstances() []circumstance {
 		{name: "under commands with requorum's file", only: 2, edit: underCommands(func(_ int, s *planner.Fact[planner.Service]) {
 			s.Value.Commands.Config = "# Written by requorum\n"
 		})},
+		{name: "under commands, in place", only: 3, edit: func(w *world) {
+			w.in.Cluster.Recover = &spec.Recover{InPlace: true}
+			underCommands(func(int, *planner.Fact[planner.Service]) {})(w)
+		}},
+		{name: "under commands that have not got them yet", only: 3, edit: underCommands(func(_ int, s *planner.Fact[planner.Service]) {
+			if s.Value.State == planner.ServiceRunning && s.Value.Foreign == nil {
+				s.Value.Commands.Interim = !s.Value.Commands.Closed
+			}
+		})},
+		{name: "under commands of which one has a wrong flag", only: 3, edit: underCommands(func(i int, s *planner.Fact[planner.Service]) {
+			if i == 0 && s.Value.State == planner.ServiceRunning {
+				s.Value.Args = append(slices.Clone(s.Value.Args), "--force-new-cluster=true")
+			}
+		})},
 		{name: "under commands of which one does not tell", only: 3, edit: underCommands(func(i int, s *planner.Fact[planner.Service]) {
 			if i == 0 {
 				*s = planner.Unknown[planner.Service]("its status command ended with status 1")

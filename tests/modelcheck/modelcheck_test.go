@@ -136,6 +136,26 @@ func TestRulesOfCommandsCanFail(t *testing.T) {
 			}
 		}},
 		{s18, func(_ *planner.Input, p *planner.Plan) { p.Notices = nil }},
+		{s22, func(_ *planner.Input, p *planner.Plan) {
+			for i := range p.Steps {
+				if a, ok := p.Steps[i].Action.(planner.Start); ok && !a.Closed {
+					a.Members[0].Files[0].Text = strings.Replace(a.Members[0].Files[0].Text, "\ndata-dir:", "\ndata-dri:", 1)
+				}
+			}
+		}},
+		{s22, func(in *planner.Input, _ *planner.Plan) {
+			o := in.Observation.Members["m1"]
+			o.Service.Value.Args = append(slices.Clone(o.Service.Value.Args), "--force-new-cluster=true")
+			in.Observation.Members["m1"] = o
+		}},
+		{s18, func(_ *planner.Input, p *planner.Plan) {
+			for i := range p.Steps {
+				if a, ok := p.Steps[i].Action.(planner.Recover); ok {
+					a.InPlace = &planner.Provenance{}
+					p.Steps[i].Action = a
+				}
+			}
+		}},
 		{s18, func(_ *planner.Input, p *planner.Plan) {
 			for i := range p.Steps {
 				if a, ok := p.Steps[i].Action.(planner.Start); ok {

@@ -30,6 +30,7 @@ const (
 	s17     = "S17 verified before clients"
 	s18     = "S18 fence"
 	s19     = "S19 aside after removal"
+	s22     = "S22 what it is started with"
 	s24     = "S24 tolerance"
 	refused = "refusals have a reason"
 	ends    = "walks end"
@@ -40,7 +41,7 @@ const (
 )
 
 // rules are all of them.
-var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s17, s18, s19, s24, refused, ends, repeats, carried, same, panics}
+var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s17, s18, s19, s22, s24, refused, ends, repeats, carried, same, panics}
 
 // visit is a plan made for a state, with what the rules read from the state.
 type visit struct {
@@ -127,6 +128,9 @@ func (v *visit) inSync() {
 		if e.Reach != planner.ReachServing || e.LeaderID == "" {
 			v.sayf(s4, "in sync, and %s does not serve under a leader", m.Name)
 			continue
+		}
+		if s := v.in.Observation.Members[m.Name].Service; s.Known() && s.Value.Commands != nil && s.Value.Commands.Interim {
+			v.sayf(s4, "in sync, and %s was not given to its commands", m.Name)
 		}
 		if !m.Learner && !(e.Linearizable.Known() && e.Linearizable.Value) {
 			v.sayf(s4, "in sync, and %s does not answer linearizable reads", m.Name)

@@ -150,11 +150,19 @@ func TestCommandsThatFail(t *testing.T) {
 	c.Spoil(m, "status", "")
 	c.Spoil(m, "stop", "")
 
-	// The new member does not start: everything else is done, and is gone on with.
+	// A new member does not start: the others are a majority, and go on without it.
 	c.Spoil(c.Members[1], "start", "echo no license; exit 4")
-	e.Run("apply", "--auto-approve", accept, c.Path()).Want(t, 7).Says(t, "no license", "status 4")
+	e.Run("apply", "--auto-approve", accept, c.Path()).Want(t, 0).Says(t, "without m2", "no license", "status 4")
+	if c.Etcd(c.Members[1]).PID != 0 {
+		t.Fatal("it runs")
+	}
+	// Alone it is what is to be done, and that fails.
+	e.Run("apply", "--auto-approve", c.Path()).Want(t, 7).Says(t, "no license", "status 4")
 	c.Spoil(c.Members[1], "start", "")
 	p = e.Plan(c.Path())
+	if p.Route != "reconfigure" && p.Route != "start" {
+		t.Fatalf("%s: %s", p.Route, p.Headline)
+	}
 	e.Run("apply", "--auto-approve", "--accept="+p.Consents(), c.Path()).Want(t, 0)
 	e.InSync(c.Path())
 	harness.CompareAll(t, keys, c.Endpoints())

@@ -150,7 +150,7 @@ var (
 
 // search searches all that is left on the disk: the journal, the cache, what requorum
 // keeps beside the members' data, plans. Only what the user wrote, and etcd's own log of
-// a process that was started by hand, may have secrets; a member's own data, snapshots of
+// a process that was started by hand or by a user's script, may have secrets; a member's own data, snapshots of
 // it, and the log that its etcd writes may have what is in the cluster.
 func (w *world) search(atLeast ...string) {
 	w.t.Helper()
@@ -161,7 +161,7 @@ func (w *world) search(atLeast ...string) {
 				seen[part] = true
 			}
 		}
-		return rel == "in" || strings.HasSuffix(rel, "-by-hand.log") || d.IsDir() && d.Name() == "member"
+		return rel == "in" || rel == "cluster/commands" || strings.HasSuffix(rel, "-by-hand.log") || d.IsDir() && d.Name() == "member"
 	}, func(rel string) bool {
 		return strings.HasSuffix(rel, ".db") || ownLog.MatchString(rel) || cached.MatchString(rel)
 	})
