@@ -27,8 +27,8 @@ var removals = map[string]string{
 	"executor/etcd/save.go write os.Remove":   "a snapshot file that was not finished",
 	"executor/etcd/save.go publish os.Remove": "a snapshot's temporary name; the file keeps its own",
 
-	"executor/host/durable.go WriteFileIf os.Remove": "the temporary file of a small record",
-	"executor/host/durable.go WriteFileIf os.Rename": "a small record of requorum's by its next version",
+	"executor/host/durable.go writeFile os.Remove": "the temporary file of a small record",
+	"executor/host/durable.go writeFile os.Rename": "a small record of requorum's by its next version",
 
 	"executor/host/local/claim.go moveRan os.Rename":            "the marker `ran` gets the name of its token",
 	"executor/host/local/fence.go moveRanBack os.Rename":        "and back",

@@ -16,7 +16,7 @@ func example(name string) string { return filepath.Join(harness.Root(), "example
 // tests/review.
 func TestEveryExampleIsTested(t *testing.T) {
 	t.Parallel()
-	tested := " minimal restore migrate recover replace ci policy "
+	tested := " minimal restore migrate recover replace commands ci policy "
 	entries, err := os.ReadDir(example(""))
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +104,22 @@ func TestExampleReplace(t *testing.T) {
 	run("stop", "--auto-approve", "--member=m3")
 	c.DropData(c.Members[2])
 	lifeOfExample(t, e, "replace", vars, func() harness.Keys { return keys }, c.Endpoints(), "--accept=data-loss")
+}
+
+func TestExampleCommands(t *testing.T) {
+	t.Parallel()
+	r := harness.Etcd(t, "3.6")
+	e := harness.New(t)
+	c, vars := threeOfExample(e)
+	vars = append(vars, "--var=etcd="+r.Etcd, "--var=keeper="+filepath.Join(example("commands"), "keeper"))
+	lifeOfExample(t, e, "commands", vars, func() harness.Keys {
+		for _, m := range c.Members {
+			if c.Etcd(m).PID == 0 || c.Supervisor(m).PID != 0 {
+				t.Errorf("%s is not the script's: %v", m.Name, c.Processes())
+			}
+		}
+		return harness.Fill(t, c.Endpoints(), keysPerTest)
+	}, c.Endpoints())
 }
 
 // lifeOfExample does with an example what its README says, with the consents it

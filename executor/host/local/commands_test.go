@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -102,7 +103,13 @@ func (u underCommands) Start(ctx context.Context, members []planner.StartMember)
 		l := host.LayoutOf(m.DataDir, m.WALDir)
 		m.Files = []planner.FileChange{{Path: planner.ConfigPath(l.Base()), Text: text}}
 	}
-	return u.Driver.Start(ctx, members)
+	err := u.Driver.Start(ctx, members)
+	for i := range members {
+		if log, _ := os.ReadFile(members[i].DataDir + ".run/log"); err != nil && len(log) > 0 {
+			err = fmt.Errorf("%w\nits etcd: …%s", err, log[max(0, len(log)-2000):])
+		}
+	}
+	return err
 }
 
 func (u underCommands) Stop(ctx context.Context, cluster string, members []planner.StopMember) error {
