@@ -10,7 +10,8 @@ import (
 // that requorum tells of, and goes by a pid file. Each of its verbs can be spoilt.
 const keeperScript = `#!/bin/sh
 here=$(dirname "$0")
-up() { test -s "$here/pid" && test -e "/proc/$(cat "$here/pid")" && ! grep -q '^State:.*Z' "/proc/$(cat "$here/pid")/status"; }
+# A pid that was written down may be another process's by now; a zombie has no command line.
+up() { test -s "$here/pid" && tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$here/pid")/cmdline" | grep -qF -- "--data-dir=$REQUORUM_DATA_DIR"; }
 echo "$(date +%%s) $1" >>"$here/calls"
 if test -e "$here/$1"; then . "$here/$1"; fi
 case $1 in

@@ -44,7 +44,8 @@ func TestMain(m *testing.M) {
 // file of that name beside it, which is run instead.
 const script = `#!/bin/sh
 here=$(dirname "$0")
-up() { test -s "$here/pid" && test -e "/proc/$(cat "$here/pid")" && ! grep -q '^State:.*Z' "/proc/$(cat "$here/pid")/status"; }
+# A pid that was written down may be another process's by now; a zombie has no command line.
+up() { test -s "$here/pid" && tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$here/pid")/cmdline" | grep -qF -- "$REQUORUM_DATA_DIR"; }
 if test -e "$here/$1"; then . "$here/$1"; fi
 case $1 in
 start)

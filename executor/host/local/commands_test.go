@@ -28,10 +28,11 @@ func TestSuiteUnderCommands(t *testing.T) {
 	})
 }
 
-// keeperScript keeps one etcd: of its pid file it knows whether that runs.
+// keeperScript keeps one etcd, by a pid file.
 const keeperScript = `#!/bin/sh
 run=$REQUORUM_DATA_DIR.run
-up() { test -s "$run/pid" && test -e "/proc/$(cat "$run/pid")" && ! grep -q '^State:.*Z' "/proc/$(cat "$run/pid")/status"; }
+# A pid that was written down may be another process's by now; a zombie has no command line.
+up() { test -s "$run/pid" && tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$run/pid")/cmdline" | grep -qF -- "--config-file=$REQUORUM_ETCD_CONFIG"; }
 case $1 in
 start)
 	up && exit 0
