@@ -53,6 +53,8 @@ func (b *builder) timeForCommands(s *Step) {
 	switch s.Action.(type) {
 	case Stop, Fence:
 		s.TimeoutSeconds += commandsStopSeconds
+	case Claim, SetAside, Install:
+		s.TimeoutSeconds += 3 * CommandStatusSeconds
 	case Start, Join:
 		s.TimeoutSeconds += commandsStopSeconds + commandsStartSeconds // its supervisor may have to go first
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 
@@ -32,6 +33,7 @@ var scenarios = []scenario{
 	{name: "bootstrap under commands", steps: "claim start verify", identities: 1, setup: func(x *trial) { x.c = x.e.Cluster(3).UnderCommands(harness.Etcd(x.t, "3.6"), nil) }},
 	{name: "restore", steps: "restore install start verify stop start verify", identities: 1, setup: func(x *trial) { x.restore(x.source(false)) }},
 	{name: "restore, large", steps: "restore install start verify stop start verify", identities: 1, large: true, setup: func(x *trial) { x.restore(x.source(true)) }},
+	{name: "restore under commands", steps: "restore install start verify stop start verify", identities: 1, setup: restoreUnderCommands},
 	{name: "restore over lost data", steps: "restore install start verify stop start verify", identities: 2, setup: restoreOverLost},
 	{name: "recover", steps: "fence recover restore trial install start verify stop start verify", identities: 2, setup: func(x *trial) { x.crash(0); x.only(0) }},
 	{name: "recover, large", steps: "fence recover restore trial install start verify stop start verify", identities: 2, large: true, setup: func(x *trial) { x.crash(largeMB); x.only(0) }},
@@ -89,6 +91,14 @@ func restoreOverLost(x *trial) {
 	x.c.Stop()
 	x.c.DropData(x.c.Members...)
 	x.c.Snapshot = "saved.db"
+}
+
+// restoreUnderCommands needs the etcd that made the snapshot as a program of its own.
+func restoreUnderCommands(x *trial) {
+	x.restore(x.source(false))
+	r, err := harness.FindWhole(context.Background(), "3.7")
+	x.must(err)
+	x.c.UnderCommands(r, nil)
 }
 
 // recoverRunning has one member of three that runs on without a quorum; the disks

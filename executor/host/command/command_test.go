@@ -86,9 +86,25 @@ func TestClosedStart(t *testing.T) {
 	if s.Value.State != planner.ServiceRunning || !s.Value.Commands.Closed || !planner.Closed(s.Value.Args) {
 		t.Fatalf("%+v", s)
 	}
-	must(t, r.s.Stop(t.Context()))
+	// Who dies meanwhile is not taken for one that clients have seen.
+	must(t, syscall.Kill(s.Value.SupervisorPID, syscall.SIGKILL))
+	must(t, syscall.Kill(s.Value.PID, syscall.SIGKILL))
+	for end := time.Now().Add(10 * time.Second); r.status().Value.State == planner.ServiceRunning; time.Sleep(look50) {
+		if time.Now().After(end) {
+			t.Fatal("it goes on")
+		}
+	}
+	for range 2 {
+		if s := r.status().Value; s.State != planner.ServiceStopped || !planner.Closed(s.Args) || !s.Commands.Closed {
+			t.Fatalf("%+v", s)
+		}
+		must(t, r.s.Stop(t.Context()))
+	}
 	r.again()
 	r.wants(r.s.Start(t.Context(), r.start, r.cfg), "ended with status 7", "the command was run")
+	if s := r.status().Value; planner.Closed(s.Args) || s.Commands.Closed {
+		t.Fatalf("%+v", s)
+	}
 	r.spoil("start", "")
 	must(t, r.s.Start(t.Context(), r.start, r.cfg))
 	r.serves()
@@ -124,7 +140,7 @@ func TestStatus(t *testing.T) {
 		}
 		r.spoil("status", "kill -9 $$")
 		unknown("it dies", "killed")
-		r.spoil("status", "sleep 60 & exit 3") // what it leaves behind holds its output open
+		r.spoil("status", "sleep 10 & exit 3") // what it leaves behind holds its output open
 		if running {
 			unknown("it says stopped", "says that it is stopped", "has "+r.s.Layout.DataDir+" open")
 			r.wants(r.s.Stop(t.Context()), "says that it is stopped", "open")

@@ -2,7 +2,9 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -146,14 +148,7 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 		case at == stopped && held != 0:
 			return planner.Unknown[planner.Service](fmt.Sprintf("its status command says that it is stopped (%s), and %s has %s open", r.text(), named(held), s.Layout.DataDir))
 		case at == stopped:
-			out.State = planner.ServiceStopped
-			switch {
-			case cfgErr != nil:
-				out.State = planner.ServiceNone
-			case own.State == planner.ServiceFailed && cfg.Private != "":
-				// The last start was its own supervisor's, which gave up.
-				out.State, out.LastError, out.Signs, out.Log = own.State, own.LastError, own.Signs, own.Log
-			}
+			s.describeStopped(&out, own, cfg, cfgErr)
 		case held == 0:
 			out.State, out.Restarts = planner.ServiceBackoff, 1
 			out.LastError = fmt.Sprintf("its status command says that it runs, and no process has %s open", s.Layout.DataDir)
@@ -161,6 +156,28 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 			s.describe(&out, held)
 		}
 		return planner.Known(out)
+	}
+}
+
+// describeStopped is what is known of a member that its commands have stopped, or never
+// had. Where the last start was that of requorum's own supervisor it matters with what it
+// ran: what was closed to clients was not shown to anybody (S17).
+func (s Service) describeStopped(out *planner.Service, own planner.Service, cfg process.Config, cfgErr error) {
+	out.State = planner.ServiceStopped
+	switch {
+	case errors.Is(cfgErr, fs.ErrNotExist):
+		out.State = planner.ServiceNone
+	case cfgErr != nil:
+		out.State, out.LastError = planner.ServiceFailed, cfgErr.Error()
+	case cfg.Private == "": // its commands' own
+	default:
+		out.LastError, out.Log = own.LastError, own.Log
+		if own.State == planner.ServiceFailed { // it gave up
+			out.State, out.Signs = own.State, own.Signs
+		}
+		if planner.Closed(own.Args) {
+			out.Args, out.Commands.Closed = own.Args, true
+		}
 	}
 }
 
