@@ -55,8 +55,8 @@ var removals = map[string]string{
 	"executor/host/process/log.go rotate os.Truncate":      "the log, after it was copied",
 	"executor/host/process/log.go rotate os.OpenFile":      "the copy of the log",
 
-	"executor/host/command/start.go begin os.OpenFile":        "what the start command before printed",
-	"executor/host/command/status.go boundLog unix.Fallocate": "the older part of what it left running prints, and no part of it that is new",
+	"executor/host/command/start.go begin os.OpenFile":      "what the start command before printed",
+	"executor/host/command/stop.go boundLog unix.Fallocate": "the older part of what it left running prints, and no part of it that is new",
 
 	"executor/host/systemd/files.go put os.Remove":      "the temporary file of a unit's file",
 	"executor/host/systemd/files.go put os.Rename":      "a unit's file by its next version, which the plan has shown",

@@ -550,8 +550,14 @@ func TestLogIsBounded(t *testing.T) {
 			t.Fatal("it does not print")
 		}
 	}
-	r.status()
-	var st syscall.Stat_t
+	var before, st syscall.Stat_t
+	must(t, syscall.Stat(r.s.logPath(), &before))
+	r.status() // a look changes nothing
+	must(t, syscall.Stat(r.s.logPath(), &st))
+	if st.Blocks != before.Blocks || st.Blocks*512 < mostLog {
+		t.Errorf("it took up %d blocks, and %d after a look", before.Blocks, st.Blocks)
+	}
+	must(t, r.s.Stop(t.Context()))
 	must(t, syscall.Stat(r.s.logPath(), &st))
 	if st.Blocks*512 > 2*keptLog || st.Size < 50000000 {
 		t.Errorf("it takes up %d of %d bytes", st.Blocks*512, st.Size)

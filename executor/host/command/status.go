@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
@@ -28,29 +26,6 @@ func (s Service) configPath() string { return planner.ConfigPath(s.Layout.Base()
 
 // logPath is what a start command prints, and what it leaves running.
 func (s Service) logPath() string { return s.Layout.Base() + "/start.log" }
-
-// Who leaves something running that prints to the start command's log fills the disk that
-// the member's data is on: of a log that takes up more than mostLog only the end is kept.
-const (
-	mostLog = mostOutput
-	keptLog = 1 << 20
-)
-
-// boundLog makes a hole of the log's older part. Nothing is lost of what is printed
-// meanwhile, and nobody's place in the file moves; where the file system can't do that
-// the next start empties it.
-func (s Service) boundLog() {
-	f, err := os.OpenFile(s.logPath(), os.O_WRONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Blocks*512 <= mostLog || st.Size <= keptLog {
-		return
-	}
-	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, (st.Size-keptLog)&^4095)
-}
 
 // standing is how the status command says that the member stands.
 type standing int
@@ -122,7 +97,6 @@ func (s Service) Status(ctx context.Context, held int) planner.Fact[planner.Serv
 		out.Cluster = cfg.Cluster
 		out.Carried = process.TellFlags(cfg.Carried)
 	}
-	s.boundLog()
 	own := process.Status(s.Layout)
 	if up(own) {
 		own.Commands = out.Commands
