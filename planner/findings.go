@@ -245,3 +245,12 @@ func (b *builder) findAddresses(f *finder) {
 		f.add(state, m.spec.Name, "listed with %s, in the file %s", strings.Join(b.listedAt(m).PeerURLs, ","), strings.Join(m.spec.PeerURLs, ","))
 	}
 }
+
+// RefusedState is the state that a refusal comes of, for those that come of one alone.
+func RefusedState(code Code) (StateCode, bool) {
+	s, ok := refusedStates[code]
+	return s, ok
+}
+
+// Alike reports whether a state that was found may be another one that looks the same.
+func Alike(found, other StateCode) bool { return alike(found, other) }

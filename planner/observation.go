@@ -117,6 +117,9 @@ type Endpoint struct {
 	Applied   uint64 `json:"applied,omitempty"` // raft applied index
 	Term      uint64 `json:"term,omitempty"`
 	DBSize    int64  `json:"db_size,omitempty"` // bytes
+	// DBInUse is how many of them hold data; 0 where it is not known. The rest is free,
+	// until a defragmentation gives it back.
+	DBInUse int64 `json:"db_in_use,omitempty"`
 	// Linearizable is whether a linearizable read was answered: the one proof of
 	// quorum that a client can have.
 	Linearizable Fact[bool] `json:"linearizable"`
@@ -138,6 +141,8 @@ type Metrics struct {
 	FsyncSeconds  float64 `json:"fsync_seconds"`  // the WAL's, which 99 of 100 do not exceed
 	Pending       int     `json:"pending"`        // proposals that wait
 	FailedTotal   int     `json:"failed"`         // proposals that failed since it started
+	// QuotaBytes is how large the database may become; 0 where that is not told.
+	QuotaBytes int64 `json:"quota_bytes,omitempty"`
 }
 
 // ListedMember is an entry of etcd's member list.

@@ -291,6 +291,9 @@ func linesOf(text string) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
+// BootStarts reports whether the unit comes back after a boot, as far as systemd tells.
+func (u *Unit) BootStarts() bool { return u.bootStarts() }
+
 // bootStarts reports whether the unit comes back after a boot, as far as its file's state
 // tells. A static one does where another wants it: a target, perhaps, or a person's own
 // link.

@@ -285,6 +285,14 @@ type Auth struct {
 	Pos      Position `json:"pos,omitzero"`
 }
 
+// The ages of backups and drills, in seconds: a day and two hours for a nightly backup
+// that runs late, and five weeks for a monthly drill.
+const (
+	DefaultMaxBackupAge int64 = 26 * 3600
+	DefaultMaxDrillAge  int64 = 35 * 24 * 3600
+	AnyAge              int64 = -1
+)
+
 // Policy narrows what a plan may do.
 type Policy struct {
 	// MinFaultTolerance is healthy voters less quorum; no step may go below it
@@ -295,6 +303,15 @@ type Policy struct {
 	// Prevent are consents that are never granted.
 	Prevent []string `json:"prevent,omitempty"`
 	// Strict refuses even the dip of one member stopped or removed at a time.
-	Strict bool     `json:"strict,omitempty"`
-	Pos    Position `json:"pos,omitzero"`
+	Strict bool `json:"strict,omitempty"`
+	// Backups is where the cluster's snapshots are saved, an absolute folder or
+	// s3://BUCKET/PREFIX/; "" where the file does not say. No plan uses it.
+	Backups    string   `json:"backups,omitempty"`
+	BackupsPos Position `json:"backups_pos,omitzero"`
+	// MaxBackupAge and MaxDrillAge are how long ago, in seconds, the newest backup may
+	// have been saved, and the last drill have passed, before an audit says so: 0 for
+	// the defaults, AnyAge for no limit.
+	MaxBackupAge int64    `json:"max_backup_age,omitempty"`
+	MaxDrillAge  int64    `json:"max_drill_age,omitempty"`
+	Pos          Position `json:"pos,omitzero"`
 }

@@ -9,6 +9,8 @@
 //	stop      5 locked, 6 refused or consent missing, 7 stopped part-way by a
 //	          failure, 8 interrupted at a safe point
 //	status    0 healthy and as the file says, 2 not, 1 unknown
+//	audit     0 no finding as bad as --fail-on, 2 findings, 1 error: not all could
+//	          be looked at
 //	validate  0 or 1
 //	show      0 or 1
 //	fmt       0 or 1

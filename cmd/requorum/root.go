@@ -44,7 +44,7 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 	}
 	root.PersistentFlags().BoolVar(&o.noColor, "no-color", false, "no colours (also with NO_COLOR set, or without a terminal)")
 	root.AddCommand(
-		newValidate(o), newFmt(), newPlan(o), newApply(o), newStatus(o), newStop(o), newExplain(o),
+		newValidate(o), newFmt(), newPlan(o), newApply(o), newStatus(o), newAudit(o), newStop(o), newExplain(o),
 		newEtcd(), newAgent(), newVersion(),
 		newRescue(o),
 		newSnapshot(o),

@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/requorum/requorum/executor/journal"
 	"github.com/requorum/requorum/executor/snapshot"
 	"github.com/requorum/requorum/planner/render"
 )
@@ -29,6 +31,8 @@ func newSnapshotDrill() *cobra.Command {
 key back through etcd's own API, and compares what it reads with what the file
 holds: keys, values, revisions, leases, users, roles, HashKV. Then it stops and
 removes all that it made, also after a failure or Ctrl-C.
+
+That it came back is noted in this machine's journal, where requorum audit looks for it.
 
 No live cluster is touched. So that all can be read, leases last an hour at least
 in the copy, authentication is off, and old alarms are cleared.
@@ -75,11 +79,26 @@ func (d *driller) run(cmd *cobra.Command, name string) error {
 	case err != nil:
 		return d.failed(res, err)
 	}
+	if err := recordDrill(got.Origin, res); err != nil {
+		fmt.Fprintf(os.Stderr, "requorum: the drill passed, and could not be recorded for audits: %v\n", err)
+	}
 	if d.asJSON {
 		return printJSON(drillJSON{true, "", res, res.Took.Seconds()})
 	}
 	fmt.Print(drillText(res, style()))
 	return nil
+}
+
+// recordDrill notes for audits that the snapshot came back whole.
+func recordDrill(source string, res snapshot.DrillResult) error {
+	dir, err := journal.Dir()
+	if err != nil {
+		return err
+	}
+	return journal.AppendDrill(dir, journal.Drill{
+		Time: time.Now().UTC().Format(time.RFC3339), Source: source, SHA256: res.Snapshot.SHA256,
+		Revision: res.Snapshot.Revision, Etcd: res.Version,
+	})
 }
 
 type drillJSON struct {

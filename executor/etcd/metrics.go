@@ -30,6 +30,7 @@ const (
 	metricPending       = "etcd_server_proposals_pending"
 	metricFailed        = "etcd_server_proposals_failed_total"
 	metricFsync         = "etcd_disk_wal_fsync_duration_seconds"
+	metricQuota         = "etcd_server_quota_backend_bytes"
 )
 
 // askMetrics is one GET /metrics, which needs no user and no quorum. It comes back
@@ -101,6 +102,9 @@ func readMetrics(r io.Reader, now time.Time) (planner.Metrics, error) {
 		LeaderChanges: int(value(metricLeaderChanges)),
 		Pending:       int(value(metricPending)),
 		FailedTotal:   int(value(metricFailed)),
+	}
+	if families[metricQuota] != nil { // no plan is made of it
+		m.QuotaBytes = int64(value(metricQuota))
 	}
 	fsync := families[metricFsync].GetMetric()
 	if len(fsync) != 1 || fsync[0].GetHistogram() == nil {

@@ -166,6 +166,7 @@ func fromStatus(st *clientv3.StatusResponse) planner.Endpoint {
 		Applied:   st.RaftAppliedIndex,
 		Term:      st.RaftTerm,
 		DBSize:    st.DbSize,
+		DBInUse:   st.DbSizeInUse,
 		Alarms:    alarmsOf(st.Errors),
 	}
 	if st.Leader != 0 {

@@ -58,18 +58,23 @@ func (s *Seen) Keep(was Seen) {
 // AppendSeen records s, on a line of its own even after one that a crash cut
 // short.
 func AppendSeen(dir string, s Seen) error {
-	if err := mkdirAll(dir); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(seenPath(dir), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	line, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
+	return appendLine(dir, seenPath(dir), line)
+}
+
+// appendLine adds a line to a file of the journal's folder, durably.
+func appendLine(dir, path string, line []byte) error {
+	if err := mkdirAll(dir); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	if torn, err := endsTorn(f); err != nil {
 		return err
 	} else if torn {

@@ -20,12 +20,13 @@ const (
 	GroupNotice  Group = "notice"
 	GroupState   Group = "state"
 	GroupConsent Group = "consent"
-	GroupBug     Group = "bug" // etcd's own
+	GroupBug     Group = "bug"     // etcd's own
+	GroupFinding Group = "finding" // that no plan has, only an audit
 )
 
 // Groups lists them.
 func Groups() []Group {
-	return []Group{GroupAction, GroupRefusal, GroupNotice, GroupState, GroupConsent, GroupBug}
+	return []Group{GroupAction, GroupRefusal, GroupNotice, GroupState, GroupConsent, GroupBug, GroupFinding}
 }
 
 // Topic is one thing that can be explained.

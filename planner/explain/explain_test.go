@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/planner/audit"
 )
 
 // Every action, code, state and consent is explained, once, and nothing besides.
@@ -36,6 +37,13 @@ func TestEverythingIsExplained(t *testing.T) {
 	}
 	for _, b := range planner.Bugs() {
 		want[GroupBug] = append(want[GroupBug], string(b.Code))
+	}
+	for _, k := range audit.Kinds() {
+		if k.Own {
+			want[GroupFinding] = append(want[GroupFinding], string(k.Code))
+		} else if len(Find(string(k.Code))) == 0 {
+			t.Errorf("an audit finds %s, and it is not explained", k.Code)
+		}
 	}
 	got := map[Group][]string{}
 	for _, topic := range All() {

@@ -23,6 +23,7 @@ var order = []struct {
 	{GroupState, []string{"states-quorum", "states-identity", "states-storage", "states-logical"}},
 	{GroupConsent, []string{"consents"}},
 	{GroupBug, []string{"bugs"}},
+	{GroupFinding, []string{"findings"}},
 }
 
 // All gives every topic, in groups, the states by number.

@@ -17,6 +17,7 @@ func Topics(all []explain.Topic, s Style) string {
 		explain.GroupAction: "Actions: what the steps of a plan do", explain.GroupRefusal: "Refusals: why there is no plan",
 		explain.GroupNotice: "Notes: what a plan says beside its steps", explain.GroupState: "States: what a cluster can be in",
 		explain.GroupConsent: "Consents: what --accept agrees to", explain.GroupBug: "Bugs: what some versions of etcd do wrong",
+		explain.GroupFinding: "Findings: what only an audit says",
 	}
 	var b strings.Builder
 	for _, g := range explain.Groups() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -21,7 +22,7 @@ var (
 	pairSchema    = schema("ca cert! key!")
 	ownPairSchema = schema("ca cert key")
 	authSchema    = schema("username! password")
-	policySchema  = schema("min_fault_tolerance snapshot_before prevent strict")
+	policySchema  = schema("min_fault_tolerance snapshot_before prevent strict backups max_backup_age max_drill_age")
 )
 
 // consents are what policy.prevent may name: the closed set of --accept.
@@ -229,7 +230,58 @@ func (l *loader) policy(b block, members []member) spec.Policy {
 			p.Prevent = append(p.Prevent, t.string)
 		}
 	}
+	l.backups(b, &p)
+	p.MaxBackupAge, p.MaxDrillAge = l.age(b, "max_backup_age"), l.age(b, "max_drill_age")
 	return p
+}
+
+// backups reads where snapshots are saved: what snapshot save --to takes for many.
+func (l *loader) backups(b block, p *spec.Policy) {
+	t := b.text("backups")
+	if !t.given() {
+		return
+	}
+	p.BackupsPos = position(t.at.rng)
+	scheme, rest, isURL := strings.Cut(t.string, "://")
+	switch {
+	case !isURL:
+		p.Backups = l.path("backups", t, true)
+	case scheme != "s3":
+		l.hide(cty.StringVal(t.string))
+		l.hideSource(t.at.expr)
+		l.errorAt(t.at, "Not a place of backups", "backups is a folder or s3://BUCKET/PREFIX/, of which a list can be had.")
+	case carriesSecret(t.string):
+		l.hide(cty.StringVal(t.string))
+		l.hideSource(t.at.expr)
+		l.errorAt(t.at, "Secret in a place of backups", "What backups is reached with comes from the environment (AWS_ACCESS_KEY_ID and the like); behind a \"?\" may stand endpoint, region and path_style.")
+	case strings.HasPrefix(rest, "/") || rest == "":
+		l.errorAt(t.at, "No bucket", "Write s3://BUCKET/PREFIX/.")
+	case !strings.HasSuffix(strings.SplitN(rest, "?", 2)[0], "/"):
+		l.errorAt(t.at, "Not a prefix", "A prefix of backups ends in \"/\".")
+	default:
+		p.Backups = t.string
+	}
+}
+
+// age reads how old something may be, "26h" or "35d", or "any".
+func (l *loader) age(b block, name string) int64 {
+	t := b.text(name)
+	if !t.given() {
+		return 0
+	}
+	if t.string == "any" {
+		return spec.AnyAge
+	}
+	text, unit := t.string, time.Duration(1)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		text, unit = days+"h", 24
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > 100*365*24*time.Hour/unit {
+		l.errorAt(t.at, "Not an age", `%s is a time like "26h" or "35d", or "any".`, name)
+		return 0
+	}
+	return int64(d * unit / time.Second)
 }
 
 func (l *loader) checkTolerance(n int, at origin, members []member) {

@@ -20,6 +20,8 @@ var removals = map[string]string{
 	"cmd/requorum/fmt.go replace os.Remove": "fmt's temporary file",
 	"cmd/requorum/fmt.go replace os.Rename": "a configuration file by its formatted text",
 
+	"cmd/requorum/audit.go writeReport os.Remove":    "a report's temporary file",
+	"cmd/requorum/audit.go writeReport os.Rename":    "an older report of an audit by a new one",
 	"cmd/requorum/saved.go writeSaved os.Remove":     "a saved plan's temporary file",
 	"cmd/requorum/saved.go writeSaved os.Rename":     "an older saved plan by a new one",
 	"cmd/requorum/diff.go dropCheckout os.RemoveAll": "the temporary copy of a folder at another revision",

@@ -73,6 +73,7 @@ func (w *world) every(planned, status int, file string, args ...string) (plan st
 	w.shown(plan)
 	w.run(status, with("status")...)
 	w.run(status, with("status", "--json")...)
+	w.audited(file, args...)
 	w.run(0, with("lock", "status")...)
 	w.run(0, with("lock", "status", "--json")...)
 	for step := 1; planned == 0 && step <= steps(w.t, plan); step++ {
@@ -80,6 +81,15 @@ func (w *world) every(planned, status int, file string, args ...string) (plan st
 		w.run(0, with("explain", "--json", "--step", fmt.Sprint(step))...)
 	}
 	return plan
+}
+
+// audited audits in every form. There are findings in all of these worlds, of no backup
+// at least.
+func (w *world) audited(file string, args ...string) {
+	w.t.Helper()
+	for _, f := range []string{"text", "json", "sarif", "markdown", "prometheus"} {
+		w.run(2, slices.Concat([]string{"audit", "--format", f}, args, []string{file})...)
+	}
 }
 
 // refused plans and applies what is refused.
@@ -90,6 +100,7 @@ func (w *world) refused(file string, args ...string) {
 	w.run(6, slices.Concat([]string{"plan", "--out", plan}, args, []string{file})...)
 	w.shown(plan)
 	w.run(6, slices.Concat([]string{"apply", "--auto-approve", "--json"}, args, []string{file})...)
+	w.audited(file, args...)
 }
 
 func (w *world) shown(plan string) {

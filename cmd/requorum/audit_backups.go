@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/requorum/requorum/executor/journal"
+	"github.com/requorum/requorum/executor/snapshot/source"
+	"github.com/requorum/requorum/planner/audit"
+	"github.com/requorum/requorum/spec"
+)
+
+// backupsLimit is how long a list of backups may take: it is asked for while the cluster
+// is looked at.
+const backupsLimit = 10 * time.Second
+
+// heldBackups is what lies where a cluster's backups are.
+type heldBackups struct {
+	place   audit.Backups
+	objects []source.Object
+}
+
+// listBackups looks where the file says that backups are: in its policy, otherwise
+// where it would restore from.
+func listBackups(ctx context.Context, c *spec.Cluster) heldBackups {
+	k := heldBackups{place: audit.Backups{Pos: c.Policy.BackupsPos, MaxAge: allowed(c.Policy.MaxBackupAge, spec.DefaultMaxBackupAge), MaxDrillAge: allowed(c.Policy.MaxDrillAge, spec.DefaultMaxDrillAge)}}
+	at := c.Policy.Backups
+	if at == "" && c.Snapshot != nil {
+		at, k.place.Pos = c.Snapshot.Source, c.Snapshot.SourcePos
+		scheme, _, isURL := strings.Cut(at, "://")
+		switch {
+		case at == "" || scheme == "etcd" || scheme == "datadir": // no place of backups
+			at = ""
+		case c.Snapshot.Sensitive:
+			k.place.Place, k.place.Problem = "(sensitive)", "the snapshot's source is not shown to anybody: name the folder in policy { backups }"
+			return k
+		case isURL && scheme != "s3":
+			k.place.Place, k.place.Problem = at, "a web server has no list of its files: name the folder in policy { backups }"
+			return k
+		}
+	}
+	if at == "" {
+		return k
+	}
+	k.place.Place = shownObject(at)
+	if k.place.MaxAge == 0 && k.place.MaxDrillAge == 0 {
+		return k // nobody asks
+	}
+	ctx, cancel := context.WithTimeout(ctx, backupsLimit)
+	defer cancel()
+	var err error
+	switch info, serr := os.Stat(at); {
+	case strings.HasPrefix(at, "s3://"):
+		k.objects, err = source.List(ctx, folderOf(at))
+	case errors.Is(serr, fs.ErrNotExist): // there is none, then
+	case serr == nil && info.Mode().IsRegular():
+		k.objects = []source.Object{{Name: at, Size: info.Size(), ModifiedAt: info.ModTime()}}
+	default:
+		k.objects, err = source.List(ctx, at)
+	}
+	if err != nil {
+		k.place.Problem = err.Error()
+	}
+	if folderOf(at) != at {
+		k.objects = only(k.objects, baseOf(at))
+	}
+	return k
+}
+
+// allowed is an age of the policy's in seconds, 0 for any.
+func allowed(age, otherwise int64) int64 {
+	switch age {
+	case 0:
+		return otherwise
+	case spec.AnyAge:
+		return 0
+	}
+	return age
+}
+
+// folderOf is what a list can be had of: of an object in s3 the prefix above it.
+func folderOf(at string) string {
+	u, err := url.Parse(at)
+	if err != nil || u.Scheme != "s3" || strings.HasSuffix(u.Path, "/") {
+		return at
+	}
+	u.Path, u.RawPath = u.Path[:strings.LastIndex(u.Path, "/")+1], ""
+	return u.String()
+}
+
+func only(list []source.Object, base string) []source.Object {
+	for _, o := range list {
+		if baseOf(o.Name) == base {
+			return []source.Object{o}
+		}
+	}
+	return nil
+}
+
+// shownObject is a path or a URL without what says how it is reached.
+func shownObject(name string) string {
+	u, err := url.Parse(name)
+	if err != nil || u.Scheme != "s3" {
+		return name
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// savedName is a name that snapshot save gives: whose it is, and when.
+var savedName = regexp.MustCompile(`^(.+)-[0-9]{1,19}-([0-9]{8}T[0-9]{6}Z)\.db(?:\.zst|\.gz)?(?:\.age)?$`)
+
+// whose reports whether an object is the cluster's, and when it was saved by its name. A
+// name that requorum did not give is nobody else's, and says nothing of the time.
+func whose(object, cluster, id string) (ours bool, at time.Time) {
+	m := savedName.FindStringSubmatch(baseOf(object))
+	if m == nil {
+		return true, time.Time{}
+	}
+	owner, _, _ := strings.Cut(m[1], "@")
+	name, of, named := strings.Cut(owner, "~")
+	at, err := time.Parse(nameTime, m[2])
+	switch {
+	case err != nil:
+		return true, time.Time{}
+	case named && id != "":
+		return name == fileName(cluster) && of == id[:min(8, len(id))], at
+	case named:
+		return name == fileName(cluster), at
+	}
+	return owner == fileName(cluster) || owner == id, at
+}
+
+// of picks the newest of the cluster's, and the last that was tried out.
+func (k heldBackups) of(s *session, id string) (audit.Backups, error) {
+	b, now := k.place, time.Now()
+	if b.Place == "" || b.Problem != "" {
+		return b, nil
+	}
+	var newest time.Time
+	for _, o := range k.objects {
+		ours, at := whose(o.Name, s.cluster.Name, id)
+		if at.IsZero() {
+			at = o.ModifiedAt
+		}
+		if ours && at.After(newest) {
+			newest, b.Newest = at, audit.Backup{Name: shownObject(o.Name), Seconds: int64(max(0, now.Sub(at)).Seconds())}
+		}
+	}
+	last, err := journal.LastDrill(s.stateDir, func(d journal.Drill) bool {
+		ours, _ := whose(d.Source, s.cluster.Name, id)
+		return ours && (d.Source == b.Place || dirOf(d.Source) == strings.TrimSuffix(b.Place, "/"))
+	})
+	if err != nil {
+		return b, err
+	}
+	if last != nil {
+		at, err := time.Parse(time.RFC3339, last.Time)
+		if err == nil {
+			b.Drilled = audit.Backup{Name: last.Source, Seconds: int64(max(0, now.Sub(at)).Seconds())}
+		}
+	}
+	return b, nil
+}
+
+func dirOf(name string) string {
+	if strings.Contains(name, "://") {
+		return name[:strings.LastIndex(name, "/")]
+	}
+	return filepath.Dir(name)
+}

@@ -1,0 +1,58 @@
+package journal
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Drill is a snapshot that came back whole when it was tried out.
+type Drill struct {
+	Time     string `json:"time"`   // RFC 3339, UTC: when it ended
+	Source   string `json:"source"` // without secrets; a file's path is absolute
+	SHA256   string `json:"sha256"`
+	Revision int64  `json:"revision"`
+	Etcd     string `json:"etcd"` // the version that it was read back by
+}
+
+// AppendDrill records d, on a line of its own even after one that a crash cut short.
+func AppendDrill(dir string, d Drill) error {
+	line, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return appendLine(dir, drillsPath(dir), line)
+}
+
+// LastDrill gives the last drill that is one of those asked for; nil for none. A line
+// that is no record is passed over; a file that can't be read is an error.
+func LastDrill(dir string, is func(Drill) bool) (*Drill, error) {
+	f, err := os.Open(drillsPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var last *Drill
+	for r := bufio.NewReader(f); ; {
+		line, err := r.ReadBytes('\n')
+		var d Drill
+		if json.Unmarshal(line, &d) == nil && is(d) {
+			last = &d
+		}
+		if errors.Is(err, io.EOF) {
+			return last, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func drillsPath(dir string) string { return filepath.Join(dir, "drills.jsonl") }
