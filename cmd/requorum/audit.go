@@ -130,11 +130,11 @@ func auditOne(ctx context.Context, o *options, path string, said *bytes.Buffer) 
 	}
 	defer s.close()
 	out.Name = s.cluster.Name
-	listed := make(chan heldBackups, 1)
-	go func() { listed <- listBackups(ctx, s.cluster) }()
+	listed, file := make(chan heldBackups, 1), s.cluster
+	go func() { listed <- listBackups(ctx, file) }()
 	// A snapshot to restore from would be fetched and read through: an audit asks only
 	// how old the backups are.
-	looked := *s.cluster
+	looked := *file
 	looked.Snapshot = nil
 	s.cluster, s.observer.Cluster = &looked, &looked
 	obs, err := s.observer.Observe(ctx)

@@ -103,8 +103,12 @@ func TestFindings(t *testing.T) {
 			// A learner's company takes no vote away.
 			in.Cluster.Hosts[1].Address = "10.0.0.4"
 		}},
-		"no-boot-start": {edit("m1", func(o *planner.MemberObservation) { o.Service.Value.Unit = &planner.Unit{Name: "etcd.service", Enabled: "disabled"} }), "no-boot-start@m1",
-			edit("m1", func(o *planner.MemberObservation) { o.Service.Value.Unit = &planner.Unit{Name: "etcd.service", Enabled: "enabled"} })},
+		"no-boot-start": {edit("m1", func(o *planner.MemberObservation) {
+			o.Service.Value.Unit = &planner.Unit{Name: "etcd.service", Enabled: "disabled"}
+		}), "no-boot-start@m1",
+			edit("m1", func(o *planner.MemberObservation) {
+				o.Service.Value.Unit = &planner.Unit{Name: "etcd.service", Enabled: "enabled"}
+			})},
 		"restarts": {edit("m1", func(o *planner.MemberObservation) { o.Service.Value.Restarts = 2 }), "restarts@m1",
 			edit("m1", func(o *planner.MemberObservation) { o.Service.Value.Restarts = 0 })},
 		"max-learners": {func(in *Input) {

@@ -67,7 +67,7 @@ func TestKinds(t *testing.T) {
 		}
 	}
 	for _, s := range planner.States() {
-		if !seen[Code(s.Code)] {
+		if seen[Code(s.Code)] == (s.Code == planner.StateSnapshotBad) { // no audit reads a snapshot
 			t.Errorf("state %s is no finding", s.Code)
 		}
 	}
@@ -76,7 +76,7 @@ func TestKinds(t *testing.T) {
 			t.Errorf("bug %s is no finding", b.Code)
 		}
 	}
-	if len(stateKinds) != len(planner.States()) {
+	if len(stateKinds) != len(planner.States())-1 {
 		t.Errorf("%d states are said something of, there are %d", len(stateKinds), len(planner.States()))
 	}
 }

@@ -11,6 +11,9 @@ import (
 // states takes over what the plan found, with what its refusal says to do.
 func (f *finder) states() {
 	for _, s := range f.in.Plan.States {
+		if _, ok := kinds[Code(s.State)]; !ok {
+			continue
+		}
 		x := f.add(Code(s.State), s.Member, "%s", s.Fact)
 		if r := f.in.Plan.Refusal; r != nil && string(r.Code) == string(s.State) {
 			x.Remedy = r.Remedy
@@ -219,8 +222,8 @@ func (f *finder) dropConsequences() {
 		switch x.Code {
 		case Code(planner.StateMinorityDown), Code(planner.StateMinorityLost):
 			return has(x.Member, saysMore...)
-		case Code(planner.StateSpaceExhausted):
-			return false
+		case Code(planner.NoteNotCompared): // with what else is the matter nobody could
+			return slices.ContainsFunc(f.list, func(o Finding) bool { return o.Severity >= Error })
 		case QuotaNear:
 			return f.any(Code(planner.StateSpaceExhausted))
 		case SlowDisk:

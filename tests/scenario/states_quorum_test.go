@@ -85,7 +85,7 @@ func twoHalves(x *sight) {
 	hs[0].Set("--listen-peer-urls="+x.e.Ports(1).URL(0), "--force-new-cluster")
 	hs[0].Serve()
 	hs[1:].Await()
-	x.shows(c, planner.StateSplitBrain, "m2", "split-brain@m3", "force-new-left-on@m1")
+	x.shows(c, planner.StateSplitBrain, "m2", "split-brain@m3", "force-new-left-on@m1", "drift-urls@m1")
 }
 
 func divergedDB(x *sight) {

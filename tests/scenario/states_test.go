@@ -63,7 +63,38 @@ func (x *sight) shows(c *harness.Cluster, s planner.StateCode, member string, fu
 	x.Helper()
 	p := x.e.Plan(c.Path())
 	x.planned(p, s, member, further...)
+	x.audited(c, s, member, further...)
 	return p
+}
+
+// standing is what is the matter with every cluster of these tests: it is on one machine,
+// started by hand or under requorum's own supervisor, has few members and no backup.
+var standing = []string{"shared-host", "shared-disk", "no-boot-start", "not-supervised", "no-fault-tolerance", "backup-missing"}
+
+// audited wants the same of an audit: the state, what further names, and what stands.
+func (x *sight) audited(c *harness.Cluster, s planner.StateCode, member string, further ...string) {
+	x.Helper()
+	var strange []string
+	found := false
+	for _, f := range x.e.Audit(c.Path()).Findings {
+		code := planner.StateCode(f.Code)
+		key := string(f.Code)
+		if f.Member != "" {
+			key += "@" + f.Member
+		}
+		switch {
+		case (code == s || looksLike(code, s)) && f.Member == member:
+			found = true
+		case !slices.Contains(further, key) && !slices.Contains(standing, string(f.Code)):
+			strange = append(strange, key+": "+f.Fact)
+		}
+	}
+	if !found {
+		x.Errorf("the audit does not find %s of %q", s, member)
+	}
+	if len(strange) > 0 {
+		x.Errorf("the audit finds beside %s of %q: %s", s, member, strings.Join(strange, "; "))
+	}
 }
 
 func (x *sight) planned(p harness.Plan, s planner.StateCode, member string, further ...string) {
