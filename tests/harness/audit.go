@@ -3,6 +3,7 @@ package harness
 import (
 	"encoding/json"
 	"slices"
+	"testing"
 
 	"github.com/requorum/requorum/planner/audit"
 )
@@ -11,10 +12,15 @@ import (
 // has to fit what it says.
 func (e *Env) Audit(path string, args ...string) audit.Cluster {
 	e.t.Helper()
-	r := e.Run(slices.Concat([]string{"audit", "--format", "json"}, args, []string{path})...)
+	return DecodeAudit(e.t, e.Run(slices.Concat([]string{"audit", "--format", "json"}, args, []string{path})...))
+}
+
+// DecodeAudit decodes what `audit --format json` gave for one file.
+func DecodeAudit(t testing.TB, r Result) audit.Cluster {
+	t.Helper()
 	var report audit.Report
 	if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil || len(report.Clusters) != 1 {
-		e.t.Fatalf("no report of one cluster: %v\n%s", err, r)
+		t.Fatalf("no report of one cluster: %v\n%s", err, r)
 	}
 	want := 0
 	if report.Fails() {
@@ -23,6 +29,6 @@ func (e *Env) Audit(path string, args ...string) audit.Cluster {
 	if !report.Whole() {
 		want = 1
 	}
-	r.Want(e.t, want)
+	r.Want(t, want)
 	return report.Clusters[0]
 }
