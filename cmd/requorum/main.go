@@ -14,6 +14,7 @@
 //	validate  0 or 1
 //	show      0 or 1
 //	fmt       0 or 1
+//	import    0 done, 1 error, 6 refused
 //	rescue    0 done, 1 error, 6 refused
 //	log       0 or 1
 //	lock      status: 0 nobody is at work, 5 somebody is, 1 error or unknown;

@@ -46,7 +46,7 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 	root.AddCommand(
 		newValidate(o), newFmt(), newPlan(o), newApply(o), newStatus(o), newAudit(o), newStop(o), newExplain(o),
 		newEtcd(), newAgent(), newVersion(),
-		newRescue(o),
+		newRescue(o), newImport(o),
 		newSnapshot(o),
 		newLog(), newLock(o),
 		newShow(), newDiff(o),

@@ -183,6 +183,33 @@ func TestNothingThere(t *testing.T) {
 	}
 }
 
+// TestTaken: somebody else at a member's address is one finding, which says so.
+func TestTaken(t *testing.T) {
+	in := healthy(t)
+	for name, o := range in.Observation.Members {
+		o.Client, o.Peer = planner.Endpoint{URL: "http://x", Reach: planner.ReachRefused}, planner.PeerEndpoint{Reach: planner.ReachRefused}
+		o.Service.Value.State, o.Service.Value.PID, o.Data.Value.HeldBy = planner.ServiceStopped, 0, 0
+		if name == "m2" {
+			o.Client.Reach, o.PortsTaken = planner.ReachHangs, []string{"http://x"}
+		}
+		in.Observation.Members[name] = o
+	}
+	in.Plan = planner.New(in.Input)
+	if r := in.Plan.Refusal; r == nil || r.Code != planner.CodePortTaken {
+		t.Fatalf("%+v", r)
+	}
+	var got []string
+	for _, f := range Of(in) {
+		got = append(got, string(f.Code)+f.Member)
+		if f.Code == MemberUnreachable && !strings.Contains(f.Fact, "something else") {
+			t.Error(f.Fact)
+		}
+	}
+	if s := strings.Join(got, " "); s != "member-unreachablem2" {
+		t.Error(s)
+	}
+}
+
 // TestOrder: the worst first, then the cluster's, then by the file's order.
 func TestOrder(t *testing.T) {
 	in := healthy(t)

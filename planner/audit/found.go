@@ -157,6 +157,10 @@ func (f *finder) refusal() {
 		x.Remedy, x.Pos = r.Remedy, r.Pos
 		return
 	}
+	if x := f.of(MemberUnreachable, f.memberAt(r.Pos)); x != nil && (r.Code == planner.CodePortTaken || r.Code == planner.CodeWrongService) {
+		x.Fact, x.Remedy = r.Title+": "+r.Detail, r.Remedy // it says more
+		return
+	}
 	if f.explained(r.Code) {
 		return
 	}

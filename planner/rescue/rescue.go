@@ -49,6 +49,9 @@ type File struct {
 	Left []string
 	// Gaps are what the file does not say because nothing here told it.
 	Gaps []string
+
+	living bool   // Import made it
+	from   string // of where
 }
 
 // Survivor is a disk of the cluster.
@@ -63,6 +66,8 @@ type Missing struct {
 	planner.ListedMember
 	DataDir string // where it would be; "" where nothing tells
 	Known   bool   // DataDir is where requorum had it, and no guess
+
+	why string // it has none, of a cluster that serves
 }
 
 // Settings are the flags that the member's etcd has or had, by name; nil where

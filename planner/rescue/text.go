@@ -11,6 +11,12 @@ import (
 // in it as comments.
 func (f *File) Text() string {
 	w := &writer{}
+	if f.living {
+		w.livingHead(f)
+		w.hosts(f.Cluster.Hosts)
+		w.cluster(f)
+		return w.String()
+	}
 	w.line("# Written by requorum rescue from the disks that were found. Read it, then:")
 	w.line("# requorum plan THIS-FILE")
 	w.line("#")
@@ -112,6 +118,7 @@ func (w *writer) cluster(f *File) {
 func (w *writer) member(m spec.Member) {
 	w.line("")
 	w.line(fmt.Sprintf("  member %s {", quote(m.Name)))
+	w.attribute("    ", "host", m.Host)
 	w.list("peer_urls", m.PeerURLs)
 	w.list("client_urls", m.ClientURLs)
 	w.list("listen_peer_urls", m.ListenPeerURLs)

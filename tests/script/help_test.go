@@ -27,7 +27,7 @@ func TestEveryVerbHasHelp(t *testing.T) {
 		}
 		e.Run("help", v[1]).Want(t, 0).Says(t, "Usage:")
 	}
-	for _, v := range []string{"validate", "fmt", "plan", "apply", "status", "audit", "stop", "rescue", "snapshot", "explain", "etcd", "version", "completion", "help", "log", "lock"} {
+	for _, v := range []string{"validate", "fmt", "plan", "apply", "status", "audit", "stop", "import", "rescue", "snapshot", "explain", "etcd", "version", "completion", "help", "log", "lock"} {
 		if !seen[v] {
 			t.Errorf("%s is not in the help", v)
 		}

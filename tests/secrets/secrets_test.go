@@ -243,6 +243,8 @@ locals {
 `, "  snapshot { source = local.derived }\n"))
 	vars := w.input("x.vars.hcl", `backup = `+hcl("https://ops:"+w.word("a var file's password")+"@127.0.0.1:1/x.db")+"\n")
 	w.Setenv("REQUORUM_VAR_s3", "{ key = "+hcl(w.odd("a sensitive variable in the environment"))+", n = 2 }")
+	w.run(0, "import", "--endpoints", hs[1].Client)
+	w.run(0, "import", "--endpoints", hs[0].Client, "--out", w.Path("imported.hcl"))
 	plan := w.every(0, 2, path, "--var-file", vars)
 	other := w.input("d.hcl", hcl3(c, "", `  snapshot { source = "http://ops:`+w.word("another password")+`@127.0.0.1:1/y.db" }`+"\n"))
 	w.Setenv("REQUORUM_VAR_backup", "https://"+w.word("a token in place of a user")+"@127.0.0.1:1/z.db")
