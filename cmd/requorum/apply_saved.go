@@ -54,6 +54,9 @@ func applySaved(cmd *cobra.Command, o *options, c *consent, path string, expect 
 	if err := f.Derive(version); err != nil {
 		return notIfWrong(err)
 	}
+	if err := o.checkPolicy(cmd, f); err != nil {
+		return err
+	}
 	o.saved = f
 	s, err := open(cmd, o, path)
 	if err != nil {

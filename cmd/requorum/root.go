@@ -20,6 +20,7 @@ type options struct {
 	// saved is the plan whose own configuration is taken, instead of one at a path;
 	// ephemeral are the secrets of the configuration that was read last.
 	saved     *saved.File
+	policyDir string // of the organisation's policies; "" for none beside REQUORUM_POLICY
 	asDir     string // where relative paths of a configuration start; "" for its own folder
 	ephemeral []saved.Ephemeral
 }
@@ -67,6 +68,7 @@ PATH is a file or a folder with *.hcl files; this folder by default.`,
 func addVars(cmd *cobra.Command, o *options) {
 	cmd.Flags().StringArrayVar(&o.vars, "var", nil, "set a variable, `NAME=VALUE` (repeatable)")
 	cmd.Flags().StringArrayVar(&o.varFiles, "var-file", nil, "read variables from `FILE` (repeatable)")
+	cmd.Flags().StringVar(&o.policyDir, "policy-dir", "", "add the policies in `DIR`, which no file can loosen, to those in REQUORUM_POLICY")
 }
 
 // addHosts adds the flags for verbs that look at other machines.

@@ -118,7 +118,9 @@ func loadCluster(cmd *cobra.Command, o *options, path string) (*spec.Cluster, er
 		return nil, exitWith(exitError, nil)
 	}
 	o.ephemeral = ephemeralOf(r)
-	return r.Cluster, nil
+	var err error
+	r.Cluster.Policy, err = o.stricter(cmd, r.Cluster.Policy)
+	return r.Cluster, err
 }
 
 // newToken is a fresh random cluster token (promise 4).

@@ -75,3 +75,72 @@ func TestBackupsOfPolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestOrganisationsPolicies: a folder of policies adds to a file's, and never takes away.
+func TestOrganisationsPolicies(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a [odd]* name")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() (spec.Policy, string) {
+		t.Helper()
+		p, r := Policies(dir)
+		return p, r.Diags.Error()
+	}
+	for name, want := range map[string]string{
+		"none.txt": "No *.hcl",
+		"empty":    "No *.hcl",
+	} {
+		write(name, "policy {}")
+		if _, said := read(); !strings.Contains(said, want) {
+			t.Errorf("%s: %s", name, said)
+		}
+	}
+	if _, r := Policies(filepath.Join(dir, "not there")); !r.Diags.HasErrors() {
+		t.Error("a folder that is not there is a policy")
+	}
+	write("a.hcl", "policy {\n  prevent = [\"downtime\"]\n  max_backup_age = \"12h\"\n}\npolicy { min_fault_tolerance = 2 }\n")
+	write("b.hcl", "policy {\n  snapshot_before = \"membership\"\n  prevent = [\"data-loss\", \"downtime\"]\n  max_drill_age = \"any\"\n}\n")
+	p, said := read()
+	if p.MinFaultTolerance != 2 || p.SnapshotBefore != "membership" || strings.Join(p.Prevent, " ") != "downtime data-loss" || p.MaxBackupAge != 12*3600 || p.Strict {
+		t.Errorf("%+v %s", p, said)
+	}
+	for name, k := range map[string]struct {
+		file spec.Policy
+		want func(spec.Policy) bool
+	}{
+		"nothing in the file": {spec.Policy{}, func(q spec.Policy) bool {
+			return q.MinFaultTolerance == 2 && len(q.Prevent) == 2 && q.Pos == p.Pos && q.MaxBackupAge == 12*3600 && q.MaxDrillAge == 0
+		}},
+		"looser": {spec.Policy{MinFaultTolerance: 1, MaxBackupAge: spec.AnyAge, Prevent: []string{"tail-drop"}}, func(q spec.Policy) bool {
+			return q.MinFaultTolerance == 2 && len(q.Prevent) == 3 && q.MaxBackupAge == 12*3600
+		}},
+		"stricter": {spec.Policy{MinFaultTolerance: 3, SnapshotBefore: "always", Strict: true, MaxBackupAge: 3600, MaxDrillAge: 60}, func(q spec.Policy) bool {
+			return q.MinFaultTolerance == 3 && q.SnapshotBefore == "always" && q.Strict && q.MaxBackupAge == 3600 && q.MaxDrillAge == 60
+		}},
+		"its own": {spec.Policy{Backups: "/b"}, func(q spec.Policy) bool { return q.Backups == "/b" }},
+	} {
+		if q := Stricter(k.file, p); !k.want(q) {
+			t.Errorf("%s: %+v", name, q)
+		}
+	}
+	same := spec.Policy{MinFaultTolerance: 2, SnapshotBefore: "always", Prevent: []string{"data-loss", "downtime"}, Pos: spec.Position{File: "f", Line: 3}}
+	if q := Stricter(same, p); q.Pos != same.Pos {
+		t.Errorf("a policy that adds nothing takes the place: %+v", q)
+	}
+	for name, text := range map[string]string{"c.hcl": "policy { backups = \"/x\" }\n", "d.hcl": "cluster \"x\" {}\n", "e.hcl": "policy { prevent = [\"downtme\"] }\n", "f.hcl": "policy {\n"} {
+		write(name, text)
+		if _, r := Policies(dir); !r.Diags.HasErrors() {
+			t.Errorf("%s is taken", text)
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -22,7 +22,7 @@ func TestImportInstalled(t *testing.T) {
 			if i > 1 {
 				onlyFull(t)
 			}
-			in := bed.Install{Style: style, Settings: map[string]string{"heartbeat-interval": "150"}}
+			in := bed.Install{Style: style, Settings: map[string]string{"auto-compaction-retention": "1h"}}
 			if style != bed.Packaged {
 				in.Minor, in.DataDir = "3.6", fmt.Sprintf("/var/lib/etcd/%s", style)
 			}
@@ -40,7 +40,7 @@ func TestImportInstalled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(text)+r.Stdout+r.Stderr, secret) || strings.Contains(string(text), "heartbeat") {
+			if strings.Contains(string(text)+r.Stdout+r.Stderr, secret) || strings.Contains(string(text), "compaction") {
 				t.Errorf("the file:\n%s", text)
 			}
 			if p := b.Plan(path); p.Route != "in-sync" || len(p.Steps) > 0 || p.Refusal != nil {

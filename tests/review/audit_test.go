@@ -192,6 +192,74 @@ func prometheus(t *testing.T, name string, r audit.Report) {
 	}
 }
 
+// TestAuditPolicy: conftest reads reports, and takes and refuses them as the example says.
+func TestAuditPolicy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	good := func() map[string]any {
+		finding := func(code string, v audit.Severity) any {
+			return map[string]any{"code": code, "severity": v.String(), "fact": "seen"}
+		}
+		return map[string]any{"requorum_audit": audit.FormatVersion, "clusters": []any{
+			map[string]any{"path": "a.hcl", "cluster": "a", "findings": []any{finding("shared-disk", audit.Info), finding("drift-settings", audit.Warning)}},
+			map[string]any{"path": "b.hcl", "cluster": "b", "findings": []any{}},
+		}}
+	}
+	first := func(r map[string]any) map[string]any { return of(r, "clusters", 0) }
+	finding := func(r map[string]any) map[string]any { return of(r, "clusters", 0, "findings", 1) }
+	cases := map[string]struct {
+		change func(map[string]any)
+		says   string
+	}{
+		"fine":                 {func(map[string]any) {}, ""},
+		"an error":             {func(r map[string]any) { finding(r)["severity"] = "error" }, "a: drift-settings"},
+		"critical":             {func(r map[string]any) { finding(r)["severity"] = "critical" }, "a: drift-settings"},
+		"an unknown severity":  {func(r map[string]any) { finding(r)["severity"] = "odd" }, "a: drift-settings"},
+		"no severity":          {func(r map[string]any) { delete(finding(r), "severity") }, "a: drift-settings"},
+		"no code":              {func(r map[string]any) { delete(finding(r), "code") }, "not said"},
+		"no backup":            {func(r map[string]any) { finding(r)["code"] = "backup-missing" }, "a: backup-missing"},
+		"not looked at":        {func(r map[string]any) { first(r)["problem"] = "no such file" }, "a.hcl could not be looked at: no such file"},
+		"no findings":          {func(r map[string]any) { delete(first(r), "findings") }, "a.hcl: its findings are not said"},
+		"findings are a word":  {func(r map[string]any) { first(r)["findings"] = "none" }, "a.hcl: its findings are not said"},
+		"a finding is a word":  {func(r map[string]any) { first(r)["findings"] = []any{"x"} }, "not said"},
+		"no clusters":          {func(r map[string]any) { r["clusters"] = []any{} }, "no cluster was audited"},
+		"clusters are missing": {func(r map[string]any) { delete(r, "clusters") }, "no cluster was audited"},
+		"another format":       {func(r map[string]any) { r["requorum_audit"] = "2.0" }, "no audit of requorum's"},
+		"a plan":               {func(r map[string]any) { delete(r, "requorum_audit") }, "no audit of requorum's"},
+	}
+	var files []string
+	names := map[string]string{}
+	for name, k := range cases {
+		r := good()
+		k.change(r)
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[name] = filepath.Join(dir, fmt.Sprintf("%d.json", len(names)))
+		if err := os.WriteFile(names[name], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, names[name])
+	}
+	real := filepath.Join(dir, "real.json")
+	e := harness.New(t)
+	e.Run("audit", "--format", "json", "--out", real, e.Cluster(1).Write().Path()).Want(t, 2)
+	got := conftestIn(t, "audit", append(files, real)...)
+	for name, k := range cases {
+		j := got[names[name]]
+		if said := strings.Join(j.denied, "\n"); (len(j.denied) == 0) != (k.says == "") || !strings.Contains(said, k.says) {
+			t.Errorf("%s: it should be denied with %q: %q", name, k.says, j.denied)
+		}
+	}
+	if j := got[names["fine"]]; strings.Join(j.warned, " ") != "a: drift-settings" {
+		t.Errorf("warned of %q", j.warned)
+	}
+	if said := strings.Join(got[real].denied, "\n"); !strings.Contains(said, "demo: no-cluster") || !strings.Contains(said, "demo: backup-missing") {
+		t.Errorf("a real one: %s", said)
+	}
+}
+
 // TestAuditOut: a report takes the place of an older one, and of nothing else, and is
 // whole at any moment.
 func TestAuditOut(t *testing.T) {

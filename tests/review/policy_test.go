@@ -20,11 +20,17 @@ type judged struct{ denied, warned []string }
 // conftest runs the pinned conftest on plans, under the policy of the example.
 func conftest(t *testing.T, plans ...string) map[string]judged {
 	t.Helper()
+	return conftestIn(t, "main", plans...)
+}
+
+// conftestIn is conftest under the rules of a package.
+func conftestIn(t *testing.T, namespace string, plans ...string) map[string]judged {
+	t.Helper()
 	path, err := Conftest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"test", "--output", "json", "--policy", filepath.Join(harness.Root(), "examples", "policy")}
+	args := []string{"test", "--output", "json", "--namespace", namespace, "--policy", filepath.Join(harness.Root(), "examples", "policy")}
 	cmd := exec.CommandContext(t.Context(), path, append(args, plans...)...)
 	var said strings.Builder
 	cmd.Stderr = &said

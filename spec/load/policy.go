@@ -1,0 +1,92 @@
+package load
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/requorum/requorum/spec"
+)
+
+// The file of an organisation's policy has policy blocks and nothing else; where backups
+// are is each cluster's own.
+var (
+	policiesSchema  = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "policy"}}}
+	orgPolicySchema = schema("min_fault_tolerance snapshot_before prevent strict max_backup_age max_drill_age")
+)
+
+// Policies reads the policies of an organisation: every *.hcl of a folder. What several
+// say is joined by Stricter. A folder without any is an error, for a name misspelt would
+// otherwise be no policy at all.
+func Policies(dir string) (spec.Policy, Result) {
+	l := &loader{opts: Options{Env: func(string) (string, bool) { return "", false }}, files: map[string]*hcl.File{}, broken: map[string]bool{}, membersIncomplete: true}
+	out, n := spec.Policy{}, 0
+	names, err := filepath.Glob(filepath.Join(globless(dir), "*.hcl"))
+	if info, serr := os.Stat(dir); err != nil || serr != nil || !info.IsDir() {
+		l.plainError("No folder of policies", fmt.Sprintf("There is no folder %s.", dir))
+		names = nil
+	}
+	for _, f := range l.parse(names) {
+		content, diags := f.Body.Content(policiesSchema)
+		l.diags = append(l.diags, diags...)
+		for _, b := range content.Blocks {
+			n++
+			out = Stricter(out, l.policy(l.read(b, orgPolicySchema, &hcl.EvalContext{}), nil))
+		}
+	}
+	if n == 0 && !l.diags.HasErrors() {
+		l.plainError("No policy", fmt.Sprintf("No *.hcl in the folder %s has a policy block.", dir))
+	}
+	l.redact()
+	return out, Result{Files: l.files, Diags: ordered(l.diags)}
+}
+
+// globless is a path in which no character stands for others.
+func globless(dir string) string {
+	var out []rune
+	for _, r := range dir {
+		if slices.Contains([]rune(`*?[\`), r) {
+			out = append(out, '\\')
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}
+
+// Stricter joins a policy with one that may only be added to: of each setting what
+// forbids more. Where more decides, it counts as standing where that does.
+func Stricter(p, more spec.Policy) spec.Policy {
+	out := p
+	out.MinFaultTolerance = max(p.MinFaultTolerance, more.MinFaultTolerance)
+	saves := []string{"", "membership", "always"}
+	out.SnapshotBefore = saves[max(slices.Index(saves, p.SnapshotBefore), slices.Index(saves, more.SnapshotBefore), 0)]
+	out.Strict = p.Strict || more.Strict
+	out.Prevent = slices.Clone(p.Prevent)
+	for _, c := range more.Prevent {
+		if !slices.Contains(out.Prevent, c) {
+			out.Prevent = append(out.Prevent, c)
+		}
+	}
+	out.MaxBackupAge = younger(p.MaxBackupAge, more.MaxBackupAge, spec.DefaultMaxBackupAge)
+	out.MaxDrillAge = younger(p.MaxDrillAge, more.MaxDrillAge, spec.DefaultMaxDrillAge)
+	if out.MinFaultTolerance != p.MinFaultTolerance || out.SnapshotBefore != p.SnapshotBefore || out.Strict != p.Strict || len(out.Prevent) != len(p.Prevent) {
+		out.Pos = more.Pos
+	}
+	return out
+}
+
+// younger is the shorter of two ages; more says nothing where it is 0 or any.
+func younger(age, more, otherwise int64) int64 {
+	switch {
+	case more == 0 || more == spec.AnyAge:
+		return age
+	case age == spec.AnyAge:
+		return more
+	case age == 0:
+		return min(otherwise, more)
+	}
+	return min(age, more)
+}
