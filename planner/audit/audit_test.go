@@ -183,6 +183,20 @@ func TestNothingThere(t *testing.T) {
 	}
 }
 
+// TestDown: members that are stopped, with their disks.
+func TestDown(t *testing.T) {
+	in := healthy(t)
+	for name, o := range in.Observation.Members {
+		o.Data.Value.Members = o.Client.Members.Value
+		o.Client, o.Peer = planner.Endpoint{URL: o.Client.URL, Reach: planner.ReachRefused}, planner.PeerEndpoint{URL: o.Peer.URL, Reach: planner.ReachRefused}
+		o.Service.Value.State, o.Service.Value.PID, o.Data.Value.HeldBy = planner.ServiceStopped, 0, 0
+		in.Observation.Members[name] = o
+	}
+	if got := look(in); got != "cluster-down" {
+		t.Error(got, planner.New(in.Input).Refusal)
+	}
+}
+
 // TestTaken: somebody else at a member's address is one finding, which says so.
 func TestTaken(t *testing.T) {
 	in := healthy(t)

@@ -203,6 +203,8 @@ func (f *finder) unexplained() {
 	case p.Refusal != nil || !p.Changes():
 	case p.Route == planner.RouteBootstrap && !f.any(Code(planner.StateRestoreHalfDone)):
 		f.add(NoCluster, "", "no member answers, and no data is at any place of the file")
+	case p.Route == planner.RouteStart && !p.Before.Has() && !f.about("", Critical):
+		f.add(ClusterDown, "", "%s", p.Headline)
 	case len(p.States) == 0 && len(f.in.Differences) == 0:
 		f.add(NotInSync, "", "%s", p.Headline)
 	}

@@ -42,6 +42,7 @@ const (
 	NotInSync       Code = "not-in-sync"
 	NoSafePlan      Code = "no-safe-plan"
 	NoCluster       Code = "no-cluster"
+	ClusterDown     Code = "cluster-down"
 
 	HostUnreachable   Code = "host-unreachable"
 	MemberUnreachable Code = "member-unreachable"
@@ -69,6 +70,8 @@ var own = []Kind{
 	{NotInSync, Warning, "requorum has something to do here", "See requorum plan.", true},
 	{NoSafePlan, Error, "requorum refuses to plan for it", "See requorum plan, which says what stands in the way.", true},
 	{NoCluster, Error, "nothing of the cluster is there", "Apply the file if the cluster is yet to be begun; otherwise correct its addresses and directories.", true},
+
+	{ClusterDown, Critical, "the members are down, and their data is there", "Apply the file: it starts them, and nothing is lost.", true},
 
 	{HostUnreachable, Error, "a member's host can't be looked at", "See that ssh reaches the host; whether its member lives is not known from there.", true},
 	{MemberUnreachable, Error, "a member's address can't be asked", "Look at the network, at what listens there and at the URL in the file.", true},

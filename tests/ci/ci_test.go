@@ -348,7 +348,7 @@ func TestActionlint(t *testing.T) {
 		cmd.Dir = harness.Root()
 		return cmd.CombinedOutput()
 	}
-	if out, err := lint(example("github/plan.yml"), example("github/apply.yml")); err != nil {
+	if out, err := lint(example("github/plan.yml"), example("github/apply.yml"), example("github/audit.yml")); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 	b, err := os.ReadFile(example("github/plan.yml"))

@@ -35,7 +35,7 @@ func TestAuditFindings(t *testing.T) {
 		finds []audit.Code // that have to come up in it
 		run   func(*auditing)
 	}{
-		{"by hand, adopted, changed", []audit.Code{"not-supervised", "no-boot-start", "drift-settings", "drift-urls", "drift-membership", "drift-version", "minority-down", "restarts", "cluster-id-changed", "shared-host", "shared-disk"}, auditAdopted},
+		{"by hand, adopted, changed", []audit.Code{"not-supervised", "no-boot-start", "drift-settings", "drift-urls", "drift-membership", "drift-version", "minority-down", "restarts", "cluster-down", "cluster-id-changed", "shared-host", "shared-disk"}, auditAdopted},
 		{"how many voters", []audit.Code{"no-fault-tolerance", "even-voters"}, auditVoters},
 		{"a learner that is to vote", []audit.Code{"learner-left", "learner-unstarted"}, auditLearner},
 		{"a database that grows", []audit.Code{"quota-near", "db-fragmented", "max-learners", "space-exhausted"}, auditGrowth},
@@ -182,6 +182,9 @@ func auditAdopted(x *auditing) {
 		}
 	}
 	x.only(c, "restarts@m3")
+	c.Stop()
+	x.stands = []string{"shared-host", "shared-disk"}
+	x.only(c, "cluster-down")
 }
 
 // served are the calls that an etcd has begun to serve, by their methods.

@@ -12,11 +12,11 @@ import (
 
 func example(name string) string { return filepath.Join(harness.Root(), "examples", name) }
 
-// Each example is here, so that none is without a test; ci's is in tests/ci, policy's in
+// Each example is here, so that none is without a test; those of ci and timers are in tests/ci, policy's in
 // tests/review.
 func TestEveryExampleIsTested(t *testing.T) {
 	t.Parallel()
-	tested := " minimal restore migrate recover replace commands ci policy "
+	tested := " minimal restore migrate recover replace commands ci policy timers "
 	entries, err := os.ReadDir(example(""))
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ func TestOrganisationsPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "all.hcl"), []byte("policy {\n  prevent       = [\"downtime\"]\n  max_drill_age = \"1d\"\n}\n"))
-	c.More = "  etcd { config = { heartbeat-interval = 250 } }\n  policy { prevent = [] }\n"
+	c.More = "  etcd { config = { heartbeat-interval = 150 } }\n  policy { prevent = [] }\n"
 	c.Write()
 	plan := e.Path("plan.json")
 	e.Run("plan", "--accept=downtime", "--out", plan, c.Path()).Want(t, 0)
