@@ -18,3 +18,12 @@ func InputOf(snapshot bool, kinds ...string) Input {
 	}
 	return input(c, ks...)
 }
+
+// KindNames are the kinds that InputOf takes.
+func KindNames() []string {
+	var out []string
+	for _, k := range kinds() {
+		out = append(out, string(k))
+	}
+	return out
+}

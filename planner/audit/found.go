@@ -201,7 +201,7 @@ func (f *finder) unexplained() {
 	p := f.in.Plan
 	switch {
 	case p.Refusal != nil || !p.Changes():
-	case p.Route == planner.RouteBootstrap && !f.any(Code(planner.StateRestoreHalfDone)):
+	case p.Route == planner.RouteBootstrap && !f.any(Code(planner.StateRestoreHalfDone)), p.Route == planner.RouteRestore && len(p.States) == 0:
 		f.add(NoCluster, "", "no member answers, and no data is at any place of the file")
 	case p.Route == planner.RouteStart && !p.Before.Has() && !f.about("", Critical):
 		f.add(ClusterDown, "", "%s", p.Headline)

@@ -53,7 +53,7 @@ func run() (err error) {
 	flag.StringVar(&b.etcdctl, "etcdctl", "", "etcd's etcdctl")
 	flag.StringVar(&b.dir, "dir", "", "where the folder for the run is made; the system's temporary folder if not given")
 	flag.IntVar(&b.runs, "runs", 5, "rounds; medians are shown")
-	flag.StringVar(&b.only, "only", "", "one of restore, verify, save, serve, stall (stall-growth, stall-restart)")
+	flag.StringVar(&b.only, "only", "", "one of restore, verify, save, serve, stall (stall-growth, stall-restart), fleet")
 	flag.DurationVar(&b.pause, "pause", 0, "of stall: how long its writer pauses after each write")
 	sizes := flag.String("mb", "300,1200", "sizes of the snapshot, in MB")
 	out := flag.String("write", "", "a document whose figures are replaced")
@@ -77,7 +77,18 @@ func run() (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	var report strings.Builder
 	machine(&report, b.dir)
+	if b.wants("fleet") {
+		text, err := b.fleet(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Print(text)
+		report.WriteString(text)
+	}
 	for _, s := range strings.Split(*sizes, ",") {
+		if b.only == "fleet" {
+			break
+		}
 		mb, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil || mb < 1 {
 			return fmt.Errorf("bench: %q is no number of megabytes", s)

@@ -36,7 +36,7 @@ func TestImport(t *testing.T) {
 		hs = append(hs, h)
 	}
 	hs.Await()
-	keys := harness.Fill(t, hs.Endpoints(), 200)
+	keys := harness.Fill(t, hs.Endpoints(), keysPerTest)
 	pids := []int{hs[0].PID(), hs[1].PID(), hs[2].PID()}
 	tree := harness.Tree(t, e.Dir, ".log")
 
