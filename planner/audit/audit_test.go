@@ -136,7 +136,6 @@ func TestFindings(t *testing.T) {
 		"cluster-id-changed": {func(in *Input) { in.Cluster.ID = "abc" }, "cluster-id-changed", func(in *Input) {
 			in.Cluster.ID = in.Observation.Members["m1"].Client.ClusterID
 		}},
-		"TLS in the file": {func(in *Input) { in.Cluster.TLS = &spec.TLS{} }, "no-safe-plan", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := look(healthy(t)); got != "" {
