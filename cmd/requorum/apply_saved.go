@@ -48,7 +48,7 @@ func applySaved(cmd *cobra.Command, o *options, c *consent, path string, expect 
 	if err := checkUnused(f); err != nil {
 		return err
 	}
-	if err := giveSecrets(f, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv}); err != nil {
+	if err := o.giveSecrets(cmd, f, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv}); err != nil {
 		return err
 	}
 	if err := f.Derive(version); err != nil {
@@ -105,7 +105,7 @@ func checkMachine(f *saved.File) error {
 
 // giveSecrets puts into a plan's configuration what its file does not have: from
 // the variables that gave it first, or else from the configuration where it was read.
-func giveSecrets(f *saved.File, opts load.Options) error {
+func (o *options) giveSecrets(cmd *cobra.Command, f *saved.File, opts load.Options) error {
 	c, missing := f.Inputs.Configuration, []saved.Ephemeral{}
 	for _, e := range f.Ephemeral {
 		v, ok := "", false
@@ -142,15 +142,35 @@ func giveSecrets(f *saved.File, opts load.Options) error {
 	if r.Cluster == nil {
 		return fail("the configuration at " + f.Inputs.Source + " does not give it either")
 	}
-	sum, err := saved.ConfigurationSum(r.Cluster)
+	same, err := o.sameConfiguration(cmd, f, r.Cluster)
 	if err != nil {
 		return err
 	}
-	if sum != f.Sums.Configuration {
+	if !same {
 		return fail("the configuration at " + f.Inputs.Source + " is not the one that was planned for any more")
 	}
+	r.Cluster.Policy = c.Policy // with what an organisation's added to it
 	f.Inputs.Configuration = r.Cluster
 	return nil
+}
+
+// sameConfiguration reports whether a plan was made for c, under the policies in force
+// here or under the file's own: whether those here allow it is looked at afterwards.
+func (o *options) sameConfiguration(cmd *cobra.Command, f *saved.File, c *spec.Cluster) (bool, error) {
+	own := c.Policy
+	defer func() { c.Policy = own }()
+	here, err := o.stricter(cmd, own)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range []spec.Policy{here, own} {
+		c.Policy = p
+		sum, err := saved.ConfigurationSum(c)
+		if err != nil || sum == f.Sums.Configuration {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // checkVars refuses a --var that nothing would be done with: whoever gives it means

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,10 +20,7 @@ const policyVariable = "REQUORUM_POLICY"
 
 // stricter is a file's policy with all that the organisation adds to it.
 func (o *options) stricter(cmd *cobra.Command, p spec.Policy) (spec.Policy, error) {
-	for _, dir := range []string{os.Getenv(policyVariable), o.policyDir} {
-		if dir == "" {
-			continue
-		}
+	for _, dir := range o.policyDirs() {
 		more, r := load.Policies(dir)
 		if len(r.Diags) > 0 {
 			if err := load.WriteDiagnostics(cmd.ErrOrStderr(), r, uint(widthOf(os.Stderr)), false); err != nil {
@@ -35,6 +33,11 @@ func (o *options) stricter(cmd *cobra.Command, p spec.Policy) (spec.Policy, erro
 		p = load.Stricter(p, more)
 	}
 	return p, nil
+}
+
+// policyDirs are the folders of the policies in force.
+func (o *options) policyDirs() []string {
+	return slices.DeleteFunc([]string{os.Getenv(policyVariable), o.policyDir}, func(dir string) bool { return dir == "" })
 }
 
 // checkPolicy refuses a saved plan that the policies in force here would not have let

@@ -43,10 +43,15 @@ Exit codes: 0 valid, 1 not.`,
 
 func validateJSON(o *options, path string) error {
 	r := load.Load(path, load.Options{Vars: o.vars, VarFiles: o.varFiles, Env: os.LookupEnv})
+	diags := r.Diags
+	for _, dir := range o.policyDirs() {
+		_, p := load.Policies(dir)
+		diags = append(diags, p.Diags...)
+	}
 	out := struct {
 		Valid       bool              `json:"valid"`
 		Diagnostics []load.Diagnostic `json:"diagnostics"`
-	}{r.Cluster != nil, load.DiagnosticsJSON(r.Diags)}
+	}{r.Cluster != nil && !diags.HasErrors(), load.DiagnosticsJSON(diags)}
 	b, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
 		return err

@@ -203,11 +203,16 @@ func (f *finder) unexplained() {
 	case p.Refusal != nil || !p.Changes():
 	case p.Route == planner.RouteBootstrap && !f.any(Code(planner.StateRestoreHalfDone)), p.Route == planner.RouteRestore && len(p.States) == 0:
 		f.add(NoCluster, "", "no member answers, and no data is at any place of the file")
-	case p.Route == planner.RouteStart && !p.Before.Has() && !f.about("", Critical):
+	case p.Route == planner.RouteStart && !p.Before.Has() && !f.critical():
 		f.add(ClusterDown, "", "%s", p.Headline)
 	case len(p.States) == 0 && len(f.in.Differences) == 0:
 		f.add(NotInSync, "", "%s", p.Headline)
 	}
+}
+
+// critical reports whether anything is, of whomever.
+func (f *finder) critical() bool {
+	return slices.ContainsFunc(f.list, func(x Finding) bool { return x.Severity == Critical })
 }
 
 // saysMore are states of a member that say why it is down, or what is lost of it.

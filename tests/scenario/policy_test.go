@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,9 +55,32 @@ func TestOrganisationsPolicy(t *testing.T) {
 	// A folder that is gone is no policy that is fulfilled.
 	e.Setenv("REQUORUM_POLICY", e.Path("nowhere"))
 	e.Run("plan", c.Path()).Want(t, 1).Says(t, "No folder of policies")
+	e.Run("validate", "--json", c.Path()).Want(t, 1).Says(t, "No folder of policies", `"valid": false`)
 	e.Setenv("REQUORUM_POLICY", "")
 	e.Run("apply", plan).Want(t, 0)
-	if c.Etcd(c.Members[0]).PID == pid {
+	now := c.Etcd(c.Members[0]).PID
+	if now == pid {
 		t.Error("it was not restarted")
+	}
+	// A plan that was made under a policy is carried out under it, and where it is not in
+	// force; that its secrets come from the file is no change of the configuration.
+	write(t, filepath.Join(empty, "x.hcl"), []byte("policy { max_drill_age = \"2d\" }\n"))
+	for i, policy := range []string{empty, ""} {
+		c.More = strings.Replace(c.More, fmt.Sprint("= ", 150+10*i), fmt.Sprint("= ", 160+10*i), 1)
+		c.Snapshot = "http://u:hush@127.0.0.1:1/x.db"
+		c.Write()
+		e.Setenv("REQUORUM_POLICY", empty)
+		under := e.Path(fmt.Sprintf("under-%d.json", i))
+		e.Run("plan", "--accept=downtime", "--out", under, c.Path()).Want(t, 0)
+		e.Setenv("REQUORUM_POLICY", policy)
+		r := e.Run("apply", under)
+		if policy != "" {
+			r.Want(t, 0)
+		} else if r.Exit != 1 && r.Exit != 0 {
+			t.Errorf("where the policy is not in force: %s", r)
+		}
+	}
+	if c.Etcd(c.Members[0]).PID == now {
+		t.Error("it was not restarted under the policy")
 	}
 }
