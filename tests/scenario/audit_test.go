@@ -40,6 +40,7 @@ func TestAuditFindings(t *testing.T) {
 		{"a learner that is to vote", []audit.Code{"learner-left", "learner-unstarted"}, auditLearner},
 		{"a database that grows", []audit.Code{"quota-near", "db-fragmented", "max-learners", "space-exhausted"}, auditGrowth},
 		{"backups", []audit.Code{"backup-missing", "backup-not-drilled", "backup-old", "backup-unreadable"}, auditBackups},
+		{"backups in S3", []audit.Code{"backup-missing", "backup-not-drilled", "backup-unreadable"}, auditBackupsS3},
 		{"who can't be reached", []audit.Code{"host-unreachable", "member-unreachable"}, auditUnreachable},
 		{"a policy that forbids, and nothing there", []audit.Code{"no-safe-plan", "no-cluster"}, auditRefused},
 		{"a leader that changes", []audit.Code{"leader-flapping"}, auditFlapping},
@@ -353,6 +354,24 @@ func auditBackups(x *auditing) {
 	policy("")
 	x.e.Run("snapshot", "save", "--to", dir, c.Path()).Want(x, 0)
 	x.only(c, "backup-not-drilled")
+}
+
+func auditBackupsS3(x *auditing) {
+	s3 := harness.StartS3(x)
+	for name, value := range s3.Environ("") {
+		x.e.Setenv(name, value)
+	}
+	c := x.e.Cluster(1)
+	c.More = fmt.Sprintf("  policy { backups = %q }\n", s3.URL("etcd/"))
+	x.e.Apply(c.Write().Path())
+	x.stands = []string{"no-boot-start", "no-fault-tolerance"}
+	x.only(c, "backup-missing")
+	x.e.Run("snapshot", "save", "--to", s3.URL("etcd/"), c.Path()).Want(x, 0)
+	x.only(c, "backup-not-drilled")
+	x.e.Run("snapshot", "drill", s3.URL("etcd/")).Want(x, 0)
+	x.only(c)
+	x.e.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+	x.only(c, "backup-unreadable")
 }
 
 func auditUnreachable(x *auditing) {
