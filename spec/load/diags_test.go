@@ -126,6 +126,9 @@ func TestDiagnostics(t *testing.T) {
 		{"setting that is a gate", one("etcd {\nconfig = {\nexperimental-initial-corrupt-check = true\n}\n}\n"), []string{"9 Setting of an older etcd"}, "InitialCorruptCheck=true"},
 		{"older setting on older etcd", one("etcd {\nversion = \"3.5\"\nbinary = \"/e\"\nconfig = {\nexperimental-corrupt-check-time = \"1m\"\n}\n}\n"), nil, ""},
 		{"value of a setting", one("etcd {\nconfig = {\nquota-backend-bytes = \"8GB\"\ncorrupt-check-time = 5\ncors = { a = 1 }\n}\n}\n"), []string{"9 Invalid value for a setting", "10 Invalid value for a setting", "11 Invalid value for a setting"}, "whole number"},
+		{"word of a setting", one("etcd {\nconfig = {\nauto-compaction-mode = \"hourly\"\nlog-level = \"loud\"\nauto-compaction-retention = \"an hour\"\n}\n}\n"), []string{"9 Invalid value for a setting", "10 Invalid value for a setting", "11 Invalid value for a setting"}, "periodic, revision"},
+		{"times that etcd refuses", one("etcd {\nconfig = {\nheartbeat-interval = 250\n}\n}\n"), []string{"8 Settings that etcd refuses"}, "they are 1000 ms and 250 ms"},
+		{"time that is too long", one("etcd {\nconfig = {\nelection-timeout = 50001\n}\n}\n"), []string{"8 Settings that etcd refuses"}, "50000 ms at most"},
 		{"dangerous setting", one("etcd {\nconfig = {\nunsafe-no-fsync = true\n}\n}\n"), []string{"9 warning: Dangerous setting"}, ""},
 
 		{"negative bump", one("snapshot {\nrevision_bump = -1\n}\n"), []string{"8 Number out of range"}, ""},

@@ -1,7 +1,10 @@
 package load
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +46,7 @@ func (l *loader) settings(b block, version string) (map[string]string, map[strin
 			continue
 		}
 		if err == nil {
-			err = checkSettingKind(etcdFlags[name], s)
+			err = cmp.Or(checkSettingKind(etcdFlags[name], s), checkWord(name, s))
 		}
 		if err != nil {
 			l.errorAt(at.value, "Invalid value for a setting", "%s %s.", name, err)
@@ -51,7 +54,51 @@ func (l *loader) settings(b block, version string) (map[string]string, map[strin
 		}
 		config[name], positions[name] = s, position(at.key.rng)
 	}
+	if err := checkTimes(config); err != nil {
+		l.errorAt(b.at("config"), "Settings that etcd refuses", "%s.", err)
+	}
 	return config, positions
+}
+
+// words are those that etcd takes for a setting. With any other it ends as it starts,
+// and a member that was stopped for it does not come back (embed/config.go, Validate).
+var words = map[string][]string{
+	"auto-compaction-mode": {"periodic", "revision"},
+	"log-level":            {"debug", "info", "warn", "error", "dpanic", "panic", "fatal"},
+}
+
+func checkWord(name, s string) error {
+	if allowed := words[name]; allowed != nil && !slices.Contains(allowed, s) {
+		return fmt.Errorf("must be one of %s; it is %q", strings.Join(allowed, ", "), s)
+	}
+	if name == "auto-compaction-retention" && checkSettingKind(flagInt, s) != nil && checkSettingKind(flagDuration, s) != nil {
+		return fmt.Errorf("must be a whole number, or a time with its unit, like \"30m\"; it is %q", s)
+	}
+	return nil
+}
+
+// mostElection is etcd's own limit, in milliseconds (embed/config.go, maxElectionMs).
+const mostElection = 50000
+
+// checkTimes holds the two times that etcd compares as it starts, with its defaults for
+// what the file does not name.
+func checkTimes(config map[string]string) error {
+	ms := func(name string, preset uint64) uint64 {
+		if n, err := strconv.ParseUint(config[name], 0, 64); err == nil {
+			return n
+		}
+		return preset
+	}
+	heartbeat, election := ms("heartbeat-interval", 100), ms("election-timeout", 1000)
+	switch {
+	case heartbeat == 0 || election == 0:
+		return errors.New("heartbeat-interval and election-timeout are more than 0 ms")
+	case election > mostElection:
+		return fmt.Errorf("election-timeout is %d ms at most; it is %d", mostElection, election)
+	case heartbeat > election/5:
+		return fmt.Errorf("election-timeout has to be five times heartbeat-interval at least; they are %d ms and %d ms", election, heartbeat)
+	}
+	return nil
 }
 
 type keyPlace struct{ key, value origin }
