@@ -153,7 +153,7 @@ func auditAdopted(x *auditing) {
 		x.only(&changed, want...)
 		c.Write()
 	}
-	as(func(c *harness.Cluster) { c.More += "  etcd { config = { heartbeat-interval = 250 } }\n" }, "drift-settings@m1", "drift-settings@m2", "drift-settings@m3")
+	as(func(c *harness.Cluster) { c.More += "  etcd { config = { heartbeat-interval = 150 } }\n" }, "drift-settings@m1", "drift-settings@m2", "drift-settings@m3")
 	as(func(c *harness.Cluster) { c.More += "  etcd { config = { heartbeat-interval = 100 } }\n" }, "drift-settings@m1", "drift-settings@m2", "drift-settings@m3")
 	as(func(c *harness.Cluster) { c.Members[1].Client = x.e.Ports(1).URL(0) }, "drift-urls@m2")
 	as(func(c *harness.Cluster) { c.Members[1].Peer = x.e.Ports(1).URL(0) }, "peer-url-stale@m2")
@@ -404,7 +404,7 @@ func auditRefused(x *auditing) {
 	x.e.Apply(c.Path())
 	x.stands = []string{"no-boot-start", "no-fault-tolerance"}
 	x.only(c)
-	c.More += "  etcd { config = { heartbeat-interval = 250 } }\n"
+	c.More += "  etcd { config = { heartbeat-interval = 150 } }\n"
 	c.Write()
 	x.only(c, "drift-settings@m1")
 	c.More = strings.Replace(c.More, "policy {\n", "policy {\n    prevent = [\"downtime\"]\n", 1)
