@@ -48,6 +48,12 @@ func NewStop(in Input, only []string) *Plan {
 			b.stopStep(group)
 		}
 	}
+	if kind := string(ConsentDowntime); b.plan.Before.Has() && !b.quorum.Has() && slices.Contains(b.cluster.Policy.Prevent, kind) {
+		return b.refuse(refusal(CodePrevented, b.cluster.Policy.Pos, "the policy forbids what you asked for",
+			fmt.Sprintf("With %s stopped the cluster has no quorum: policy.prevent names %s.", names(ms), kind),
+			"Stop fewer at a time: requorum stop --member NAME.",
+			"Or have whoever answers for the policy change it for as long as this takes."))
+	}
 	b.lines(func(m *member) string {
 		if contains(ms, m) {
 			return "stop"

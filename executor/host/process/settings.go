@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -68,8 +69,9 @@ func SettingsFrom(args, env []string, cwd string) (map[string]string, error) {
 // AsArgs writes settings as --name=value, sorted.
 func AsArgs(settings map[string]string) []string { return asArgs(settings) }
 
-// etcdFlags are those of etcd 3.7.
-func etcdFlags() *flag.FlagSet {
+// etcdFlags are those of etcd 3.7, to be looked up in only. They are made once: to make
+// them writes variables of etcd's.
+var etcdFlags = sync.OnceValue(func() *flag.FlagSet {
 	fs := flag.NewFlagSet("etcd", flag.ContinueOnError)
 	embed.NewConfig().AddFlags(fs)
 	for _, name := range []string{"config-file", "initial-cluster-state", "discovery-fallback", "v2-deprecation"} {
@@ -77,7 +79,7 @@ func etcdFlags() *flag.FlagSet {
 	}
 	fs.Bool("version", false, "")
 	return fs
-}
+})
 
 func isBool(f *flag.Flag) bool {
 	if f == nil {
