@@ -232,6 +232,9 @@ func TestOrder(t *testing.T) {
 		o.Service.Value.Restarts = 1
 		in.Observation.Members[n] = o
 	}
+	m2 := in.Observation.Members["m2"]
+	m2.Client.Alarms = []string{"NOSPACE on " + m2.Client.MemberID}
+	in.Observation.Members["m2"] = m2
 	in.Plan, in.Differences = planner.New(in.Input), planner.Differences(in.Input)
 	var got []string
 	for _, f := range Of(in) {
@@ -240,7 +243,7 @@ func TestOrder(t *testing.T) {
 			t.Errorf("half said: %+v", f)
 		}
 	}
-	if s := strings.Join(got, " "); s != "restartsm1 restartsm3 backup-missing no-boot-start" {
+	if s := strings.Join(got, " "); s != "space-exhaustedm2 backup-missing no-boot-start restartsm1 restartsm3" {
 		t.Error(s)
 	}
 }

@@ -240,9 +240,13 @@ func (f *finder) dropConsequences() {
 		case SlowDisk:
 			return f.any(Code(planner.StateLeaderFlapping))
 		case DriftSettings:
-			return has(x.Member, planner.StateDirHeldTwice)
+			if has(x.Member, planner.StateDirHeldTwice) {
+				return true
+			}
 		}
-		return false
+		// What answers there is not the file's member: to apply the file would not bring
+		// it in line, and is refused.
+		return strings.HasPrefix(string(x.Code), "drift-") && has(x.Member, planner.StateClusterIDMismatch, planner.StateOldMemberSameID)
 	})
 }
 

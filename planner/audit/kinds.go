@@ -177,7 +177,7 @@ var notes = []Kind{
 	{Code(planner.CodeDataUnknown), Warning, "a data directory could not be read", "Run requorum as root there, or as the user that etcd runs as.", false},
 	{Code(planner.NoteNotSupervised), Warning, "nothing starts a member again after a crash", "Apply the file, which adopts it as it runs, or put it under a unit.", false},
 	{Code(planner.NoteNoBootStart), Warning, "members do not come back after a reboot", "Enable the unit; under requorum's own supervisor, run requorum apply at boot.", false},
-	{Code(planner.NoteRestarts), Error, "a member died and was started again", "Read its log; what ended it may end it again.", false},
+	{Code(planner.NoteRestarts), Warning, "a member died and was started again", "Read its log; what ended it may end it again.", false},
 	{Code(planner.NoteEvenVoters), Info, "an even number of voters", "Add one or take one away: the last one adds no tolerance.", false},
 	{Code(planner.NoteNotCompared), Info, "the members' data was not compared", "Audit again when writes are few and all voters serve.", false},
 	{Code(planner.NoteWithoutUser), Info, "auth is on, and no user is at hand", "What a user is needed for was not looked at.", false},
