@@ -22,6 +22,11 @@ func (b *builder) reconfigureSteps(c *changes) {
 	b.leadByMajority(c)
 	// What is dead, or gone, only weighs on the quorum; a learner that moves has the
 	// slot that others need.
+	for _, s := range c.lost {
+		if s.m.tried() { // once it is removed, its next start would begin as who it was
+			b.stopStepFor(s.m, "an etcd is started on its empty place again and again, and the others refuse it")
+		}
+	}
 	for _, s := range slices.Concat(c.dead, c.lost) {
 		b.removeStep(s)
 	}
@@ -322,7 +327,7 @@ func (b *builder) retire(s *seat) {
 // vacate makes a place free for a member that is added anew: whatever runs there
 // is stopped, whatever lies there is kept aside.
 func (b *builder) vacate(m *member) {
-	if m.processRuns() {
+	if m.processRuns() && !m.tried() {
 		b.stopStepFor(m, "what runs there is no member any more")
 	}
 	d := m.data()

@@ -136,7 +136,7 @@ func states() []state {
 			edit(in, "m3", lastWords("member a3 has already been bootstrapped"))
 		}), RouteReconfigure, replaceSteps, "", "empty-dir-new m3"},
 		{23, "empty, new, again and again", seen(3, withM3(missing), tried("member a3 has already been bootstrapped")),
-			RouteReconfigure, "remove-member stop set-aside add-learner join promote verify", "", "empty-dir-new m3"},
+			RouteReconfigure, "stop remove-member set-aside add-learner join promote verify", "", "empty-dir-new m3"},
 		{24, "empty, existing", seen(3, withM3(down), func(in *Input) {
 			edit(in, "m3", lastWords("tocommit(48) is out of range [lastIndex(0)]"))
 		}), RouteReconfigure, replaceDamaged, "", "empty-dir-existing m3"},

@@ -231,7 +231,7 @@ func (w *world) stopped(i int, k kind, o *planner.MemberObservation) planner.Dat
 		}
 	case reborn:
 		d = nothing
-		d.State, d.Leftovers = planner.DirEmpty, true
+		d.State = planner.DirEmpty
 		service(planner.Service{State: planner.ServiceBackoff, Restarts: 4, LastError: "discovery failed: it has already been bootstrapped"})
 	case notADir:
 		d = nothing
