@@ -44,12 +44,37 @@ func owned(name string) bool {
 	case "name", "data-dir", "wal-dir", "config-file", "force-new-cluster":
 		return true
 	}
-	for _, prefix := range []string{"listen-peer-", "listen-client-", "advertise-", "initial-", "discovery"} {
+	for _, prefix := range []string{"listen-peer-", "listen-client-", "advertise-", "discovery"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
-	return false
+	return begins(name)
+}
+
+// begins reports whether a flag means something only when a member has no data yet. The
+// election ticks that a member skips are those of each of its starts.
+func begins(name string) bool {
+	return strings.HasPrefix(name, "initial-") && name != "initial-election-tick-advance"
+}
+
+// Unsayable are the flags, sorted, that a member has and the file has no name for: started
+// with the file's settings it would be without them.
+func Unsayable(settings map[string]string) []string {
+	var out []string
+	for name, value := range settings {
+		switch {
+		case !owned(name), begins(name), strings.HasPrefix(name, "discovery"), value == "":
+			continue
+		}
+		switch name {
+		case "name", "data-dir", "wal-dir", "config-file", "force-new-cluster", "listen-peer-urls", "listen-client-urls", "advertise-client-urls":
+			continue
+		}
+		out = append(out, "--"+name)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // runsWith are the settled flags of the member's process; nil where they are not

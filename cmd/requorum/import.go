@@ -72,7 +72,8 @@ func (m *importer) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	text, diags := load.Format([]byte(rescue.Import(living).Text()), "imported.hcl")
+	f := rescue.Import(living)
+	text, diags := load.Format([]byte(f.Text()), "imported.hcl")
 	if diags.HasErrors() {
 		return fmt.Errorf("the file can't be written in HCL: %w", diags)
 	}
@@ -83,7 +84,11 @@ func (m *importer) run(cmd *cobra.Command, o *options) error {
 	if err := create(m.out, text); err != nil {
 		return err
 	}
-	fmt.Printf("Wrote %s. This is what `requorum plan %s` says:\n\n", m.out, m.out)
+	fmt.Printf("Wrote %s.\n", m.out)
+	for _, g := range f.Gaps {
+		fmt.Println("To be looked at: " + rescue.OneLine(g))
+	}
+	fmt.Printf("This is what `requorum plan %s` says:\n\n", m.out)
 	return (&rescuer{out: m.out}).plan(cmd, o)
 }
 

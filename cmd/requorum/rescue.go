@@ -92,7 +92,7 @@ func (r *rescuer) plan(cmd *cobra.Command, o *options) error {
 		var e *exit
 		if errors.As(err, &e) && e.err == nil { // the diagnostics are printed
 			fmt.Printf("It can't be planned yet: fill in what %s does not say.\n", r.out)
-			return nil
+			return exitWith(exitError, nil)
 		}
 		return err
 	}

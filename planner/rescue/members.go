@@ -87,7 +87,14 @@ func (f *File) member(d Disk, l planner.ListedMember, unique func(name, id strin
 // the settings say, or all where a name is advertised and nothing says it.
 func (f *File) bound(m spec.Member, s map[string]string) spec.Member {
 	one := func(flag, attribute string, advertised []string) []string {
-		listen := urls(s[flag])
+		var listen []string
+		for _, u := range urls(s[flag]) {
+			if scheme, _, _ := strings.Cut(u, "://"); scheme != "http" && scheme != "https" {
+				f.unsayable(m, fmt.Sprintf("a %s:// address in --%s", scheme, flag))
+				continue
+			}
+			listen = append(listen, u)
+		}
 		switch {
 		case len(listen) > 0 && !planner.SameURLs(listen, advertised):
 			return listen
@@ -107,7 +114,15 @@ func (f *File) bound(m spec.Member, s map[string]string) spec.Member {
 	if len(m.ClientURLs) == 0 {
 		f.Gaps = append(f.Gaps, fmt.Sprintf("client_urls of %s: nothing here tells it", m.Name))
 	}
+	for _, flag := range planner.Unsayable(s) {
+		f.unsayable(m, flag)
+	}
 	return m
+}
+
+// unsayable notes what the member has and the file can't give it.
+func (f *File) unsayable(m spec.Member, what string) {
+	f.Gaps = append(f.Gaps, fmt.Sprintf("%s has %s, which can't be said in the file: an apply starts it anew without it", m.Name, what))
 }
 
 // certificates are those of an etcd that runs, or ran, here.

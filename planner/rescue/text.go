@@ -77,13 +77,16 @@ type writer struct{ strings.Builder }
 func (w *writer) line(text string) { w.WriteString(text + "\n") }
 
 // comment writes one line, whatever is in the text.
-func (w *writer) comment(text string) {
-	w.line("# " + strings.Map(func(r rune) rune {
+func (w *writer) comment(text string) { w.line("# " + OneLine(text)) }
+
+// OneLine is a text without what could end a line or steer a terminal.
+func OneLine(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == 0x2028 || r == 0x2029 {
 			return ' '
 		}
 		return r
-	}, text))
+	}, text)
 }
 
 func (w *writer) cluster(f *File) {

@@ -21,6 +21,8 @@ func TestImport(t *testing.T) {
 	for i, m := range c.Members {
 		h := e.Hand(m, c.Members, "--heartbeat-interval=150")
 		switch i {
+		case 0: // etcd's own defaults, spelled out, are nothing to restart it for
+			h.Set("--force-new-cluster=false", "--wal-dir="+m.DataDir+"/member/wal", "--initial-election-tick-advance=false")
 		case 1:
 			h.Environ("ETCD_QUOTA_BACKEND_BYTES=4294967296", "ETCD_DISCOVERY_PASSWORD=tOpSecret77")
 		case 2:
@@ -50,7 +52,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("%q is in the file:\n%s", word, text)
 		}
 	}
-	if !strings.Contains(text, `wal_dir`) || !strings.Contains(text, harness.ClusterID(t, hs.Endpoints())) {
+	if strings.Count(text, `wal_dir`) != 1 || !strings.Contains(text, harness.ClusterID(t, hs.Endpoints())) {
 		t.Errorf("the file:\n%s", text)
 	}
 	e.Run("fmt", "--check", path).Want(t, 0)
@@ -101,4 +103,37 @@ func TestImportRefused(t *testing.T) {
 	if !strings.Contains(text, "m3 could not be looked at") || !strings.Contains(text, `# member "m3" {`) || !strings.Contains(text, `member "m2" {`) {
 		t.Errorf("the file:\n%s", text)
 	}
+}
+
+// What a member has and the file can't say is named, and the plan says that it goes; a file
+// that can't be planned is no success.
+func TestImportUnsaid(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	m := e.Cluster(1).Members[0]
+	ports := e.Ports(1)
+	h := e.Hand(m, nil, "--listen-client-urls="+m.Client+",unix://clients:1", "--listen-client-http-urls="+ports.URL(0))
+	h.Start()
+	h.Await()
+	path := e.Path("imported.hcl")
+	gaps := []string{
+		"m1 has a unix:// address in --listen-client-urls, which can't be said in the file",
+		"m1 has --listen-client-http-urls, which can't be said in the file",
+	}
+	r := e.Run("import", "--endpoints", m.Client, "--out", path).Want(t, 0).Says(t, gaps...)
+	r.Says(t, "--listen-client-urls "+m.Client+",unix://clients:1 -> "+m.Client, "- --listen-client-http-urls="+ports.URL(0))
+	if strings.Contains(r.Stdout, "nothing to do") {
+		t.Errorf("nothing to do, and settings go:\n%s", r)
+	}
+	text := string(read(t, path))
+	for _, gap := range gaps {
+		if !strings.Contains(text, "# To be looked at: "+gap) {
+			t.Errorf("the file does not say %q:\n%s", gap, text)
+		}
+	}
+	h.Term()
+	h.Set("--listen-client-http-urls=", "--listen-client-urls="+m.Client+",http://127.0.0.1:0")
+	h.Start()
+	h.Await()
+	e.Run("import", "--endpoints", m.Client, "--out", e.Path("port.hcl")).Want(t, 1).Says(t, "It can't be planned yet")
 }

@@ -33,7 +33,8 @@ type origin struct {
 // (etcdmain/config.go parse): a configuration file alone where there is one; else
 // the command line, and the environment for what is not on it. Flags that 3.7
 // does not know are kept as they are. Paths are made absolute, and the flags that
-// requorum owns have etcd's defaults where nothing sets them.
+// requorum owns have etcd's defaults where nothing sets them; a log inside the data
+// directory goes unsaid.
 func (o origin) settings() (map[string]string, error) {
 	known := etcdFlags()
 	out := fromArgs(o.args, known)
@@ -271,6 +272,9 @@ func (o origin) withDefaults(s map[string]string) map[string]string {
 	orElse("listen-client-urls", embed.DefaultListenClientURLs)
 	orElse("initial-advertise-peer-urls", embed.DefaultInitialAdvertisePeerURLs)
 	orElse("advertise-client-urls", embed.DefaultAdvertiseClientURLs)
+	if s["wal-dir"] == filepath.Join(s["data-dir"], "member", "wal") {
+		delete(s, "wal-dir") // where etcd has it anyway
+	}
 	return s
 }
 
