@@ -66,13 +66,13 @@ func SettingsDiff(have, want []string) string {
 }
 
 // settled are the arguments that still mean something once a member has data:
-// those about its beginning don't, nor does an expulsion that is switched off.
-// localhost is 127.0.0.1: not worth a restart.
+// those about its beginning don't, nor does an expulsion that is switched off, or a log
+// where it is anyway. localhost is 127.0.0.1: not worth a restart.
 func settled(args []string) []string {
 	var out []string
 	for _, a := range args {
 		name, _, _ := strings.Cut(strings.TrimPrefix(a, "--"), "=")
-		if begins(name) || name == "force-new-cluster" && !saysForceNew(a) {
+		if begins(name) || name == "force-new-cluster" && !saysForceNew(a) || a == "--wal-dir="+argValue(args, "data-dir")+"/member/wal" {
 			continue
 		}
 		if strings.HasPrefix(a, "--listen-") || strings.HasPrefix(a, "--advertise-") {

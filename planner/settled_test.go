@@ -15,6 +15,8 @@ func TestSettled(t *testing.T) {
 		diff       string
 	}{
 		{[]string{"--force-new-cluster=false", "--initial-cluster-token=x"}, nil, ""},
+		{[]string{"--data-dir=/d", "--wal-dir=/d/member/wal"}, []string{"--data-dir=/d"}, ""},
+		{[]string{"--data-dir=/d", "--wal-dir=/w"}, []string{"--data-dir=/d"}, "- --wal-dir=/w"},
 		{[]string{"--force-new-cluster=true"}, nil, "- --force-new-cluster=true"},
 		{[]string{"--force-new-cluster"}, nil, "- --force-new-cluster"},
 		{[]string{"--initial-election-tick-advance=false"}, nil, "- --initial-election-tick-advance=false"},

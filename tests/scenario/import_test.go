@@ -73,6 +73,14 @@ func TestImport(t *testing.T) {
 	}
 	harness.CompareAll(t, keys, hs.Endpoints())
 	e.Run("stop", "--auto-approve", path).Want(t, 0)
+	// Started anew, they have what the file does not say.
+	e.Apply(path)
+	e.InSync(path)
+	if log := e.Run("status", "--json", path).Stdout; !strings.Contains(log, "--initial-election-tick-advance=false") || strings.Contains(log, "force-new-cluster") {
+		t.Errorf("the settings of m1:\n%s", log)
+	}
+	harness.CompareAll(t, keys, hs.Endpoints())
+	e.Run("stop", "--auto-approve", path).Want(t, 0)
 }
 
 // What is no living cluster gives no file; what can't be looked at stands as a comment.
