@@ -47,6 +47,8 @@ peer-transport-security: { auto-tls: true, allowed-cn: [a, b] }
 			map[string]string{"experimental-initial-corrupt-check": "true", "experimental-compaction-batch-limit": "100", "enable-v2": "true", "data-dir": "/d", "experimental-peer-skip-client-san-verification": "true"}},
 		"environment": {"--name=n1", "ETCD_NAME=n2 ETCD_DATA_DIR=d ETCD_PRE_VOTE=1 ETCD_SERVICE_HOST=1.2.3.4 ETCD_VERSION=3 ETCD_CERT_FILE= PATH=/bin", "/srv",
 			map[string]string{"name": "n1", "data-dir": "/srv/d", "pre-vote": "true"}},
+		"the log where etcd has it anyway": {"--name=n1 --data-dir=d --wal-dir ./d/member/wal/", "", "/srv", map[string]string{"name": "n1", "data-dir": "/srv/d"}},
+		"a log elsewhere":                  {"--name=n1 --data-dir=d --wal-dir=w", "", "/srv", map[string]string{"name": "n1", "data-dir": "/srv/d", "wal-dir": "/srv/w"}},
 		"the last one counts": {"--name=n1 --name=n2 --trusted-ca-file ca.crt", "", "/srv",
 			map[string]string{"name": "n2", "data-dir": "/srv/n2.etcd", "trusted-ca-file": "/srv/ca.crt"}},
 	} {
