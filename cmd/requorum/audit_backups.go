@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -25,6 +26,8 @@ const backupsLimit = 10 * time.Second
 type heldBackups struct {
 	place   audit.Backups
 	objects []source.Object
+	// one: the file names a snapshot, not a folder, so that its name need not say what it is.
+	one bool
 }
 
 // listBackups looks where the file says that backups are: in its policy, otherwise
@@ -61,7 +64,7 @@ func listBackups(ctx context.Context, c *spec.Cluster) heldBackups {
 		k.objects, err = source.List(ctx, folderOf(at))
 	case errors.Is(serr, fs.ErrNotExist): // there is none, then
 	case serr == nil && info.Mode().IsRegular():
-		k.objects = []source.Object{{Name: at, Size: info.Size(), ModifiedAt: info.ModTime()}}
+		k.objects, k.one = []source.Object{{Name: at, Size: info.Size(), ModifiedAt: info.ModTime()}}, true
 	default:
 		k.objects, err = source.List(ctx, at)
 	}
@@ -69,7 +72,7 @@ func listBackups(ctx context.Context, c *spec.Cluster) heldBackups {
 		k.place.Problem = err.Error()
 	}
 	if folderOf(at) != at {
-		k.objects = only(k.objects, baseOf(at))
+		k.objects, k.one = only(k.objects, baseOf(at)), true
 	}
 	return k
 }
@@ -138,6 +141,33 @@ func whose(object, cluster, id string) (ours bool, at time.Time) {
 	return owner == fileName(cluster) || owner == id, at
 }
 
+// clocksDiffer is how far another machine's clock may be ahead of ours. A later time was
+// not the time of a save, and is not believed: it would be the newest for ever.
+const clocksDiffer = 5 * time.Minute
+
+// smallestDB is the smallest database that there is: bbolt begins with four pages.
+const smallestDB = 4 * 4096
+
+// snapshotEnding is how the name of a snapshot ends, one of snapshot save's or another's.
+var snapshotEnding = regexp.MustCompile(`(?i)\.(?:db|snap|snapshot)(\.zst|\.gz)?(?:\.age)?$`)
+
+// noBackup is why an object can be no snapshot, by its name and size; "" where it can.
+// How small a packed one gets depends on what is in it; only an empty one is none.
+func (k heldBackups) noBackup(o source.Object) string {
+	base := baseOf(o.Name)
+	m := snapshotEnding.FindStringSubmatch(base)
+	packed := m != nil && m[1] != "" || strings.HasSuffix(base, ".zst") || strings.HasSuffix(base, ".gz")
+	switch {
+	case m == nil && !k.one:
+		return "has not the name of a snapshot, which ends in .db, .snap or .snapshot"
+	case o.Size == 0:
+		return "is empty"
+	case !packed && o.Size < smallestDB:
+		return fmt.Sprintf("has %d bytes, and no database is that small", o.Size)
+	}
+	return ""
+}
+
 // of picks the newest of the cluster's, and the last that was tried out.
 func (k heldBackups) of(s *session, id string) (audit.Backups, error) {
 	b, now := k.place, time.Now()
@@ -147,10 +177,20 @@ func (k heldBackups) of(s *session, id string) (audit.Backups, error) {
 	var newest time.Time
 	for _, o := range k.objects {
 		ours, at := whose(o.Name, s.cluster.Name, id)
-		if at.IsZero() {
+		if !ours {
+			continue
+		}
+		if at.IsZero() || at.After(now.Add(clocksDiffer)) {
 			at = o.ModifiedAt
 		}
-		if ours && at.After(newest) {
+		why := k.noBackup(o)
+		if why == "" && at.After(now.Add(clocksDiffer)) {
+			why = "is of a time that is still to come: " + at.UTC().Format(time.RFC3339)
+		}
+		switch {
+		case why != "" && b.Passed == "":
+			b.Passed = shownObject(o.Name) + " " + why
+		case why == "" && at.After(newest):
 			newest, b.Newest = at, audit.Backup{Name: shownObject(o.Name), Seconds: int64(max(0, now.Sub(at)).Seconds())}
 		}
 	}

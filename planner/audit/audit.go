@@ -154,6 +154,8 @@ type Backups struct {
 	// Newest is the newest one of the cluster's, zero for none; Drilled the last that
 	// came back whole when it was tried out, as far as this machine knows.
 	Newest, Drilled Backup
+	// Passed is what lies there and is no snapshot, and why; "" where nothing does.
+	Passed string
 	// MaxAge and MaxDrillAge are how old they may be, in seconds; 0 asks for none.
 	MaxAge, MaxDrillAge int64
 }

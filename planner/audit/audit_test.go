@@ -93,6 +93,7 @@ func TestFindings(t *testing.T) {
 		"backup-missing, none named": {func(in *Input) { in.Backups.Place = "" }, "backup-missing", func(in *Input) {
 			in.Backups.Place, in.Backups.MaxAge, in.Backups.MaxDrillAge = "", 0, 0
 		}},
+		"backup-missing, no backups": {func(in *Input) { in.Backups.Newest, in.Backups.Passed = Backup{}, "notes.db is empty" }, "backup-missing", nil},
 		"backup-missing, none there": {func(in *Input) { in.Backups.Newest = Backup{} }, "backup-missing", nil},
 		"backup-old":                 {func(in *Input) { in.Backups.Newest.Seconds = 26*3600 + 1 }, "backup-old", func(in *Input) { in.Backups.Newest.Seconds = 26 * 3600 }},
 		"backup-not-drilled, never":  {func(in *Input) { in.Backups.Drilled = Backup{} }, "backup-not-drilled", func(in *Input) { in.Backups.Drilled, in.Backups.MaxDrillAge = Backup{}, 0 }},

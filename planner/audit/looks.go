@@ -154,6 +154,10 @@ func (f *finder) backups() {
 			x.Pos = b.Pos
 		}
 	}
+	passed := ""
+	if b.Passed != "" {
+		passed = " (" + b.Passed + ")"
+	}
 	switch {
 	case b.Problem != "":
 		at(f.add(BackupUnreadable, "", "%s", b.Problem))
@@ -163,10 +167,10 @@ func (f *finder) backups() {
 		at(f.add(BackupMissing, "", "the file names no place of backups"))
 		return
 	case b.Newest.Name == "":
-		at(f.add(BackupMissing, "", "%s has no snapshot of this cluster", b.Place))
+		at(f.add(BackupMissing, "", "%s has no snapshot of this cluster%s", b.Place, passed))
 		return
 	case b.Newest.Seconds > b.MaxAge:
-		at(f.add(BackupOld, "", "%s is of %s ago; it may be %s old", b.Newest.Name, span(b.Newest.Seconds), span(b.MaxAge)))
+		at(f.add(BackupOld, "", "%s is of %s ago; it may be %s old%s", b.Newest.Name, span(b.Newest.Seconds), span(b.MaxAge), passed))
 	}
 	if b.MaxDrillAge == 0 || b.Place == "" || b.Newest.Name == "" {
 		return

@@ -319,9 +319,14 @@ func auditBackups(x *auditing) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		x.Fatal(err)
 	}
-	write(x.T, filepath.Join(dir, "other~0123abcd-5-20260101T000000Z.db"), []byte("x"))
-	write(x.T, filepath.Join(dir, "demo~0123abcd-5-20260101T000000Z.db"), []byte("x"))
+	for _, name := range []string{"other~0123abcd-5-20260101T000000Z.db", "demo~0123abcd-5-20260101T000000Z.db"} {
+		write(x.T, filepath.Join(dir, name), make([]byte, 20<<10))
+	}
 	x.only(c, "backup-missing") // those are other clusters'
+	for name, size := range map[string]int{"notes.db": 0, "README.md": 20 << 10, "restore.sh": 20 << 10, "demo-5-20260101T000000Z.db": 0, "demo-6-20991231T000000Z.db": 1} {
+		write(x.T, filepath.Join(dir, name), make([]byte, size))
+	}
+	x.only(c, "backup-missing") // nor are those backups
 	x.e.Run("snapshot", "save", "--to", dir, c.Path()).Want(x, 0)
 	x.only(c, "backup-not-drilled")
 	saved, err := filepath.Glob(filepath.Join(dir, "demo~*-*"))
