@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -18,17 +19,13 @@ var (
 	orgPolicySchema = schema("min_fault_tolerance snapshot_before prevent strict max_backup_age max_drill_age")
 )
 
-// Policies reads the policies of an organisation: every *.hcl of a folder. What several
-// say is joined by Stricter. A folder without any is an error, for a name misspelt would
-// otherwise be no policy at all.
+// Policies reads the policies of an organisation: every *.hcl and *.hcl.json of a folder.
+// What several say is joined by Stricter. A folder without any is an error, for a name
+// misspelt would otherwise be no policy at all.
 func Policies(dir string) (spec.Policy, Result) {
 	l := &loader{opts: Options{Env: func(string) (string, bool) { return "", false }}, files: map[string]*hcl.File{}, broken: map[string]bool{}, membersIncomplete: true}
 	out, n := spec.Policy{}, 0
-	names, err := filepath.Glob(filepath.Join(globless(dir), "*.hcl"))
-	if info, serr := os.Stat(dir); err != nil || serr != nil || !info.IsDir() {
-		l.plainError("No folder of policies", fmt.Sprintf("There is no folder %s.", dir))
-		names = nil
-	}
+	names := l.policyFiles(dir)
 	for _, f := range l.parse(names) {
 		content, diags := f.Body.Content(policiesSchema)
 		l.diags = append(l.diags, diags...)
@@ -38,22 +35,42 @@ func Policies(dir string) (spec.Policy, Result) {
 		}
 	}
 	if n == 0 && !l.diags.HasErrors() {
-		l.plainError("No policy", fmt.Sprintf("No *.hcl in the folder %s has a policy block.", dir))
+		l.plainError("No policy", fmt.Sprintf("No *.hcl or *.hcl.json in the folder %s has a policy block.", dir))
 	}
 	l.redact()
 	return out, Result{Files: l.files, Diags: ordered(l.diags)}
 }
 
-// globless is a path in which no character stands for others.
-func globless(dir string) string {
-	var out []rune
-	for _, r := range dir {
-		if slices.Contains([]rune(`*?[\`), r) {
-			out = append(out, '\\')
-		}
-		out = append(out, r)
+// policyFiles lists the files of a folder of policies. What somebody may take for one of
+// them, and is none, is an error: a policy that is passed over forbids nothing. Folders
+// whose names begin with a dot are those of tools, as a mounted ConfigMap's.
+func (l *loader) policyFiles(dir string) []string {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		l.plainError("No folder of policies", fmt.Sprintf("There is no folder %s.", dir))
+		return nil
 	}
-	return string(out)
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil {
+		l.plainError("Folder not readable", fmt.Sprintf("The folder %s can't be listed: %s.", dir, reason(err)))
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		name, path := e.Name(), filepath.Join(dir, e.Name())
+		info, err := os.Stat(path) // of what a link leads to
+		lower := strings.ToLower(name)
+		switch {
+		case err == nil && info.IsDir():
+			if !strings.HasPrefix(name, ".") {
+				l.plainError("Not a policy", fmt.Sprintf("%s is a folder, and policies are read from %s alone. Move its files there, or it away.", path, dir))
+			}
+		case strings.HasSuffix(name, ".hcl"), strings.HasSuffix(name, ".hcl.json"):
+			names = append(names, path)
+		case strings.HasSuffix(lower, ".hcl"), strings.HasSuffix(lower, ".json"):
+			l.plainError("Not a policy", fmt.Sprintf("%s would not be read: a policy's name ends in .hcl or .hcl.json, in small letters. Rename it, or move it away.", path))
+		}
+	}
+	return names
 }
 
 // Stricter joins a policy with one that may only be added to: of each setting what

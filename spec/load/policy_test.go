@@ -130,6 +130,41 @@ func TestOrganisationsPolicies(t *testing.T) {
 			t.Errorf("%s: %+v", name, q)
 		}
 	}
+	// As JSON it counts as well.
+	write("b.hcl.json", `{"policy": [{"strict": true}, {"prevent": ["tail-drop"]}]}`)
+	if q, said := read(); !q.Strict || len(q.Prevent) != 3 {
+		t.Errorf("%+v %s", q, said)
+	}
+	if err := os.Remove(filepath.Join(dir, "b.hcl.json")); err != nil {
+		t.Fatal(err)
+	}
+	// What looks like a policy and would not be read is named; a tool's folder is not.
+	if err := os.Mkdir(filepath.Join(dir, "..data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, r := Policies(dir); r.Diags.HasErrors() {
+		t.Error(r.Diags)
+	}
+	for _, name := range []string{"x.json", "x.JSON", "x.HCL", "x.Hcl", "x.hcl.Json", "x.HCL.json", ".json"} {
+		write(name, "{}")
+		if _, said := read(); !strings.Contains(said, filepath.Join(dir, name)+" would not be read") {
+			t.Errorf("%s: %s", name, said)
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"team", "y.hcl", "y.json"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, said := read(); !strings.Contains(said, filepath.Join(dir, name)+" is a folder") {
+			t.Errorf("%s: %s", name, said)
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	same := spec.Policy{MinFaultTolerance: 2, SnapshotBefore: "always", Prevent: []string{"data-loss", "downtime"}, Pos: spec.Position{File: "f", Line: 3}}
 	if q := Stricter(same, p); q.Pos != same.Pos {
 		t.Errorf("a policy that adds nothing takes the place: %+v", q)
