@@ -130,8 +130,8 @@ func auditOne(ctx context.Context, o *options, path string, said *bytes.Buffer) 
 	}
 	defer s.close()
 	out.Name = s.cluster.Name
-	listed, file := make(chan heldBackups, 1), s.cluster
-	go func() { listed <- listBackups(ctx, file) }()
+	file := s.cluster
+	listed := listBackups(ctx, file)
 	// A snapshot to restore from would be fetched and read through: an audit asks only
 	// how old the backups are.
 	looked := *file

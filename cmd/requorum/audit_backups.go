@@ -30,11 +30,47 @@ type heldBackups struct {
 	one bool
 }
 
-// listBackups looks where the file says that backups are: in its policy, otherwise
-// where it would restore from.
-func listBackups(ctx context.Context, c *spec.Cluster) heldBackups {
-	k := heldBackups{place: audit.Backups{Pos: c.Policy.BackupsPos, MaxAge: allowed(c.Policy.MaxBackupAge, spec.DefaultMaxBackupAge), MaxDrillAge: allowed(c.Policy.MaxDrillAge, spec.DefaultMaxDrillAge)}}
-	at := c.Policy.Backups
+// listBackups looks where the file says that backups are, beside whatever else is done:
+// what it gives has one value, after backupsLimit at the latest.
+func listBackups(ctx context.Context, c *spec.Cluster) <-chan heldBackups {
+	k, at := backupsOf(c)
+	if at == "" {
+		out := make(chan heldBackups, 1)
+		out <- k
+		return out
+	}
+	return within(ctx, backupsLimit, k, func(ctx context.Context) heldBackups {
+		k := k
+		k.look(ctx, at)
+		return k
+	})
+}
+
+// within has look's answer, or otherwise with its problem once the time is up. A call to
+// a file system that hangs, a mount whose server is gone, heeds no context and may never
+// come back: it is left behind.
+func within(ctx context.Context, limit time.Duration, otherwise heldBackups, look func(context.Context) heldBackups) <-chan heldBackups {
+	out, done := make(chan heldBackups, 1), make(chan heldBackups, 1)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	go func() { done <- look(ctx) }()
+	go func() {
+		defer cancel()
+		select {
+		case k := <-done:
+			out <- k
+		case <-ctx.Done():
+			otherwise.place.Problem = fmt.Sprintf("%s gave no list of its files within %s", otherwise.place.Place, limit)
+			out <- otherwise
+		}
+	}()
+	return out
+}
+
+// backupsOf is where the file says that backups are: in its policy, otherwise where it
+// would restore from. The path or URL is "" where there is nothing to look at.
+func backupsOf(c *spec.Cluster) (k heldBackups, at string) {
+	k.place = audit.Backups{Pos: c.Policy.BackupsPos, MaxAge: allowed(c.Policy.MaxBackupAge, spec.DefaultMaxBackupAge), MaxDrillAge: allowed(c.Policy.MaxDrillAge, spec.DefaultMaxDrillAge)}
+	at = c.Policy.Backups
 	if at == "" && c.Snapshot != nil {
 		at, k.place.Pos = c.Snapshot.Source, c.Snapshot.SourcePos
 		scheme, _, isURL := strings.Cut(at, "://")
@@ -43,30 +79,35 @@ func listBackups(ctx context.Context, c *spec.Cluster) heldBackups {
 			at = ""
 		case c.Snapshot.Sensitive:
 			k.place.Place, k.place.Problem = "(sensitive)", "the snapshot's source is not shown to anybody: name the folder in policy { backups }"
-			return k
+			return k, ""
 		case isURL && scheme != "s3":
 			k.place.Place, k.place.Problem = at, "a web server has no list of its files: name the folder in policy { backups }"
-			return k
+			return k, ""
 		}
 	}
 	if at == "" {
-		return k
+		return k, ""
 	}
 	k.place.Place = shownObject(at)
 	if k.place.MaxAge == 0 && k.place.MaxDrillAge == 0 {
-		return k // nobody asks
+		return k, "" // nobody asks
 	}
-	ctx, cancel := context.WithTimeout(ctx, backupsLimit)
-	defer cancel()
+	return k, at
+}
+
+// look lists what lies there.
+func (k *heldBackups) look(ctx context.Context, at string) {
 	var err error
-	switch info, serr := os.Stat(at); {
-	case strings.HasPrefix(at, "s3://"):
+	if strings.HasPrefix(at, "s3://") {
 		k.objects, err = source.List(ctx, folderOf(at))
-	case errors.Is(serr, fs.ErrNotExist): // there is none, then
-	case serr == nil && info.Mode().IsRegular():
-		k.objects, k.one = []source.Object{{Name: at, Size: info.Size(), ModifiedAt: info.ModTime()}}, true
-	default:
-		k.objects, err = source.List(ctx, at)
+	} else {
+		switch info, serr := os.Stat(at); {
+		case errors.Is(serr, fs.ErrNotExist): // there is none, then
+		case serr == nil && info.Mode().IsRegular():
+			k.objects, k.one = []source.Object{{Name: at, Size: info.Size(), ModifiedAt: info.ModTime()}}, true
+		default:
+			k.objects, err = source.List(ctx, at)
+		}
 	}
 	if err != nil {
 		k.place.Problem = err.Error()
@@ -74,7 +115,6 @@ func listBackups(ctx context.Context, c *spec.Cluster) heldBackups {
 	if folderOf(at) != at {
 		k.objects, k.one = only(k.objects, baseOf(at)), true
 	}
-	return k
 }
 
 // allowed is an age of the policy's in seconds, 0 for any.

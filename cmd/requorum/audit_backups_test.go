@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/requorum/requorum/planner/audit"
 	"github.com/requorum/requorum/spec"
 )
 
@@ -53,7 +55,7 @@ func TestWhatIsABackup(t *testing.T) {
 		file := &spec.Cluster{Name: "demo"}
 		file.Policy.Backups = dir
 		s := &session{cluster: file, stateDir: t.TempDir()}
-		b, err := listBackups(t.Context(), file).of(s, "")
+		b, err := (<-listBackups(t.Context(), file)).of(s, "")
 		if err != nil || b.Problem != "" {
 			t.Fatal(name, err, b.Problem)
 		}
@@ -71,7 +73,7 @@ func TestWhatIsABackup(t *testing.T) {
 		}
 		// The file alone, named as a source: the name need not end in any way.
 		file.Policy.Backups, file.Snapshot = "", &spec.Snapshot{Source: path}
-		b, err = listBackups(t.Context(), file).of(s, "")
+		b, err = (<-listBackups(t.Context(), file)).of(s, "")
 		if err != nil || (b.Newest.Name == "") != (c.not != "" && c.not != "the name of a snapshot") {
 			t.Errorf("%s as the source: %+v %v", name, b, err)
 		}
@@ -79,3 +81,23 @@ func TestWhatIsABackup(t *testing.T) {
 }
 
 func savedNow(owner string, at time.Time) string { return snapshotName(owner, 5, at, "", false) }
+
+// TestBackupsOnADeadMount: what never comes back, whatever it is told, holds nobody up,
+// and is no list without backups.
+func TestBackupsOnADeadMount(t *testing.T) {
+	dead := make(chan struct{})
+	defer close(dead)
+	k := heldBackups{place: audit.Backups{Place: "/mnt/backups"}}
+	began := time.Now()
+	got := <-within(t.Context(), 50*time.Millisecond, k, func(context.Context) heldBackups {
+		<-dead
+		return heldBackups{}
+	})
+	if !strings.Contains(got.place.Problem, "/mnt/backups gave no list of its files within 50ms") || time.Since(began) < 50*time.Millisecond {
+		t.Errorf("%+v", got)
+	}
+	k.place.Place = "/b"
+	if got := <-within(t.Context(), time.Minute, heldBackups{}, func(context.Context) heldBackups { return k }); got.place != k.place {
+		t.Errorf("%+v", got)
+	}
+}
