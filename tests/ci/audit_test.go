@@ -23,6 +23,10 @@ func TestNightlyAudits(t *testing.T) {
 	r.run(".", 0, nil, "requorum", "apply", "--auto-approve", "one.hcl")
 	r.copy("one.hcl", "github/etcd/c.hcl")
 	r.copy("one.hcl", "gitlab/etcd/c.hcl")
+	// A cluster may be of several files: its folder is one cluster, for audits too.
+	for _, of := range []string{"github", "gitlab"} {
+		r.write(of+"/etcd/more.hcl", "locals { more = 1 }\n", 0o600)
+	}
 	b, err := os.ReadFile(example("gitlab/.gitlab-ci.yml"))
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +58,7 @@ func TestNightlyAudits(t *testing.T) {
 	}
 
 	r.run(".", 0, nil, "requorum", "stop", "--auto-approve", "one.hcl")
-	if _, failed := r.job("github/audit.yml", "audit", "github"); failed == "" && r.read("github/audit.exit") != "2\n" {
+	if _, failed := r.job("github/audit.yml", "audit", "github"); failed == "" || r.read("github/audit.exit") != "2\n" {
 		t.Errorf("it is down, and the job ends well")
 	}
 	r.run("gitlab", 2, nil, "bash", "-eo", "pipefail", "-c", script)

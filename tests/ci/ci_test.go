@@ -2,6 +2,7 @@ package ci
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,7 +173,7 @@ func (r *runner) job(file, job, dir string) (outputs map[string]string, failed s
 		out, err := cmd.CombinedOutput()
 		r.t.Logf("%s, %s: %v\n%s", file, s.Name, err, out)
 		if err != nil {
-			return outputs, string(out)
+			return outputs, fmt.Sprintf("%s%v", out, err)
 		}
 		for _, l := range strings.Split(r.read("output"), "\n") {
 			if k, v, ok := strings.Cut(l, "="); ok {
