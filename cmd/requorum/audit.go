@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,11 +104,17 @@ func (a *auditor) run(cmd *cobra.Command, o *options, paths []string) error {
 	return nil
 }
 
-// unique leaves each path once, where it stands first.
+// unique leaves each path once, as it was first written: ./a.hcl and a.hcl are one.
 func unique(paths []string) []string {
 	var out []string
+	seen := map[string]bool{}
 	for _, p := range paths {
-		if !slices.Contains(out, p) {
+		whole, err := filepath.Abs(p) // clean, too
+		if err != nil {
+			whole = filepath.Clean(p) // without a working directory
+		}
+		if !seen[whole] {
+			seen[whole] = true
 			out = append(out, p)
 		}
 	}
@@ -170,7 +177,7 @@ func (a *auditor) write(r audit.Report) error {
 	case "json":
 		text, err = render.AuditJSON(r)
 	case "sarif":
-		text, err = render.AuditSARIF(r, s.Dir)
+		text, err = render.AuditSARIF(fromHere(r, s.Dir), s.Dir)
 	case "markdown":
 		text = []byte(render.AuditMarkdown(r, render.MarkdownLimit))
 	case "prometheus":
@@ -188,10 +195,42 @@ func (a *auditor) write(r audit.Report) error {
 	return writeReport(a.out, text)
 }
 
+// fromHere has the paths of files below dir from there, and all others clean: so that one
+// file has one name, however it was given.
+func fromHere(r audit.Report, dir string) audit.Report {
+	name := func(path string) string {
+		if path == "" {
+			return ""
+		}
+		whole := path
+		if !filepath.IsAbs(path) {
+			whole = filepath.Join(dir, path)
+		}
+		rest, err := filepath.Rel(dir, whole)
+		if err != nil || rest == ".." || strings.HasPrefix(rest, "../") {
+			return filepath.Clean(path)
+		}
+		return rest
+	}
+	r.Clusters = slices.Clone(r.Clusters)
+	for i := range r.Clusters {
+		c := &r.Clusters[i]
+		c.Path, c.Findings = name(c.Path), slices.Clone(c.Findings)
+		for j := range c.Findings {
+			c.Findings[j].Pos.File = name(c.Findings[j].Pos.File)
+		}
+	}
+	return r
+}
+
 // writeReport has the whole report there, or the one of before, at any moment; others may
-// read it. It takes the place of an older report, and of nothing else.
+// read it. It takes the place of an older report, and of nothing else: a link would be
+// replaced, not what it leads to.
 func writeReport(path string, text []byte) error {
-	if info, err := os.Stat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0 && !isReport(path)) {
+	switch info, err := os.Lstat(path); {
+	case err == nil && info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("--out: %s is a link, and is left as it is; name the file that it leads to", path)
+	case err == nil && (!info.Mode().IsRegular() || info.Size() > 0 && !isReport(path)):
 		return fmt.Errorf("--out: %s is there already and is no report of an audit; it is left as it is", path)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".requorum-audit-*")
@@ -218,7 +257,7 @@ func isReport(path string) bool {
 	defer f.Close()
 	head := make([]byte, 512)
 	n, _ := io.ReadFull(f, head)
-	for _, mark := range []string{"{\n  \"requorum_audit\":", "# HELP requorum_audit_", render.AuditMarker, "{\n  \"$schema\": \"" + render.SARIFSchema} {
+	for _, mark := range []string{"{\n  \"requorum_audit\":", "# HELP requorum_audit_", render.AuditMarker, render.SARIFHead} {
 		if bytes.HasPrefix(head[:n], []byte(mark)) {
 			return true
 		}

@@ -90,8 +90,18 @@ func (t sarifText) MarshalJSON() ([]byte, error) {
 // SARIFSchema is where the format is defined, and stands first in each such report.
 const SARIFSchema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
+// SARIFHead begins each such report of ours, and none of another tool.
+const SARIFHead = `{
+  "$schema": "` + SARIFSchema + `",
+  "version": "2.1.0",
+  "runs": [
+    {
+      "tool": {
+        "driver": {
+          "name": "requorum",`
+
 // AuditSARIF gives the report as SARIF 2.1.0, for code scanning: a result stands at the
-// line of the file that it is about. Files below dir are named from there.
+// line of the file that it is about. Files below dir are named from there; paths are clean.
 func AuditSARIF(r audit.Report, dir string) ([]byte, error) {
 	run := sarifRun{
 		Tool: sarifTool{sarifDriver{Name: "requorum", Version: r.Version, Rules: []sarifRule{}}}, Results: []sarifResult{}, ColumnKind: "unicodeCodePoints",
@@ -115,7 +125,7 @@ func AuditSARIF(r audit.Report, dir string) ([]byte, error) {
 			if f.Member != "" {
 				who += "/" + f.Member
 			}
-			sum := sha256.Sum256([]byte(string(f.Code) + "\x00" + c.Name + "\x00" + f.Member))
+			sum := sha256.Sum256([]byte(strings.Join([]string{below(c.Path, dir), string(f.Code), c.Name, f.Member}, "\x00")))
 			pos := f.Pos
 			if pos.File == "" {
 				pos = spec.Position{File: c.Path}
@@ -152,12 +162,17 @@ func sarifAt(pos spec.Position, dir string, logical []sarifLogical) []sarifLocat
 	return []sarifLocation{{p, logical}}
 }
 
+// below is a clean path from dir, where it lies below it; another's is left whole.
+func below(path, dir string) string {
+	if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/")+"/"); ok && dir != "" {
+		return rest
+	}
+	return strings.TrimPrefix(path, "./")
+}
+
 // fileURI is a path as a reference: relative where it lies below dir or is so already.
 func fileURI(path, dir string) string {
-	if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/")+"/"); ok && dir != "" {
-		path = rest
-	}
-	path = strings.TrimPrefix(path, "./")
+	path = below(path, dir)
 	var b strings.Builder
 	for _, c := range []byte(path) {
 		switch {

@@ -279,7 +279,25 @@ func TestAuditOut(t *testing.T) {
 		}
 		e.Run("audit", "--format", format, "--out", c.Path(), c.Path()).Want(t, 1).Says(t, "is no report of an audit")
 		e.Run("audit", "--format", format, "--out", e.Path("none", "x"), c.Path()).Want(t, 1).Says(t, "--out")
+		link := e.Path("link." + format)
+		if err := os.Symlink(path, link); err != nil {
+			t.Fatal(err)
+		}
+		e.Run("audit", "--format", format, "--out", link, c.Path()).Want(t, 1).Says(t, "is a link, and is left as it is")
+		if _, err := os.Readlink(link); err != nil {
+			t.Error(err)
+		}
 	}
+	// Another tool's report is not ours to replace.
+	b, err := os.ReadFile(e.Path("report.sarif"))
+	if err != nil || !strings.HasPrefix(string(b), render.SARIFHead) {
+		t.Fatalf("%v\n%.300s", err, b)
+	}
+	theirs := e.Path("theirs.sarif")
+	if err := os.WriteFile(theirs, []byte(strings.Replace(string(b), `"name": "requorum"`, `"name": "another"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.Run("audit", "--format", "sarif", "--out", theirs, c.Path()).Want(t, 1).Says(t, "is no report of an audit")
 	e.Run("validate", c.Path()).Want(t, 0)
 	e.Run("audit", "--out", e.Path("x"), c.Path()).Want(t, 1).Says(t, "text goes to stdout")
 	e.Run("audit", "--fail-on", "none", c.Path()).Want(t, 1).Says(t, "there is no severity")
