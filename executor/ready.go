@@ -155,7 +155,7 @@ func (r *Runner) wants(s planner.Step) Want {
 	switch s.Action.(type) {
 	case planner.Claim, planner.Restore, planner.Install, planner.Unfence, planner.Recover:
 		quorum = false
-	case planner.Add, planner.Update, planner.Promote, planner.MoveLeader, planner.Remove:
+	case planner.Add, planner.Update, planner.Promote, planner.MoveLeader, planner.Remove, planner.Downgrade, planner.CancelDowngrade:
 		places = false
 	}
 	for _, m := range r.Cluster.Members {

@@ -344,6 +344,12 @@ func (r *Runner) actOnList(ctx, act context.Context, action planner.Action, prog
 		return r.remove(ctx, a)
 	case planner.Save:
 		return r.save(ctx, a, progress)
+	case planner.Downgrade:
+		return r.downgrade(ctx, a)
+	case planner.TrimLog:
+		return r.trimLog(ctx, a, progress)
+	case planner.CancelDowngrade:
+		return r.cancelDowngrade(ctx, a)
 	}
 	return fmt.Errorf("this version can't carry out %q", action.Kind())
 }

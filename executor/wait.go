@@ -328,6 +328,11 @@ func (r *Runner) oneCluster(ctx context.Context, a planner.Verify) (endpoints ma
 	wg.Wait()
 	for i, name := range a.Members {
 		e := seen[i]
+		if e.Reach == planner.ReachServing && a.Version != "" {
+			if why := r.notAt(ctx, a.Version, name, e); why != "" {
+				return nil, why, nil
+			}
+		}
 		switch {
 		case e.Reach != planner.ReachServing:
 			return nil, fmt.Sprintf("%s: %s", name, e.Reach), nil

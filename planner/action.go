@@ -187,6 +187,10 @@ type Verify struct {
 	// their clients: their data is not compared again; a lease is granted and revoked,
 	// which goes the way of a write and leaves nothing in the key space.
 	Lease bool `json:"lease,omitempty"`
+	// Version is the minor that the whole cluster has to have come to ("3.6"): every
+	// member runs it, etcd has raised or lowered the cluster's own version, and no
+	// downgrade is on any more. Without that the next minor is not taken in. "" for any.
+	Version string `json:"version,omitempty"`
 }
 
 // ClosedCheck is what a Verify needs besides where client listeners are closed.
@@ -270,6 +274,15 @@ func (MoveLeader) Kind() string { return "move-leader" }
 func (Remove) Kind() string { return "remove-member" }
 
 // Kind implements Action.
+func (TrimLog) Kind() string { return "trim-log" }
+
+// Kind implements Action.
+func (Downgrade) Kind() string { return "enable-downgrade" }
+
+// Kind implements Action.
+func (CancelDowngrade) Kind() string { return "cancel-downgrade" }
+
+// Kind implements Action.
 func (SetAside) Kind() string { return "set-aside" }
 
 // Kind implements Action.
@@ -348,6 +361,21 @@ func (a Promote) Targets() []string { return []string{a.Name} }
 func (a Remove) Targets() []string { return []string{a.Name} }
 
 // Targets implements Action.
+func (a TrimLog) Targets() []string {
+	out := make([]string, len(a.Members))
+	for i, p := range a.Members {
+		out[i] = p.Name
+	}
+	return out
+}
+
+// Targets implements Action.
+func (a Downgrade) Targets() []string { return a.Members }
+
+// Targets implements Action.
+func (a CancelDowngrade) Targets() []string { return a.Members }
+
+// Targets implements Action.
 func (a SetAside) Targets() []string { return []string{a.Name} }
 
 // Targets implements Action.
@@ -371,30 +399,33 @@ func (a Fence) Targets() []string {
 // Targets implements Action.
 func (a Unfence) Targets() []string { return fenceNames(a.Members) }
 
-func (Claim) sealed()      {}
-func (Restore) sealed()    {}
-func (Trial) sealed()      {}
-func (Install) sealed()    {}
-func (Start) sealed()      {}
-func (Adopt) sealed()      {}
-func (Verify) sealed()     {}
-func (Stop) sealed()       {}
-func (Update) sealed()     {}
-func (Add) sealed()        {}
-func (Join) sealed()       {}
-func (Promote) sealed()    {}
-func (MoveLeader) sealed() {}
-func (Remove) sealed()     {}
-func (SetAside) sealed()   {}
-func (Save) sealed()       {}
-func (Fence) sealed()      {}
-func (Unfence) sealed()    {}
-func (Recover) sealed()    {}
+func (Claim) sealed()           {}
+func (Restore) sealed()         {}
+func (Trial) sealed()           {}
+func (Install) sealed()         {}
+func (Start) sealed()           {}
+func (Adopt) sealed()           {}
+func (Verify) sealed()          {}
+func (Stop) sealed()            {}
+func (Update) sealed()          {}
+func (Add) sealed()             {}
+func (Join) sealed()            {}
+func (Promote) sealed()         {}
+func (MoveLeader) sealed()      {}
+func (Remove) sealed()          {}
+func (SetAside) sealed()        {}
+func (TrimLog) sealed()         {}
+func (Downgrade) sealed()       {}
+func (CancelDowngrade) sealed() {}
+func (Save) sealed()            {}
+func (Fence) sealed()           {}
+func (Unfence) sealed()         {}
+func (Recover) sealed()         {}
 
 // Actions has one value of every action, for tests and documents.
 func Actions() []Action {
 	return []Action{Claim{}, Restore{}, Trial{}, Install{}, Start{}, Adopt{}, Verify{}, Stop{},
-		Update{}, Add{}, Join{}, Promote{}, MoveLeader{}, Remove{}, SetAside{}, Save{}, Fence{}, Unfence{}, Recover{}}
+		Update{}, Add{}, Join{}, Promote{}, MoveLeader{}, Remove{}, SetAside{}, Save{}, Fence{}, Unfence{}, Recover{}, Downgrade{}, CancelDowngrade{}, TrimLog{}}
 }
 
 func claimNames(ms []ClaimMember) []string {

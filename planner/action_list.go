@@ -49,6 +49,30 @@ type MoveLeader struct {
 	Endpoints []string `json:"endpoints"`
 }
 
+// Downgrade tells the cluster that it is to go back by one minor version. It comes
+// before the first member is restarted with that, and is done when the database of every
+// member is one that the older etcd reads. It ends by itself when all of them run it.
+type Downgrade struct {
+	Version   string   `json:"version"` // "3.6"
+	Members   []string `json:"members"` // those of the file that serve
+	Endpoints []string `json:"endpoints"`
+}
+
+// CancelDowngrade calls off what Downgrade, or somebody else, has begun.
+type CancelDowngrade struct {
+	Members   []string `json:"members"`
+	Endpoints []string `json:"endpoints"`
+}
+
+// TrimLog has every member make a snapshot of its log's state, so that what lies before it
+// is not read again at a start: it puts entries into the cluster's log that change nothing,
+// until each has. It comes before the first member is restarted with etcd 3.7, which ends
+// at entries that 3.5 wrote.
+type TrimLog struct {
+	Members   []Place  `json:"members"`
+	Endpoints []string `json:"endpoints"`
+}
+
 // Remove takes a member off the cluster's list, for good. It is done when a
 // quorum of those that are left has it so (S19).
 type Remove struct {

@@ -8,8 +8,9 @@ import (
 
 // carried are the flags, as --name=value and sorted, that a member goes on having
 // although the file does not name them: those that it ran with when it was, or is
-// about to be, adopted (a lost quota is NOSPACE at once), or that its unit has.
-func (b *builder) carried(m *member) []string {
+// about to be, adopted (a lost quota is NOSPACE at once), or that its unit has; each as
+// etcd 3.n calls it.
+func (b *builder) carried(m *member, n int) []string {
 	if !m.seen.Service.Known() {
 		return nil
 	}
@@ -30,6 +31,9 @@ func (b *builder) carried(m *member) []string {
 	}
 	var out []string
 	for name, value := range settings {
+		if now := successor(n, name); now != "" && settingRemoved(n, name) {
+			name = now
+		}
 		if _, named := b.cluster.Etcd.Config[name]; !named && !owned(name) {
 			out = append(out, "--"+name+"="+value)
 		}

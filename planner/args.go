@@ -1,11 +1,29 @@
 package planner
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/requorum/requorum/spec"
 )
+
+// args is etcdArgs for the etcd that the member is started with next: the settings that
+// this one has.
+func (b *builder) args(m *member, token, state string) []string {
+	return b.argsOf(m, m.nextMinor(), token, state)
+}
+
+// argsOf is the same for etcd 3.n.
+func (b *builder) argsOf(m *member, n int, token, state string) []string {
+	if len(b.leftOut(n)) == 0 {
+		return etcdArgs(b.cluster, m.spec, token, state)
+	}
+	c := *b.cluster
+	c.Etcd.Config = maps.Clone(c.Etcd.Config)
+	maps.DeleteFunc(c.Etcd.Config, func(name, _ string) bool { return !hasSetting(n, name) })
+	return etcdArgs(&c, m.spec, token, state)
+}
 
 // etcdArgs is the command line of a member. Everything that requorum owns is
 // said there, so that no environment or default decides it. state is "new" only

@@ -49,7 +49,7 @@ func (b *builder) bootstrapSteps(token string, ms []*member, claim bool) {
 		}
 		a.Members = append(a.Members, StartMember{
 			Place: m.place(), Binary: b.binaryOf(m), Cluster: b.cluster.Name,
-			Args:      etcdArgs(b.cluster, m.spec, token, state),
+			Args:      b.args(m, token, state),
 			ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
 			Bootstrap: !m.hasData(), ClientURL: m.spec.ClientURLs[0],
 		})

@@ -15,7 +15,11 @@ func (b *builder) checkCalm(c *changes) *Refusal {
 	if !c.membership() && !promotes {
 		return nil
 	}
-	for _, check := range []func() *Refusal{b.checkDowngrade, b.checkMinors, b.checkLoad, b.checkFlaps} {
+	checks := []func() *Refusal{b.checkDowngrade, b.checkMinors, b.checkLoad, b.checkFlaps}
+	if c.way != nil && c.way.ends {
+		checks = checks[2:] // both are over when the membership changes
+	}
+	for _, check := range checks {
 		if r := check(); r != nil {
 			return r
 		}

@@ -23,7 +23,11 @@ type changes struct {
 	dead      []*seat   // not in the file, and not there
 	extra     []*seat   // not in the file, and alive
 	why       map[*member]string
-	words     []string // each difference, for people
+	versions  []*member // whose version is not the file's
+	cancel    bool      // the cluster was told to go back to a version that the file does not want
+	rollWords []string  // of words, those about the version
+	way       *way      // to the file's version; nil for none
+	words     []string  // each difference, for people
 }
 
 // changes compares the seats with the file.
@@ -55,8 +59,19 @@ func (b *builder) changes() *changes {
 	for _, m := range with(b.members, condServing) {
 		b.running(c, m)
 	}
+	before := len(c.words)
+	if c.versions = b.versionsDiffer(); len(c.versions) > 0 {
+		c.say("%s, in the file %s", versionsText(c.versions), b.cluster.Etcd.Version)
+	}
+	if c.cancel = b.calledOff(); c.cancel {
+		c.say("a downgrade to 3.%d is on, and the file wants %s", b.downgradeTo(), b.cluster.Etcd.Version)
+	}
+	c.rollWords = slices.Clone(c.words[before:])
 	return c
 }
+
+// rolls reports whether the version is to change.
+func (c *changes) rolls() bool { return len(c.versions) > 0 || c.cancel }
 
 func (c *changes) say(format string, args ...any) {
 	c.words = append(c.words, fmt.Sprintf(format, args...))
@@ -68,12 +83,12 @@ func (c *changes) membership() bool {
 }
 
 func (c *changes) any() bool {
-	return c.membership() || len(c.join)+len(c.restart)+len(c.adopt) > 0
+	return c.membership() || c.rolls() || len(c.join)+len(c.restart)+len(c.adopt) > 0
 }
 
 // only reports whether adopting some is all that is to be done.
 func (c *changes) only(adopt []*member) bool {
-	return len(adopt) > 0 && !c.membership() && len(c.join)+len(c.restart) == 0
+	return len(adopt) > 0 && !c.membership() && !c.rolls() && len(c.join)+len(c.restart) == 0
 }
 
 func (c *changes) todo(m *member) string {
@@ -84,7 +99,7 @@ func (c *changes) todo(m *member) string {
 		word string
 	}{
 		{contains(c.adopt, m), "adopt"}, {of(c.update), "update"}, {of(c.join), "join"}, {of(c.promote), "promote"},
-		{of(c.lost) || of(c.differ), "replace"}, {of(c.demote), "add as learner"}, {contains(c.add, m), "add"}, {contains(c.restart, m), "restart"},
+		{of(c.lost) || of(c.differ), "replace"}, {of(c.demote), "add as learner"}, {contains(c.add, m), "add"}, {contains(c.restart, m), "restart"}, {c.way != nil && contains(c.way.members(), m), c.way.word()},
 	} {
 		if k.is {
 			out = append(out, k.word)
@@ -276,6 +291,9 @@ func (c *changes) headline() string {
 	add("restart", ms(c.restart)...)
 	add("remove", of(slices.Concat(c.dead, c.extra))...)
 	add("adopt", ms(c.adopt)...)
+	if c.way != nil {
+		parts = append(parts, c.way.headline())
+	}
 	return strings.Join(parts, "; ")
 }
 

@@ -33,7 +33,6 @@ func (b *builder) checkSupported() *Refusal {
 	}{
 		{c.TLS != nil, func() spec.Position { return c.TLS.Pos }, "the tls block"},
 		{c.Auth != nil, func() spec.Position { return c.Auth.Pos }, "the auth block"},
-		{strings.Contains(c.Etcd.Binary, "{minor}"), func() spec.Position { return c.Etcd.BinaryPos }, "{minor} in a binary's path"},
 	} {
 		if f.used {
 			return refusal(CodeFeatureUnsupported, f.pos(), f.name+" is not carried out yet",
@@ -500,12 +499,19 @@ func (m *member) fileSystem() string {
 func (b *builder) checkBinary(m *member) *Refusal {
 	bin, e := m.seen.Binary, b.cluster.Etcd
 	if !bin.Known() {
-		return refusal(CodeBinaryMissing, e.BinaryPos, "there is no etcd to start for "+m.spec.Name, e.Binary+": "+bin.Why+".",
-			"Install it there, or leave binary out to run the etcd inside requorum.")
+		remedy := "Install it there, or leave binary out to run the etcd inside requorum."
+		if e.EachMinor() {
+			remedy = fmt.Sprintf("Install etcd %s there.", b.wants(m))
+		}
+		return refusal(CodeBinaryMissing, e.BinaryPos, "there is no etcd to start for "+m.spec.Name, b.binaryOf(m)+": "+bin.Why+".", remedy)
 	}
-	if !satisfies(bin.Value.Version, e.Version) {
-		return refusal(CodeBinaryVersion, e.VersionPos, fmt.Sprintf("the file wants etcd %s", e.Version),
-			fmt.Sprintf("%s is etcd %s.", binaryName(e.Binary), bin.Value.Version),
+	if want := b.wants(m); !satisfies(bin.Value.Version, want) {
+		title := fmt.Sprintf("the file wants etcd %s", want)
+		if want != e.Version {
+			title = fmt.Sprintf("%s runs with etcd %s for now, before it comes to the file's %s", m.spec.Name, want, e.Version)
+		}
+		return refusal(CodeBinaryVersion, e.VersionPos, title,
+			fmt.Sprintf("%s is etcd %s.", binaryName(b.binaryOf(m)), bin.Value.Version),
 			"Name a binary of that version in etcd { binary = … }, or correct version.")
 	}
 	return nil

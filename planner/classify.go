@@ -31,6 +31,9 @@ type member struct {
 	at   Place
 	seen MemberObservation
 	cond condition
+	// minor is that of the etcd it is started with next, seen.Binary, where the file
+	// has one for each.
+	minor int
 }
 
 func (m *member) data() DataDir { return m.seen.Data.Value }

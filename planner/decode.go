@@ -26,6 +26,7 @@ func decodeAction(kind string, b []byte) (Action, error) {
 		decode[Claim], decode[Restore], decode[Trial], decode[Install], decode[Start], decode[Adopt], decode[Verify],
 		decode[Stop], decode[Update], decode[Add], decode[Join], decode[Promote], decode[MoveLeader], decode[Remove],
 		decode[SetAside], decode[Save], decode[Fence], decode[Unfence], decode[Recover],
+		decode[Downgrade], decode[CancelDowngrade], decode[TrimLog],
 	} {
 		if a, err := read(kind, b); a != nil || err != nil {
 			return a, err

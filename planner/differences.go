@@ -19,7 +19,7 @@ func voterOrLearner(learner bool) string {
 // those that the file leads to; "" where they don't, or aren't known.
 func (b *builder) settingsDiffer(m *member) string {
 	have := m.runsWith()
-	want := settled(append(etcdArgs(b.cluster, m.spec, "", ""), b.carried(m)...))
+	want := settled(append(b.argsOf(m, m.runningMinor(), "", ""), b.carried(m, m.runningMinor())...))
 	if len(have) == 0 || slices.Equal(have, want) {
 		return ""
 	}

@@ -17,11 +17,12 @@ type forecast struct {
 	others bool   // obs.Others is a copy already
 
 	// What was so before the action.
-	cid    string         // of the cluster that has proved a quorum; "" for none
-	list   []ListedMember // its member list
-	leader string         // the ID of who leads it
-	hidden int            // voters that must be following, and can't be seen
-	frozen map[string]bool
+	cid     string         // of the cluster that has proved a quorum; "" for none
+	list    []ListedMember // its member list
+	leader  string         // the ID of who leads it
+	version string         // the cluster's, as its members agree on it; "" where it was not told
+	hidden  int            // voters that must be following, and can't be seen
+	frozen  map[string]bool
 }
 
 func newForecast(obs *Observation) *forecast {

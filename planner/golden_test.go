@@ -86,6 +86,20 @@ func goldens() []golden {
 			twoMoreLost(in, "m1", "m2")
 			leavesFile(in, "m2", planner.ReachServing)
 		}},
+		{name: "upgrade", kinds: []string{"serving", "serving", "serving"}, edit: func(in *planner.Input) {
+			planner.RunsVersions(in, "3.7", "3.5.20", "3.5.20", "3.5.20")
+		}},
+		{name: "downgrade", kinds: []string{"serving", "serving", "serving"}, edit: func(in *planner.Input) {
+			planner.RunsVersions(in, "3.6", "3.7.3", "3.7.3", "3.7.3")
+		}},
+		{name: "downgrade-cancel", kinds: []string{"serving", "serving", "serving"}, edit: func(in *planner.Input) {
+			planner.RunsVersions(in, "3.7", "3.7.3", "3.7.3", "3.7.3")
+			for _, m := range in.Cluster.Members {
+				see(in, m.Name, func(o *planner.MemberObservation) {
+					o.Client.Downgrade, o.Client.ClusterVersion, o.Client.StorageVersion = "3.6.0", "3.6.0", "3.6.0"
+				})
+			}
+		}},
 		{name: "refused-missing", kinds: []string{"missing", "missing", "missing"}},
 	}
 }

@@ -202,8 +202,20 @@ func (h held) verify(a Verify) string {
 	if a.Closed != nil {
 		return verifiedClosed(a, h.at)
 	}
-	if why := verified(a, h.at, h.obs); why != "" || !a.Disarm {
+	if why := verified(a, h.at, h.obs); why != "" {
 		return why
+	}
+	if list, _ := h.list(); a.Version != "" {
+		ms := make([]MemberObservation, 0, len(h.obs.Members))
+		for _, o := range h.obs.Members {
+			ms = append(ms, o)
+		}
+		if why := arrived(a.Version, h.obs, ms, list, true); why != "" {
+			return why
+		}
+	}
+	if !a.Disarm {
+		return ""
 	}
 	for _, name := range a.Members {
 		e := &h.at(name).Client
@@ -367,6 +379,12 @@ func (h held) onList(a Action) string {
 		if entryOf(list, a.MemberID) != nil {
 			return a.Name + " is still in the member list"
 		}
+	case Downgrade:
+		return h.downgrade(a)
+	case TrimLog:
+		return h.trimLog(a)
+	case CancelDowngrade:
+		return h.cancelDowngrade(a)
 	default:
 		return fmt.Sprintf("what %q leads to is not known", a.Kind())
 	}

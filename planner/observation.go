@@ -56,6 +56,9 @@ type MemberObservation struct {
 	Service Fact[Service] `json:"service"`
 	// Binary is the etcd that would be started.
 	Binary Fact[Binary] `json:"binary"`
+	// Binaries are the etcds of each minor version ("3.6"), where the file's path has a
+	// place for it; Binary is the file's own version then.
+	Binaries map[string]Fact[Binary] `json:"binaries,omitempty"`
 	// Ports are listeners of the file's addresses that belong to somebody else
 	// while this member does not run.
 	PortsTaken []string `json:"ports_taken,omitempty"`
@@ -123,6 +126,13 @@ type Endpoint struct {
 	// Members is the member list as this member has it (serializable).
 	Members Fact[[]ListedMember] `json:"members"`
 	Alarms  []string             `json:"alarms,omitempty"` // "NOSPACE on a1", with the ID of whose it is
+	// ClusterVersion is what the members have agreed on that all of them understand, the
+	// lowest of their minors: "3.6.0"; "" where it was not told. etcd raises it some
+	// seconds after the last member came to a later minor, and takes no member whose
+	// minor is more than one beside it.
+	ClusterVersion string `json:"cluster_version,omitempty"`
+	// StorageVersion is the minor that its database is of (3.6 and later tell).
+	StorageVersion string `json:"storage_version,omitempty"`
 	// Downgrade is the version that a downgrade which was enabled leads to; "" for
 	// none (3.6 and later tell).
 	Downgrade string `json:"downgrade,omitempty"`
@@ -204,6 +214,10 @@ type DataDir struct {
 	Removed []string `json:"removed,omitempty"`
 	// Log tells how the log compares with others (S7); nil where it was not read.
 	Log *Log `json:"log,omitempty"`
+	// OldEntry is the last entry in the format of etcd 3.5 and before that lies after the
+	// log's newest snapshot, 0 for none. Each start reads the entries from there on again,
+	// and etcd 3.7 ends at one of these.
+	OldEntry uint64 `json:"old_entry,omitempty"`
 	// Tail is what the log holds after both Commit and ConsistentIndex: entries
 	// that this disk alone does not prove to be agreed on (S9). TailMore counts
 	// those that were left out of it: at its end, the risky ones last.

@@ -45,7 +45,7 @@ func (b *builder) withoutUser(p *Plan) *Plan {
 	}
 	for _, s := range p.Steps {
 		switch s.Action.(type) {
-		case Update, Add, Join, Promote, MoveLeader, Remove, Save:
+		case Update, Add, Join, Promote, MoveLeader, Remove, Save, Downgrade, CancelDowngrade, TrimLog:
 			return b.refuse(refusal(CodeAuthRequired, sealed[0].spec.Pos, "the cluster wants a user for what is to be changed",
 				fmt.Sprintf("%s; step %d of the plan would be %q on %s, for which etcd wants the role root. What a user is not needed for was seen: the members, their health, who leads, and their data's hashes.", sealed[0].seen.Client.Detail, s.ID, s.Title, strings.Join(s.Target, ", ")),
 				"Make this change with etcdctl --user root, and plan again: what is left is planned from there."))
@@ -112,6 +112,7 @@ func newBuilder(in Input) *builder {
 	b.plan = &Plan{Format: FormatVersion, Cluster: in.Cluster.Name, Steps: []Step{}, Snapshot: b.obs.Snapshot}
 	b.quorum = b.liveQuorum()
 	b.plan.Before = b.quorum
+	b.takeMinors()
 	b.plan.Loss = Loss{Kind: LossNone}
 	if seen := b.sightings(); len(seen) > 0 {
 		b.plan.ClusterID = seen[0].id

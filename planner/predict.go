@@ -68,6 +68,12 @@ func (f *forecast) actOnList(a Action) error {
 		return f.moveLeader(a)
 	case Remove:
 		return f.remove(a)
+	case Downgrade:
+		return f.downgrade(a)
+	case TrimLog:
+		return f.trimLog(a)
+	case CancelDowngrade:
+		return f.cancelDowngrade(a)
 	}
 	return fmt.Errorf("what %q does is not known", a.Kind())
 }

@@ -117,8 +117,8 @@ func (f *forecast) trial(a Trial) error {
 		return err
 	case d.Staged != a.Token || a.Token == "":
 		return fmt.Errorf("%s: nothing is staged under token %s to be tried", a.Name, a.Token)
-	case !o.Binary.Known():
-		return fmt.Errorf("%s: there is no etcd to try it with: %s", a.Name, o.Binary.Why)
+	case !o.etcd(a.Binary).Known():
+		return fmt.Errorf("%s: there is no etcd to try it with: %s", a.Name, o.etcd(a.Binary).Why)
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func (o *MemberObservation) identity() (clusterID, memberID string) {
 func (f *forecast) look() {
 	for i := range f.ms {
 		if e := &f.ms[i].Client; e.Reach == ReachServing && e.Linearizable.Known() && e.Linearizable.Value && e.LeaderID != "" && e.Members.Known() {
-			f.cid, f.list, f.leader = e.ClusterID, e.Members.Value, e.LeaderID
+			f.cid, f.list, f.leader, f.version = e.ClusterID, e.Members.Value, e.LeaderID, e.ClusterVersion
 			break
 		}
 	}

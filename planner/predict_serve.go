@@ -22,9 +22,10 @@ func (f *forecast) serve(r *runner, s led) {
 	e := &o.Client
 	if e.Reach == ReachHangs && (r.fresh || r.young || o.Data.Known() && o.Data.Value.State == DirPresent) {
 		*e = Endpoint{URL: e.URL, Reach: ReachServing, Advertised: e.Advertised, ClusterID: r.cid, MemberID: r.id, DBSize: o.Data.Value.DBSize, Metrics: e.Metrics}
-		if o.Binary.Known() {
-			e.Version = o.Binary.Value.Version
+		if bin := o.runsEtcd(); bin.Known() {
+			e.Version = bin.Value.Version
 		}
+		f.versioned(e, r.cid)
 		if learner {
 			e.Linearizable = Unknown[bool]("a learner answers no linearizable read")
 			e.Members = Unknown[[]ListedMember]("a learner does not give its member list")
@@ -156,8 +157,10 @@ func (f *forecast) ended(o *MemberObservation, state ServiceState, words string)
 	}
 	if e.Reach == ReachServing || closed {
 		d.Revision = max(d.Revision, e.Revision)
-		if d.StorageVersion == "" {
-			d.StorageVersion = storageOf(orWord(e.Version, o.Binary.Value.Version))
+		if version := orWord(e.Version, o.runsEtcd().Value.Version); e.ClusterVersion != "" {
+			d.StorageVersion, d.ClusterVersion = onDisk(storageIn(version, e.ClusterVersion)), e.ClusterVersion
+		} else if d.StorageVersion == "" {
+			d.StorageVersion = storageOf(version)
 		}
 		d.ConsistentIndex = max(d.ConsistentIndex, d.Commit)
 	}

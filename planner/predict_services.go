@@ -56,8 +56,8 @@ func (f *forecast) launch(m *StartMember) error {
 		return fmt.Errorf("%s is not started: %s", m.Name, o.Service.Value.Unit.Undone)
 	case len(o.PortsTaken) > 0:
 		return fmt.Errorf("%s is not started: its address is in use (%s)", m.Name, strings.Join(o.PortsTaken, ", "))
-	case !o.Binary.Known():
-		return fmt.Errorf("%s is not started: there is no etcd to start: %s", m.Name, o.Binary.Why)
+	case !o.etcd(m.Binary).Known():
+		return fmt.Errorf("%s is not started: there is no etcd to start: %s", m.Name, o.etcd(m.Binary).Why)
 	case d.State == DirPresent && (d.ClusterID != m.ClusterID || d.MemberID != m.MemberID):
 		return fmt.Errorf("%s is not started: its directory holds member %s of cluster %s, not %s of %s", m.Name, d.MemberID, d.ClusterID, m.MemberID, m.ClusterID)
 	case d.State == DirPresent && d.Problem != "":
@@ -69,7 +69,10 @@ func (f *forecast) launch(m *StartMember) error {
 	case d.State != DirPresent && d.EverRan:
 		return fmt.Errorf("%s is not started: it ran under this identity before, and its data is gone", m.Name)
 	}
-	if ok, why := startsFromDir(*d, o.Binary.Value.Version); d.State == DirPresent && !ok {
+	if ok, why := startsFromDir(*d, o.etcd(m.Binary).Value.Version); d.State == DirPresent && !ok {
+		return fmt.Errorf("%s is not started: %s", m.Name, why)
+	}
+	if why := f.takesIn(m.ClusterID, o.etcd(m.Binary).Value.Version); why != "" {
 		return fmt.Errorf("%s is not started: %s", m.Name, why)
 	}
 	list := d.Members
@@ -95,6 +98,9 @@ func (f *forecast) launch(m *StartMember) error {
 		o.Client = Endpoint{URL: m.ClientURL, Reach: ReachHangs, Linearizable: Unknown[bool](string(ReachHangs)), Members: Unknown[[]ListedMember](string(ReachHangs))}
 	}
 	d.HeldBy, d.EverRan = pid, true
+	if writesOld(o.etcd(m.Binary).Value.Version) {
+		d.OldEntry = max(d.LastIndex, 1)
+	}
 	if listen := argValue(m.Args, "listen-peer-urls"); o.Peer.URL != "" && (listensAt(strings.Split(listen, ","), []string{o.Peer.URL}) ||
 		listensAt(strings.Split(argValue(m.Args, "initial-advertise-peer-urls"), ","), []string{o.Peer.URL})) {
 		o.Peer = PeerEndpoint{URL: o.Peer.URL, Reach: ReachServing, ClusterID: m.ClusterID, Members: Known(list)}
@@ -280,6 +286,11 @@ func (f *forecast) verify(a Verify) error {
 	}
 	if why := verified(a, f.at, &f.obs); why != "" {
 		return fmt.Errorf("not verified: %s", why)
+	}
+	if a.Version != "" {
+		if err := f.come(a.Version); err != nil {
+			return err
+		}
 	}
 	if !a.Disarm {
 		return nil

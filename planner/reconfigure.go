@@ -20,6 +20,9 @@ func (b *builder) reconfigure(c *changes) *Plan {
 	b.pass(RouteInSync, "%s", few(c.words))
 	b.pass(RouteStart, "nothing to start")
 	b.plan.Loss.Text = "Lost: nothing. The cluster keeps its quorum and its data, and every new member copies them from it."
+	if c.way != nil && !c.membership() {
+		b.plan.Loss.Text = "Lost: nothing. The cluster keeps its quorum, and every member goes on with its data."
+	}
 	if len(c.lost) > 0 {
 		b.plan.Loss.Text = "Lost: nothing that the cluster has; only the copies of members that are replaced. The new ones copy all of it."
 	}
@@ -41,7 +44,9 @@ func (b *builder) reconfigure(c *changes) *Plan {
 	if r := b.checkPeerURLs(); r != nil {
 		return b.refuse(r)
 	}
-	b.verifyAll()
+	if last, ok := b.plan.Steps[len(b.plan.Steps)-1].Action.(Verify); !ok || last.Disarm != b.disarms() {
+		b.verifyAll()
+	}
 	b.lines(c.todo)
 	b.noteLive(c.adopt...)
 	b.noteSupervisors(slices.Concat(c.add, seated(c.join), seated(c.lost), seated(c.demote), seated(c.differ)))

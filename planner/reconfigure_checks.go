@@ -12,6 +12,9 @@ func (b *builder) checkReconfigure(c *changes) *Refusal {
 	if r := b.checkVoters(); r != nil {
 		return r
 	}
+	if r := b.checkRoll(c); r != nil {
+		return r
+	}
 	if r := b.checkCalm(c); r != nil {
 		return r
 	}
@@ -20,11 +23,6 @@ func (b *builder) checkReconfigure(c *changes) *Refusal {
 			if r := b.checkServes(m); r != nil {
 				return r
 			}
-		}
-		if v := m.seen.Client.Version; m.cond == condServing && !satisfies(v, b.cluster.Etcd.Version) {
-			return refusal(CodeFeatureUnsupported, b.cluster.Etcd.VersionPos, fmt.Sprintf("%s runs etcd %s, and the file wants %s", m.spec.Name, orWord(v, "(version not known)"), b.cluster.Etcd.Version),
-				"Upgrading a running cluster comes with a later version of requorum.",
-				"Write the version that runs into the file, or upgrade by hand: one minor at a time, one member at a time.")
 		}
 	}
 	for _, check := range []func(*changes) *Refusal{b.checkSeen, b.checkDiffer, b.checkGoneFor, b.checkSlot, b.checkStarts, b.checkRemovals, b.checkLeaderKnown} {
@@ -209,7 +207,11 @@ func (m *member) addressTaken() string {
 // checkSameMinor: what runs and what would be started have to be of one minor
 // version, for changing it is an upgrade.
 func (b *builder) checkSameMinor(m *member) *Refusal {
-	for _, s := range with(b.members, condServing) {
+	beside := with(b.members, condServing)
+	if m.cond == condServing {
+		beside = []*member{m} // the others are held to the way
+	}
+	for _, s := range beside {
 		have, want := s.seen.Client.Version, m.seen.Binary.Value.Version
 		if minor(have) != minor(want) {
 			return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, fmt.Sprintf("%s would be started with another etcd than the cluster runs", m.spec.Name),

@@ -37,6 +37,7 @@ func (b *builder) reconfigureSteps(c *changes) {
 		}
 	}
 	b.updateSteps(c)
+	b.rollSteps(c) // before there are more members to be restarted
 	for _, s := range slices.Concat(c.demote, c.differ) {
 		if s.learner && slices.Contains(b.seats, s) {
 			b.retire(s)
@@ -379,7 +380,7 @@ func (b *builder) joinStep(s *seat) {
 	ends := b.endpoints(nil)
 	start := b.startMember(m)
 	start.MemberID, start.Bootstrap, start.Carried = "", true, nil
-	start.Args = slices.DeleteFunc(etcdArgs(b.cluster, m.spec, b.plan.ClusterID, "existing"), isInitialCluster)
+	start.Args = slices.DeleteFunc(b.args(m, b.plan.ClusterID, "existing"), isInitialCluster)
 	s.healthy, s.started, s.url = true, true, m.spec.ClientURLs[0]
 	after := b.seated()
 	b.step(Step{
@@ -471,5 +472,8 @@ func (b *builder) verifyAll() {
 			ms = append(ms, m)
 		}
 	}
-	b.verifyStep(ms, b.plan.ClusterID, 0, len(b.inherited())+len(b.alarmed("CORRUPT")) > 0)
+	b.verifyStep(ms, b.plan.ClusterID, 0, b.disarms())
 }
+
+// disarms reports whether alarms of members that are no more are ended at last.
+func (b *builder) disarms() bool { return len(b.inherited())+len(b.alarmed("CORRUPT")) > 0 }

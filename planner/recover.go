@@ -23,6 +23,12 @@ func (b *builder) recover(why string) *Plan {
 	if r != nil {
 		return b.refuse(r)
 	}
+	// All of the new identity run what the survivor ran: the file's version comes after.
+	n := chosen.m.minor
+	if n == 0 {
+		n = chosen.m.wroteMinor()
+	}
+	b.use(append(slices.Clone(b.members), chosen.m), n)
 	empty := with(b.members, condFresh, condMissing)
 	for _, check := range []func() *Refusal{
 		b.checkKeepers, b.checkGone, func() *Refusal { return b.checkSilent(empty) }, func() *Refusal { return b.checkRecoverBinary(chosen) }, func() *Refusal { return b.checkRecoverRoom(chosen) }, func() *Refusal { return b.checkRecoverBump(chosen) },

@@ -188,7 +188,7 @@ func (b *builder) inPlaceIdentity(m *member, d DataDir) opening {
 		start: func(m *member) StartMember {
 			s := b.startMember(m)
 			s.ClusterID, s.MemberID, s.Carried = d.ClusterID, d.MemberID, nil
-			s.Args = etcdArgs(b.cluster, m.spec, d.ClusterID, "existing")
+			s.Args = b.args(m, d.ClusterID, "existing")
 			return s
 		},
 	}

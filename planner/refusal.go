@@ -47,6 +47,9 @@ const (
 	CodeBinaryMissing Code = "binary-missing"
 	CodeBinaryVersion Code = "binary-version" // not the version that the file wants
 	CodeDirOlder      Code = "dir-older-than-binary"
+	CodeUpgradePath   Code = "upgrade-path"           // the way to the version leads over one that must not be
+	CodeDowngradePath Code = "downgrade-path"         // etcd does not go back there
+	CodeSettingGone   Code = "setting-removed"        // the etcd to come ends at one of its settings
 	CodeLearnerBlocks Code = "learner-blocks-upgrade" // etcd does not start beside so many learners
 
 	// What can't be told from here.

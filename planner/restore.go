@@ -274,7 +274,7 @@ func (b *builder) newIdentity(token string, part []*member, revision int64, keys
 		start: func(m *member) StartMember {
 			return StartMember{
 				Place: m.place(), Binary: b.binaryOf(m), Cluster: b.cluster.Name,
-				Args:      etcdArgs(b.cluster, m.spec, token, "existing"),
+				Args:      b.args(m, token, "existing"),
 				ClusterID: id, MemberID: MemberID(m.spec.PeerURLs, token),
 				ClientURL: m.spec.ClientURLs[0],
 			}

@@ -149,7 +149,7 @@ func (b *builder) restoreDirSteps(chosen survivor, upto uint64, bump int64) {
 	b.step(Step{
 		Action: Recover{
 			Place: ms[0].place(), From: &RecoverFrom{DataDir: d.Path, WALDir: chosen.m.spec.WALDir},
-			Binary: b.cluster.Etcd.Binary, ClusterID: d.ClusterID, MemberID: d.MemberID,
+			Binary: BinaryForDir(b.cluster.Etcd, d), ClusterID: d.ClusterID, MemberID: d.MemberID,
 			LastTerm: d.LastTerm, LastIndex: d.LastIndex, Upto: upto, Out: out,
 		},
 		Title:  "copy, recover",

@@ -438,10 +438,10 @@ func (b *builder) startMember(m *member) StartMember {
 	if p := m.provenance(); p != nil {
 		token = p.Token
 	}
-	carried := b.carried(m)
+	carried := b.carried(m, m.nextMinor())
 	return StartMember{
 		Place: m.place(), Binary: b.binaryOf(m), Cluster: b.cluster.Name,
-		Args: append(etcdArgs(b.cluster, m.spec, token, "existing"), carried...), Carried: carried,
+		Args: append(b.args(m, token, "existing"), carried...), Carried: carried,
 		ClusterID: b.plan.ClusterID, MemberID: m.id(), ClientURL: m.spec.ClientURLs[0],
 	}
 }

@@ -278,6 +278,19 @@ func states() []state {
 		{54, "nothing to change", seen(3, all, func(in *Input) {
 			edit(in, "m1", func(o *MemberObservation) { o.Client.Downgrade = "3.6.0" })
 		}), RouteInSync, "", "", "downgrade-stuck"},
+		{54, "the file wants the older version", seen(3, all, func(in *Input) {
+			RunsVersions(in, "3.6", "3.7.3", "3.7.3", "3.6.16")
+			told(in, "3.6.0")
+		}), RouteReconfigure, "enable-downgrade stop start move-leader stop start verify", "", "downgrade-stuck, mixed-minors"},
+		{54, "the file wants another version", seen(3, all, func(in *Input) {
+			RunsVersions(in, "3.7", "3.7.3", "3.7.3", "3.6.16")
+			told(in, "3.6.0")
+		}), RouteReconfigure, "cancel-downgrade stop start verify", "", "downgrade-stuck, mixed-minors"},
+		{55, "the file says where to", seen(3, all, func(in *Input) { RunsVersions(in, "3.7", "3.7.3", "3.6.16", "3.6.16") }), RouteReconfigure, "stop start stop start verify", "", "mixed-minors"},
+		{55, "3.5 was in the log", seen(3, all, func(in *Input) {
+			RunsVersions(in, "3.7", "3.7.3", "3.6.16", "3.6.16")
+			edit(in, "m3", func(o *MemberObservation) { o.Data.Value.OldEntry = 9 })
+		}), RouteReconfigure, "trim-log stop start stop start verify", "", "mixed-minors"},
 		{55, "mixed minors", seen(3, withM3(missing), mixed), "", "", CodeMixedMinors, "minority-lost m3, mixed-minors"},
 		{55, "nothing to change", seen(3, all, mixed), RouteInSync, "", "", "mixed-minors"},
 		{56, "overloaded", seen(3, withM3(missing), func(in *Input) {

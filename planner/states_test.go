@@ -88,6 +88,18 @@ func mixed(in *Input) {
 	edit(in, "m2", func(o *MemberObservation) { o.Client.Version = "3.6.16" })
 }
 
+// told has the cluster on its way back to a version, as those tell who can.
+func told(in *Input, version string) {
+	for _, m := range in.Cluster.Members {
+		edit(in, m.Name, func(o *MemberObservation) {
+			o.Client.ClusterVersion = version
+			if minor(o.Client.Version) > minor(version) {
+				o.Client.Downgrade, o.Client.StorageVersion = version, version
+			}
+		})
+	}
+}
+
 func found(p *Plan) string {
 	var out []string
 	for _, f := range p.States {

@@ -40,8 +40,10 @@ func (m *member) unit() *Unit {
 // binaryOf is the etcd that the member is to run: the file's, or else the one that
 // its unit has; "" for the one inside requorum.
 func (b *builder) binaryOf(m *member) string {
-	if bin := b.cluster.Etcd.Binary; bin != "" {
-		return bin
+	if e := b.cluster.Etcd; e.EachMinor() {
+		return e.BinaryFor(minorName(m.minor))
+	} else if e.Binary != "" {
+		return e.Binary
 	}
 	if u := m.unit(); u != nil && len(u.Program) == 1 {
 		return u.Program[0]
@@ -78,7 +80,7 @@ func (b *builder) useUnit(s *Step, x *StartMember) {
 		return
 	}
 	x.Binary = b.binaryOf(m)
-	x.Carried = b.carried(m)
+	x.Carried = b.carried(m, m.nextMinor())
 	for _, flag := range x.Carried {
 		name, _, _ := strings.Cut(flag, "=")
 		if !slices.ContainsFunc(x.Args, func(a string) bool { return strings.HasPrefix(a, name+"=") }) {
@@ -152,13 +154,13 @@ func (b *builder) unitDiffers(m *member) string {
 	if u == nil || m.foreign() != nil || m.seen.Service.Value.State != ServiceRunning {
 		return ""
 	}
-	if bin := b.cluster.Etcd.Binary; bin != "" && u.Program != nil && !slices.Equal(u.Program, []string{bin}) {
+	if bin := b.binaryOf(m); b.cluster.Etcd.Binary != "" && u.Program != nil && !slices.Equal(u.Program, []string{bin}) {
 		return strings.Join(u.Program, " ") + " -> " + bin
 	}
 	if u.Next == nil {
 		return ""
 	}
-	return SettingsDiff(u.Next, append(etcdArgs(b.cluster, m.spec, "", ""), b.carried(m)...))
+	return SettingsDiff(u.Next, append(b.argsOf(m, m.runningMinor(), "", ""), b.carried(m, m.runningMinor())...))
 }
 
 // unread reports whether what the unit would start is not known, for somebody changed its

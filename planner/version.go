@@ -94,6 +94,8 @@ func startsFromDir(d DataDir, server string) (bool, string) {
 	switch {
 	case srv < 0:
 		return false, fmt.Sprintf("%q is no version of etcd 3", server)
+	case srv >= 7 && d.OldEntry > 0:
+		return false, fmt.Sprintf("entry #%d of its log, which etcd would read again, is in the format of etcd 3.5, and etcd %s ends at it", d.OldEntry, server)
 	case d.StorageVersion == "" && have <= 0, have == srv, have+1 == srv:
 		return true, ""
 	case have < srv:

@@ -141,6 +141,17 @@ type Etcd struct {
 	Pos       Position            `json:"pos,omitzero"`
 }
 
+// EachMinor reports whether the path has a place for the minor version, so that each
+// one has an etcd of its own.
+func (e Etcd) EachMinor() bool { return strings.Contains(e.Binary, "{minor}") }
+
+// BinaryFor is the path of the etcd of a minor version ("3.6").
+func (e Etcd) BinaryFor(minor string) string { return strings.ReplaceAll(e.Binary, "{minor}", minor) }
+
+// Minors are the minor versions of etcd that requorum knows, in order; the last is the
+// one inside requorum.
+func Minors() []string { return []string{"3.4", "3.5", "3.6", "3.7"} }
+
 // Member is one member of the cluster as it should be.
 type Member struct {
 	Name string `json:"name"`

@@ -124,7 +124,7 @@ func (v *saver) fromDisk(ctx context.Context, name string, fact planner.Fact[pla
 	if d.HeldBy != 0 {
 		return a, fmt.Sprintf("a process (pid %d) has %s open and does not answer: stop it, then save again", d.HeldBy, d.Path)
 	}
-	s := &stopped{dataDir: d.Path, walDir: d.WALDir, binary: v.session.cluster.Etcd.Binary, dropTail: v.dropTail}
+	s := &stopped{dataDir: d.Path, walDir: d.WALDir, binary: planner.BinaryForDir(v.session.cluster.Etcd, d), dropTail: v.dropTail}
 	d, version, err := s.look(ctx)
 	if err != nil {
 		return a, err.Error()

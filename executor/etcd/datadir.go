@@ -194,6 +194,9 @@ func readMember(d *planner.DataDir, p dirPaths, log walLog) error {
 	if log.exists {
 		d.LastTerm, d.LastIndex, d.Commit = log.endTerm(), log.endIndex(), log.commit
 		d.Log = log.log()
+		if log.old > log.lastSnapshot().index {
+			d.OldEntry = log.old
+		}
 	}
 	if info, err := os.Stat(p.db); err == nil {
 		d.DBSize = info.Size()

@@ -285,6 +285,18 @@ func v2Request(data []byte, r *pb.InternalRaftRequest, err error) (v2, bool) {
 	return v2{}, false
 }
 
+// oldFormat reports whether an entry is one to the v2 store. They begin with the ID or the
+// request itself, which no other entry has.
+func oldFormat(e *raftpb.Entry) bool {
+	if e.GetType() != raftpb.EntryNormal || len(e.Data) == 0 || e.Data[0] != 1<<3 && e.Data[0] != 2<<3|2 {
+		return false
+	}
+	var r pb.InternalRaftRequest
+	err := proto.Unmarshal(e.Data, &r)
+	_, old := v2Request(e.Data, &r, err)
+	return old
+}
+
 // fields are a message's byte fields by number.
 func fields(data []byte) (map[protowire.Number][]byte, bool) {
 	found := map[protowire.Number][]byte{}

@@ -49,6 +49,7 @@ type walLog struct {
 	snapshots           []walSnapshot
 	changes             []change
 	metadata            []byte
+	old                 uint64 // the last entry in the format of 3.5 and before, or one after it
 }
 
 // lastSnapshot is the newest one that is committed (wal.ValidSnapshotEntries).
@@ -343,6 +344,10 @@ func (l *walLog) entry(data []byte) error {
 	}
 	if e.GetType() == raftpb.EntryConfChange {
 		l.changes = append(l.changes, change{index: index, data: e.Data})
+	}
+	l.old = min(l.old, index-1) // what is replaced is gone; an older one may be left
+	if oldFormat(&e) {
+		l.old = index
 	}
 	l.add(&e)
 	return nil

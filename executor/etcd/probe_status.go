@@ -68,10 +68,12 @@ func askMember(ctx context.Context, url string, a Access) (planner.Endpoint, err
 	}
 	// Only of one that answers: one that hangs would hang here too.
 	metrics := make(chan planner.Fact[planner.Metrics], 1)
+	version := make(chan string, 1)
 	go func() { metrics <- askMetrics(ctx, t, a) }()
+	go func() { version <- askVersion(ctx, t, a) }()
 	e, err := c.describe(ctx, proofCtx, st, loginErr)
 	if err == nil {
-		e.Metrics = <-metrics
+		e.Metrics, e.ClusterVersion = <-metrics, <-version
 	}
 	return e, err
 }
@@ -167,6 +169,8 @@ func fromStatus(st *clientv3.StatusResponse) planner.Endpoint {
 		Term:      st.RaftTerm,
 		DBSize:    st.DbSize,
 		Alarms:    alarmsOf(st.Errors),
+
+		StorageVersion: printable(st.StorageVersion, 40),
 	}
 	if st.Leader != 0 {
 		e.LeaderID = hexID(st.Leader)

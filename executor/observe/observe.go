@@ -165,17 +165,21 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 			obs.Members[m.Name] = seen
 		})
 	}
-	machines, binaries := map[string]bool{}, map[string]planner.Fact[planner.Binary]{}
+	machines, binaries := map[string]bool{}, map[string]map[string]planner.Fact[planner.Binary]{}
 	for _, m := range o.Cluster.Members {
 		machines[o.machine(m)] = true
 	}
+	wanted, paths := o.binaries()
 	for on := range machines {
-		wg.Go(func() {
-			b := host.On(o.Host, on).Binary(ctx, o.Cluster.Etcd.Binary)
-			mu.Lock()
-			defer mu.Unlock()
-			binaries[on] = b
-		})
+		binaries[on] = map[string]planner.Fact[planner.Binary]{}
+		for minor, path := range paths {
+			wg.Go(func() {
+				b := host.On(o.Host, on).Binary(ctx, path)
+				mu.Lock()
+				defer mu.Unlock()
+				binaries[on][minor] = b
+			})
+		}
 	}
 	wg.Go(func() { facts, err = o.Host.Observe(ctx, o.places()) })
 	wg.Wait()
@@ -183,10 +187,30 @@ func (o *Observer) members(ctx context.Context, obs *planner.Observation) (map[s
 	for _, m := range o.Cluster.Members {
 		seen := obs.Members[m.Name]
 		seen.Host = o.machine(m)
-		seen.Binary = binaries[seen.Host]
+		seen.Binary = binaries[seen.Host][wanted]
+		if o.Cluster.Etcd.EachMinor() {
+			seen.Binaries = binaries[seen.Host]
+		}
 		obs.Members[m.Name] = seen
 	}
 	return facts, err
+}
+
+// binaries are the paths of the file's etcd, for each minor version where it has one for
+// each; wanted is the file's own.
+func (o *Observer) binaries() (wanted string, paths map[string]string) {
+	e := o.Cluster.Etcd
+	if !e.EachMinor() {
+		return "", map[string]string{"": e.Binary}
+	}
+	paths = map[string]string{}
+	for _, v := range spec.Minors() {
+		paths[v] = e.BinaryFor(v)
+		if e.Version == v || strings.HasPrefix(e.Version, v+".") {
+			wanted = v
+		}
+	}
+	return wanted, paths
 }
 
 // machine is the machine of a member, as MemberObservation has it.

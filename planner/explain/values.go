@@ -66,6 +66,15 @@ func Values(a planner.Action) []Setting {
 		v.set(a.Name, "CLIENT_URL", a.ClientURL)
 	case planner.MoveLeader:
 		v.set(a.To, "CLIENT_URL", a.ToURL)
+	case planner.Downgrade:
+		v.cluster(a.Members, a.Endpoints)
+	case planner.CancelDowngrade:
+		v.cluster(a.Members, a.Endpoints)
+	case planner.TrimLog:
+		for _, p := range a.Members {
+			v.place(p)
+		}
+		v.cluster(a.Targets(), a.Endpoints)
 	case planner.Remove:
 		v.listed(a.Name, a.MemberID, nil, a.Endpoints)
 	case planner.SetAside:
@@ -143,6 +152,13 @@ func (v *values) listed(name, id string, peers, endpoints []string) {
 	v.set(name, "ENDPOINTS", strings.Join(endpoints, ","))
 	if len(endpoints) > 0 {
 		v.set(name, "ENDPOINT", endpoints[0])
+	}
+}
+
+// cluster is for what is asked of all, through any of them.
+func (v *values) cluster(members, endpoints []string) {
+	if len(members) > 0 {
+		v.listed(members[0], "", nil, endpoints)
 	}
 }
 

@@ -398,6 +398,12 @@ func summary(p *planner.Plan, s Style) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, k.text))
 		}
 	}
+	if counts[planner.Downgrade{}.Kind()] > 0 {
+		parts = append(parts, "a downgrade to enable")
+	}
+	if counts[planner.CancelDowngrade{}.Kind()] > 0 {
+		parts = append(parts, "a downgrade to call off")
+	}
 	last := "nothing to remove"
 	if n := counts[planner.Remove{}.Kind()]; n > 0 {
 		last = fmt.Sprintf("%d to remove from the member list; no data is removed", n)

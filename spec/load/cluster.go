@@ -103,9 +103,8 @@ func (l *loader) clusterID(t text) string {
 
 var versionPattern = regexp.MustCompile(`^3\.(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,5}))?$`)
 
-// supported are the minor versions of etcd that requorum knows, in order; the
-// last is the one inside requorum.
-var supported = []string{"3.4", "3.5", "3.6", "3.7"}
+// supported are the minor versions of etcd that requorum knows, in order.
+var supported = spec.Minors()
 
 // minor is the first two numbers of a version.
 func minor(version string) string {
@@ -126,6 +125,9 @@ func (l *loader) etcd(b block, members []member) spec.Etcd {
 		}
 	} else if e.Version != "" && minor(e.Version) != supported[len(supported)-1] && !b.has("binary") {
 		l.warnAt(b.at("version"), "No binary for this version", "The etcd inside requorum is of version %s. Add binary = \"/path/of/etcd\" for %s.", supported[len(supported)-1], e.Version)
+	}
+	if e.EachMinor() && e.Version == "" && !b.has("version") {
+		l.errorAt(b.at("binary"), "No version", "binary has {minor} in it, which stands for a minor version. Say which one is to run: version = %q.", supported[len(supported)-1])
 	}
 	e.Config, e.ConfigPos = l.settings(b, e.Version)
 	return e
