@@ -21,7 +21,7 @@ func (b *builder) argsOf(m *member, n int, token, state string) []string {
 	}
 	c := *b.cluster
 	c.Etcd.Config = maps.Clone(c.Etcd.Config)
-	maps.DeleteFunc(c.Etcd.Config, func(name, _ string) bool { return !hasSetting(n, name) })
+	maps.DeleteFunc(c.Etcd.Config, func(name, _ string) bool { return !HasSetting(n, name) })
 	return etcdArgs(&c, m.spec, token, state)
 }
 

@@ -63,7 +63,11 @@ func (b *builder) changes() *changes {
 	if c.versions = b.versionsDiffer(); len(c.versions) > 0 {
 		c.say("%s, in the file %s", versionsText(c.versions), b.cluster.Etcd.Version)
 	}
-	if c.cancel = b.calledOff(); c.cancel {
+	// One that all have come to ends by itself, where none of the members is missing.
+	told := b.downgradeTo()
+	if c.cancel = b.calledOff() || told >= 0 && len(c.versions) == 0 && c.membership() && b.cluster.Etcd.Version != ""; c.cancel && told == minor(b.cluster.Etcd.Version) {
+		c.say("a downgrade to 3.%d is on, to which all have come", told)
+	} else if c.cancel {
 		c.say("a downgrade to 3.%d is on, and the file wants %s", b.downgradeTo(), b.cluster.Etcd.Version)
 	}
 	c.rollWords = slices.Clone(c.words[before:])

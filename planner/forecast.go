@@ -23,6 +23,7 @@ type forecast struct {
 	version string         // the cluster's, as its members agree on it; "" where it was not told
 	hidden  int            // voters that must be following, and can't be seen
 	frozen  map[string]bool
+	told    string // the version that the cluster was told to go back to; "" for none
 }
 
 func newForecast(obs *Observation) *forecast {

@@ -100,7 +100,7 @@ func (m *member) wroteMinor() int {
 // of the file's.
 func (m *member) lastMinor(e spec.Etcd) int {
 	s := m.seen.Service
-	if !s.Known() || s.Value.Binary == "" {
+	if !e.EachMinor() || !s.Known() || s.Value.Binary == "" {
 		return -1
 	}
 	for _, v := range spec.Minors() {

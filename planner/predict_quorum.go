@@ -101,6 +101,11 @@ func (f *forecast) look() {
 			break
 		}
 	}
+	for i := range f.ms {
+		if e := &f.ms[i].Client; e.Reach == ReachServing {
+			f.told = orWord(f.told, e.Downgrade)
+		}
+	}
 	rs := f.runners()
 	seen := 0
 	for i := range rs {

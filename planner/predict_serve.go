@@ -21,7 +21,7 @@ func (f *forecast) serve(r *runner, s led) {
 	o := &f.ms[r.i]
 	e := &o.Client
 	if e.Reach == ReachHangs && (r.fresh || r.young || o.Data.Known() && o.Data.Value.State == DirPresent) {
-		*e = Endpoint{URL: e.URL, Reach: ReachServing, Advertised: e.Advertised, ClusterID: r.cid, MemberID: r.id, DBSize: o.Data.Value.DBSize, Metrics: e.Metrics}
+		*e = Endpoint{URL: e.URL, Reach: ReachServing, Advertised: e.Advertised, ClusterID: r.cid, MemberID: r.id, DBSize: o.Data.Value.DBSize, Metrics: e.Metrics, ClusterVersion: e.ClusterVersion}
 		if bin := o.runsEtcd(); bin.Known() {
 			e.Version = bin.Value.Version
 		}

@@ -92,10 +92,11 @@ func (f *forecast) launch(m *StartMember) error {
 		State: ServiceRunning, PID: pid, SupervisorPID: pid + 1, UpSeconds: 1, Binary: orWord(m.Binary, "requorum"),
 		Args: m.Args, Cluster: m.Cluster, Carried: m.Carried, Log: log, Unit: unit.started(m),
 	})
-	if Closed(m.Args) { // its clients find nobody, whatever becomes of it
+	version := d.ClusterVersion // as it was stopped
+	if Closed(m.Args) {         // its clients find nobody, whatever becomes of it
 		o.Client = Endpoint{URL: o.Client.URL, Reach: ReachRefused, Linearizable: Unknown[bool](string(ReachRefused)), Members: Unknown[[]ListedMember](string(ReachRefused))}
 	} else {
-		o.Client = Endpoint{URL: m.ClientURL, Reach: ReachHangs, Linearizable: Unknown[bool](string(ReachHangs)), Members: Unknown[[]ListedMember](string(ReachHangs))}
+		o.Client = Endpoint{URL: m.ClientURL, Reach: ReachHangs, ClusterVersion: version, Linearizable: Unknown[bool](string(ReachHangs)), Members: Unknown[[]ListedMember](string(ReachHangs))}
 	}
 	d.HeldBy, d.EverRan = pid, true
 	if writesOld(o.etcd(m.Binary).Value.Version) {

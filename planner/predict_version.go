@@ -46,10 +46,13 @@ func (f *forecast) takesIn(clusterID, version string) string {
 // versioned is what a member that serves says of versions: its own, which the cluster's
 // does not follow at once.
 func (f *forecast) versioned(e *Endpoint, cid string) {
-	if cid == f.cid && f.version != "" {
+	if n := minor(e.Version); cid == f.cid && f.version != "" {
 		e.ClusterVersion = f.version
-	} else if n := minor(e.Version); n >= 0 {
+	} else if n >= 0 && minor(e.ClusterVersion) <= 0 { // what its disk said of it stays
 		e.ClusterVersion = minorName(n) + ".0"
+	}
+	if storageOf(e.Version) != "" { // older ones do not tell
+		e.Downgrade = f.told
 	}
 	e.StorageVersion = storageIn(e.Version, e.ClusterVersion)
 }
@@ -149,7 +152,7 @@ func (f *forecast) downgrade(a Downgrade) error {
 	f.version = a.Version + ".0"
 	f.eachServing(func(e *Endpoint) {
 		e.ClusterVersion = f.version
-		if minor(e.Version) > want {
+		if storageOf(e.Version) != "" {
 			e.Downgrade, e.StorageVersion = f.version, f.version
 		}
 	})

@@ -275,7 +275,7 @@ func (b *builder) checkRecoverBinary(chosen survivor) *Refusal {
 	if e := chosen.m.seen.Client; e.Reach == ReachServing {
 		have = minor(e.Version)
 	}
-	if want := minor(chosen.m.seen.Binary.Value.Version); have > 0 && have != want {
+	if want := minor(chosen.m.seen.Binary.Value.Version); have > 0 && have != want && want != chosen.m.lastMinor(b.cluster.Etcd) {
 		return refusal(CodeBinaryVersion, b.cluster.Etcd.Pos, "the survivor has to be opened by an etcd of its own minor version",
 			fmt.Sprintf("%s was written by etcd 3.%d; %s is etcd %s, and what it makes of it might not be readable by the members.", d.Path, have, binaryName(b.binaryOf(chosen.m)), chosen.m.seen.Binary.Value.Version),
 			fmt.Sprintf("Name an etcd 3.%d in etcd { binary = … }; upgrade afterwards.", have))

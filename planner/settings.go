@@ -36,9 +36,9 @@ var (
 	}
 )
 
-// hasSetting reports whether etcd 3.n has a setting of this name; of a minor that is
+// HasSetting reports whether etcd 3.n has a setting of this name; of a minor that is
 // not known all of them.
-func hasSetting(n int, name string) bool {
+func HasSetting(n int, name string) bool {
 	return n < 0 || settingSince[name] <= n && !settingRemoved(n, name)
 }
 
@@ -84,7 +84,7 @@ func (m *member) nextMinor() int {
 func (b *builder) leftOut(n int) []string {
 	var out []string
 	for name := range b.cluster.Etcd.Config {
-		if !hasSetting(n, name) {
+		if !HasSetting(n, name) {
 			out = append(out, name)
 		}
 	}

@@ -81,7 +81,7 @@ func (b *builder) at(n int) []*member {
 // wayUp goes from etcd 3.low to 3.want, where some may be at 3.high, a minor further.
 func (b *builder) wayUp(c *changes, low, high, want int) (*way, *Refusal) {
 	e := b.cluster.Etcd
-	w := &way{from: low, cancel: b.calledOff(), ends: true}
+	w := &way{from: low, cancel: c.cancel, ends: true}
 	add := func(n int, ms []*member, why string) {
 		if len(ms) > 0 {
 			w.hops = append(w.hops, hop{minor: n, members: ms, why: why})
@@ -117,10 +117,10 @@ func (b *builder) wayUp(c *changes, low, high, want int) (*way, *Refusal) {
 			rest = union(here, old)
 		}
 		add(high, rest, fmt.Sprintf("the others run etcd 3.%d", high))
-		if b.missed(c) {
-			w.ends = false
-			return w, b.checkHops(w, true)
-		}
+	}
+	if b.missed(c) {
+		w.ends = false
+		return w, b.checkHops(w, true)
 	}
 	if want == low && !w.cancel {
 		w.from = 0
@@ -154,7 +154,7 @@ func (b *builder) wayUp(c *changes, low, high, want int) (*way, *Refusal) {
 }
 
 // wayDown is for a minor that is older than what some members run.
-func (b *builder) wayDown(_ *changes, low, high, want int) (*way, *Refusal) {
+func (b *builder) wayDown(c *changes, low, high, want int) (*way, *Refusal) {
 	e := b.cluster.Etcd
 	told := b.downgradeTo()
 	switch {
@@ -172,7 +172,7 @@ func (b *builder) wayDown(_ *changes, low, high, want int) (*way, *Refusal) {
 			fmt.Sprintf("%s run, and no downgrade is on: whoever began the upgrade may have changed what an older etcd reads.", versionsText(with(b.members, condServing))),
 			fmt.Sprintf("Finish the upgrade first: version = \"3.%d\". Then the way back is open.", high))
 	}
-	w := &way{down: want, ends: true}
+	w := &way{down: want, ends: !b.missed(c)}
 	w.hops = append(w.hops, hop{minor: want, members: b.at(high), why: fmt.Sprintf("the file wants etcd %s", e.Version)})
 	return w, b.checkHops(w, false)
 }

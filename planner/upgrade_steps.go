@@ -22,7 +22,7 @@ func (b *builder) checkRoll(c *changes) *Refusal {
 		return nil
 	}
 	low, high := b.minors()
-	if b.missed(c) && low == high {
+	if b.missed(c) && low == high && b.downgradeTo() < 0 {
 		b.note(NoteRemaining, b.cluster.Etcd.VersionPos, "planning again will deal with: %s; a version changes when every member that is listed is there, and in the file", strings.Join(c.rollWords, "; "))
 		return nil
 	}
@@ -30,7 +30,7 @@ func (b *builder) checkRoll(c *changes) *Refusal {
 	if r != nil {
 		return r
 	}
-	if low == high && !c.cancel { // what was begun is finished all the same
+	if low == high && b.downgradeTo() < 0 { // what was begun is finished all the same
 		for _, check := range []func() *Refusal{b.checkLoad, b.checkFlaps} {
 			if r := check(); r != nil {
 				return r
@@ -125,7 +125,7 @@ func (b *builder) rollSteps(c *changes) {
 	if w.down > 0 {
 		b.downgradeStep(w)
 	}
-	if w.from > 0 && (w.cancel || !b.knownAt(w.from)) {
+	if w.from > 0 && w.ends && (w.cancel || !b.knownAt(w.from)) {
 		b.versionStep(w.from, fmt.Sprintf("the cluster has to be at etcd 3.%d as a whole first", w.from))
 	}
 	for _, h := range w.hops {
@@ -138,6 +138,9 @@ func (b *builder) rollSteps(c *changes) {
 		b.use(b.members, h.minor)
 		round := &changes{restart: h.members, demote: c.demote, why: map[*member]string{}}
 		for _, m := range b.leaderLast(h.members) {
+			if h.patch && b.cluster.Etcd.EachMinor() && contains(c.restarted, m) {
+				continue // with that patch, for another reason
+			}
 			bin := m.etcd(b.cluster.Etcd, h.minor).Value.Version
 			round.why[m] = fmt.Sprintf("%s: etcd %s comes next", h.why, bin)
 			b.restartSteps(round, m)
@@ -209,7 +212,7 @@ func (b *builder) cancelStep() {
 	b.step(Step{
 		Action: CancelDowngrade{Members: b.served(), Endpoints: ends},
 		Title:  "cancel downgrade",
-		Reason: Reason{Fact: fmt.Sprintf("a downgrade to 3.%d is on, and the file wants etcd %s", b.downgradeTo(), b.cluster.Etcd.Version), Pos: b.cluster.Etcd.VersionPos},
+		Reason: Reason{Fact: fmt.Sprintf("a downgrade to 3.%d is on, and the file's etcd %s does not need it", b.downgradeTo(), b.cluster.Etcd.Version), Pos: b.cluster.Etcd.VersionPos},
 		Undo:   "yes: write the older version into the file, apply", Wait: "no member says that it is on", TimeoutSeconds: versionSeconds,
 		Equivalent: []string{fmt.Sprintf("etcdctl --endpoints=%s downgrade cancel", strings.Join(ends, ","))},
 	}, b.quorum)

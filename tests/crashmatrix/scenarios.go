@@ -63,6 +63,22 @@ var scenarios = []scenario{
 		x.living(3, 0)
 		x.c.More = "  etcd {\n    config = { max-request-bytes = 2000000 }\n  }\n"
 	}},
+	{name: "upgrade over two minors", steps: "stop start stop start move-leader stop start verify trim-log stop start stop start move-leader stop start verify", identities: 1, serving: true, setup: func(x *trial) {
+		x.version("3.5")
+		x.living(3, 0)
+		x.version("3.7")
+	}},
+	{name: "downgrade", steps: "enable-downgrade stop start stop start move-leader stop start verify", identities: 1, serving: true, setup: func(x *trial) {
+		x.version("3.6")
+		x.living(3, 0)
+		x.version("3.5")
+	}},
+	{name: "a downgrade is called off", steps: "cancel-downgrade verify", identities: 1, serving: true, setup: func(x *trial) {
+		x.version("3.6")
+		x.living(3, 0)
+		x.goBack("3.5.0")
+		x.version("3.6")
+	}},
 	{name: "another name", steps: "stop start verify", identities: 1, serving: true, setup: func(x *trial) {
 		x.living(3, 0)
 		x.c.Members[2].Name = "n3"

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/requorum/requorum/tests/harness"
@@ -19,8 +21,10 @@ import (
 const largeMB = 64
 
 func (x *trial) bootstrap(n int) {
-	x.c = x.e.Cluster(n).Write()
-	x.e.Apply(x.c.Path())
+	if x.c == nil {
+		x.c = x.e.Cluster(n)
+	}
+	x.e.Apply(x.c.Write().Path())
 	x.whole()
 }
 
@@ -209,4 +213,33 @@ func (x *trial) awaitState(route string) {
 			x.t.Fatalf("route %s, not %s; refusal %+v: %s", p.Route, route, p.Refusal, p.Headline)
 		}
 	}
+}
+
+// version is the etcd that the file wants, of which each minor lies in a folder of the
+// trial's own.
+func (x *trial) version(want string) {
+	if x.c == nil {
+		x.c = x.e.Cluster(3)
+	}
+	dir := x.e.Path("opt")
+	for _, v := range harness.Minors {
+		to := filepath.Join(dir, v, "etcd")
+		if _, err := os.Lstat(to); err == nil {
+			continue
+		}
+		r, err := harness.FindWhole(x.t.Context(), v)
+		x.must(err)
+		x.must(os.MkdirAll(filepath.Dir(to), 0o755))
+		x.must(os.Symlink(r.Etcd, to))
+	}
+	x.c.More = fmt.Sprintf("  etcd {\n    version = %q\n    binary  = %q\n  }\n", want, filepath.Join(dir, "{minor}", "etcd"))
+}
+
+// goBack has the cluster told to go back to a version.
+func (x *trial) goBack(to string) {
+	ctx := harness.Context(x.t)
+	cli := harness.Client(x.t, x.c.Members[0].Client)
+	req := &etcdserverpb.DowngradeRequest{Action: etcdserverpb.DowngradeRequest_ENABLE, Version: to}
+	_, err := etcdserverpb.NewMaintenanceClient(cli.ActiveConnection()).Downgrade(ctx, req)
+	x.must(err)
 }

@@ -239,6 +239,11 @@ func (c *canon) member(m *spec.Member, o *planner.MemberObservation) {
 	n := c.node(1)
 	c.add(n, bits(10, m.Learner, len(o.PortsTaken) > 0, o.Binary.Known(), o.FreeBytes.Known(), o.Base != ""))
 	c.add(n, text(11, o.Binary.Value.Version))
+	for _, v := range spec.Minors() {
+		if b, ok := o.Binaries[v]; ok {
+			c.add(n, text(17, b.Value.Version))
+		}
+	}
 	c.refers(n, 12, m.Name)
 	c.refersAll(n, 13, m.PeerURLs)
 	c.refersAll(n, 14, m.ClientURLs)
@@ -256,7 +261,7 @@ func (c *canon) member(m *spec.Member, o *planner.MemberObservation) {
 }
 
 func (c *canon) client(n int, e *planner.Endpoint) {
-	c.add(n, text(text(20, string(e.Reach)), e.Version+e.Downgrade+alarm(e.Alarms)))
+	c.add(n, text(text(20, string(e.Reach)), e.Version+e.ClusterVersion+e.StorageVersion+e.Downgrade+alarm(e.Alarms)))
 	if x := e.Metrics; x.Known() {
 		c.add(n, bits(18, x.Value.LeaderChanges > 10, x.Value.FsyncSeconds > 1, x.Value.Pending > 100))
 	}
@@ -323,7 +328,7 @@ func (c *canon) setting(n int, m *spec.Member, arg string) {
 }
 
 func (c *canon) data(n int, tag uint64, d *planner.DataDir) {
-	c.add(n, text(bits(tag, d.EverRan, d.Leftovers, d.ProvenanceAgrees, d.HeldBy != 0, d.HeldBy < 0, len(d.Evidence) > 0, d.UncommittedMembership, d.Log != nil, d.TailMore > 0), string(d.State)+d.Problem+d.StorageVersion+d.ClusterVersion))
+	c.add(n, text(bits(tag, d.EverRan, d.Leftovers, d.ProvenanceAgrees, d.HeldBy != 0, d.HeldBy < 0, len(d.Evidence) > 0, d.UncommittedMembership, d.Log != nil, d.TailMore > 0, d.OldEntry > 0), string(d.State)+d.Problem+d.StorageVersion+d.ClusterVersion))
 	c.refers(n, tag+1, d.ClusterID)
 	c.refers(n, tag+2, d.MemberID)
 	c.refers(n, tag+3, d.Staged)

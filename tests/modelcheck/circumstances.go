@@ -18,6 +18,9 @@ type circumstance struct {
 	edit  func(*world)
 }
 
+// late are the last patches of each minor.
+var late = []string{"3.4.45", "3.5.35", "3.6.16", "3.7.3"}
+
 func circumstances() []circumstance {
 	file := func(f func(*spec.Cluster)) func(*world) { return func(w *world) { f(w.in.Cluster) } }
 	snap := func(f func(*spec.Snapshot, *planner.SnapshotObservation)) func(*world) {
@@ -113,6 +116,19 @@ func circumstances() []circumstance {
 				o.Client.Version = "3.6.16"
 				w.in.Observation.Members[n] = o
 			}
+		}},
+		{name: "a minor behind the file", only: 3, edit: versions("3.7", late, "3.6.16")},
+		{name: "two minors behind the file", only: 3, edit: versions("3.7", late, "3.5.35")},
+		{name: "a patch that is too old", only: 3, edit: versions("3.6", late, "3.5.20")},
+		{name: "no later patch", only: 3, edit: versions("3.6", []string{"3.5.20", "3.6.16"}, "3.5.20")},
+		{name: "the first a minor ahead", only: 3, edit: versions("3.7", late, "3.7.3", "3.6.16")},
+		{name: "ahead of the file", only: 3, edit: versions("3.6", late, "3.7.3")},
+		{name: "ahead, and the first is back", only: 3, edit: toldBack("3.6.0", versions("3.6", late, "3.6.16", "3.7.3"))},
+		{name: "told to go back", only: 3, edit: toldBack("3.6.0", versions("3.7", late, "3.7.3"))},
+		{name: "ahead of where it can go back from", only: 2, edit: versions("3.4", late, "3.5.35")},
+		{name: "a setting that goes", only: 2, edit: func(w *world) {
+			versions("3.7", late, "3.6.16")(w)
+			w.in.Cluster.Etcd.Config = map[string]string{"experimental-corrupt-check-time": "5m"}
 		}},
 		{name: "a flapping leader", only: 3, edit: each(func(o *planner.MemberObservation) {
 			o.Client.Metrics = planner.Known(planner.Metrics{UpSeconds: 60, LeaderChanges: 50, FsyncSeconds: 2})

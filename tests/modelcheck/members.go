@@ -35,7 +35,7 @@ func (w *world) other(i int, k kind) planner.OtherMember {
 func (w *world) client(i int, k kind) planner.Endpoint {
 	s := &slots[i]
 	e := planner.Endpoint{
-		URL: s.clients[0], Reach: planner.ReachServing, ClusterID: w.cid, MemberID: s.id, Version: "3.7.3", Revision: 15, Applied: agreedEnd, Term: 3, DBSize: 45056,
+		URL: s.clients[0], Reach: planner.ReachServing, ClusterID: w.cid, MemberID: s.id, Version: "3.7.3", ClusterVersion: "3.7.0", StorageVersion: "3.7.0", Revision: 15, Applied: agreedEnd, Term: 3, DBSize: 45056,
 		Learner: k.list == learner, Linearizable: planner.Known(false), Members: planner.Known(w.list),
 	}
 	switch {

@@ -31,6 +31,9 @@ const (
 	s18     = "S18 fence"
 	s19     = "S19 aside after removal"
 	s24     = "S24 tolerance"
+	v1      = "V1 one minor at a time"
+	v2      = "V2 an etcd reads its disk"
+	v3      = "V3 the leader last"
 	refused = "refusals have a reason"
 	ends    = "walks end"
 	repeats = "no step repeats"
@@ -40,7 +43,7 @@ const (
 )
 
 // rules are all of them.
-var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s17, s18, s19, s24, refused, ends, repeats, carried, same, panics}
+var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s17, s18, s19, s24, v1, v2, v3, refused, ends, repeats, carried, same, panics}
 
 // visit is a plan made for a state, with what the rules read from the state.
 type visit struct {
@@ -96,6 +99,7 @@ func (v *visit) plan() {
 	v.missing()
 	v.choice()
 	v.order()
+	v.leaderLast()
 	v.shown()
 }
 

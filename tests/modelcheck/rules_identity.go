@@ -169,7 +169,7 @@ func (v *visit) order() {
 			}
 		}
 		for _, t := range v.p.Steps[:i] {
-			if t.Kind == s.Kind && sameAction(t.Action, s.Action) {
+			if t.Kind == s.Kind && sameAction(t.Action, s.Action) && !v.anotherRound(t.ID, s) {
 				v.sayf(repeats, "step %d does what step %d did: %s %v", s.ID, t.ID, s.Kind, s.Target)
 			}
 		}

@@ -24,6 +24,7 @@ func (v *visit) before(s *planner.Step, before *planner.Observation) {
 	case planner.Start:
 		for i := range a.Members {
 			v.start(&a.Members[i], before)
+			v.version(&a.Members[i], before)
 		}
 	case planner.SetAside:
 		v.aside(a, before)

@@ -32,6 +32,7 @@ func TestPredictionsComeTrue(t *testing.T) {
 		{"restore", restoreAll},
 		{"unfence", fenceAndBack},
 		{"without a quorum", startTooFew},
+		{"other versions", otherVersions},
 	}
 	t.Run("stories", func(t *testing.T) {
 		for _, s := range stories {
@@ -252,4 +253,21 @@ func (s *told) started(m planner.StartMember) {
 		s.t.Fatal(err)
 	}
 	s.compare(harness.Context(s.t), in.Cluster, step, in.Observation, predicted)
+}
+
+// otherVersions goes from 3.5 to 3.7, begins to go back, and calls that off.
+func otherVersions(t *testing.T, compared *tally) {
+	s := tell(t, compared, 3)
+	l := &live{c: s.c}
+	binary := versions(t, s.e)
+	l.want(binary, "3.5")
+	s.comesTrue("claim start verify")
+	roll := "stop start stop start move-leader stop start verify"
+	l.want(binary, "3.7")
+	s.comesTrue(roll + " trim-log " + roll)
+	l.want(binary, "3.6")
+	in, p := s.plan("enable-downgrade " + roll)
+	s.carryOut(in, p, 1)
+	l.want(binary, "3.7")
+	s.comesTrue("cancel-downgrade verify")
 }

@@ -3,10 +3,13 @@ package scenario
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/tests/harness"
 )
 
@@ -158,4 +161,37 @@ func TestDowngradeIsCalledOff(t *testing.T) {
 		t.Errorf("not called off: %s", plans[len(plans)-1].Steplist())
 	}
 	l.runs(t, "3.6", 2, 0)
+}
+
+// Which minor has which setting: as each etcd itself takes its flags.
+func TestSettingsOfEachMinor(t *testing.T) {
+	t.Parallel()
+	flag := regexp.MustCompile(`(?m)^ *--([a-z0-9-]+)`)
+	names, etcds := map[string]bool{}, map[int]string{}
+	for i, v := range harness.Minors {
+		r, err := harness.FindWhole(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		etcds[4+i] = r.Etcd
+		help, _ := exec.CommandContext(t.Context(), r.Etcd, "--help").CombinedOutput()
+		for _, m := range flag.FindAllSubmatch(help, -1) {
+			names[string(m[1])] = true
+		}
+	}
+	if len(names) < 100 {
+		t.Fatalf("only %d settings are told of", len(names))
+	}
+	for name := range names {
+		if strings.HasPrefix(name, "discovery") || name == "version" || name == "help" {
+			continue // requorum's own, and none of a member's
+		}
+		for n, etcd := range etcds {
+			out, _ := exec.CommandContext(t.Context(), etcd, "--"+name+"=x", "--version").CombinedOutput()
+			has := !strings.Contains(string(out), "not defined")
+			if planner.HasSetting(n, name) != has {
+				t.Errorf("etcd 3.%d has the setting %s: %v, says etcd itself", n, name, has)
+			}
+		}
+	}
 }
