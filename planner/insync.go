@@ -40,6 +40,20 @@ func InSync(c *spec.Cluster) (Observation, error) {
 	return in.Observation, fmt.Errorf("the plans for it come to no end")
 }
 
+// onPaper is a version of which only the minor may be known: its last patch, as far as
+// this version of requorum knows.
+func onPaper(version string) string {
+	if strings.Count(version, ".") > 1 {
+		return version
+	}
+	for _, v := range []string{"3.4.45", "3.5.35", "3.6.16", etcdInside} {
+		if lesser(v) == version {
+			return v
+		}
+	}
+	return version + ".0"
+}
+
 // nothing is the observation of machines where no cluster ever was.
 func nothing(c *spec.Cluster) Observation {
 	obs := Observation{Members: map[string]MemberObservation{}, KV: Unknown[KVComparison]("no member serves")}
@@ -52,16 +66,22 @@ func nothing(c *spec.Cluster) Observation {
 // unborn is a member of which nothing is there.
 func unborn(c *spec.Cluster, m spec.Member) MemberObservation {
 	v := etcdInside
-	if w := c.Etcd.Version; w != "" && !satisfies(v, w) {
-		v = w
-		if strings.Count(w, ".") == 1 {
-			v += ".0"
+	if w := c.Etcd.Version; w != "" {
+		v = onPaper(w)
+	}
+	var each map[string]Fact[Binary]
+	if e := c.Etcd; e.EachMinor() {
+		each = map[string]Fact[Binary]{}
+		for _, n := range spec.Minors() {
+			each[n] = Known(Binary{Path: e.BinaryFor(n), Version: onPaper(n)})
 		}
+		each[lesser(e.Version)] = Known(Binary{Path: e.BinaryFor(lesser(e.Version)), Version: v})
 	}
 	return MemberObservation{
-		Client: Endpoint{URL: first(m.ClientURLs), Reach: ReachRefused}, Peer: PeerEndpoint{URL: first(m.PeerURLs), Reach: ReachRefused},
+		Binaries: each,
+		Client:   Endpoint{URL: first(m.ClientURLs), Reach: ReachRefused}, Peer: PeerEndpoint{URL: first(m.PeerURLs), Reach: ReachRefused},
 		Data: Known(DataDir{Path: m.DataDir, State: DirAbsent}), Service: Known(Service{State: ServiceNone}),
-		Binary: Known(Binary{Path: c.Etcd.Binary, Version: v}), FreeBytes: Known(int64(1 << 50)),
+		Binary: Known(Binary{Path: c.Etcd.BinaryFor(lesser(v)), Version: v}), FreeBytes: Known(int64(1 << 50)),
 		FileSystem: "paper", Base: m.DataDir + ".requorum",
 	}
 }

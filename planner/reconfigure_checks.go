@@ -208,8 +208,11 @@ func (m *member) addressTaken() string {
 // version, for changing it is an upgrade.
 func (b *builder) checkSameMinor(m *member) *Refusal {
 	beside := with(b.members, condServing)
-	if m.cond == condServing {
+	switch {
+	case m.cond == condServing:
 		beside = []*member{m} // the others are held to the way
+	case b.comesTo > 0 && minor(m.seen.Binary.Value.Version) == b.comesTo:
+		return nil
 	}
 	for _, s := range beside {
 		have, want := s.seen.Client.Version, m.seen.Binary.Value.Version

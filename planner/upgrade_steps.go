@@ -40,6 +40,9 @@ func (b *builder) checkRoll(c *changes) *Refusal {
 	c.way = w
 	if !w.ends {
 		c.leave(b)
+	} else if n := len(w.hops); n > 0 {
+		b.comesTo = w.hops[n-1].minor
+		b.use(c.add, b.comesTo)
 	}
 	// They are restarted by the roll, with the file's settings.
 	in := w.members()

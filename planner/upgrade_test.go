@@ -1,10 +1,14 @@
 package planner
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/requorum/requorum/spec"
 )
 
 // ways of a cluster of three, m1 leading, by what runs, what the file wants and what lies on
@@ -254,6 +258,8 @@ func TestUpgradeAmongOtherChanges(t *testing.T) {
 	}{
 		{"a member is added after it", []kind{serving, serving, serving, newcomer}, all3("3.6.16"), nil,
 			"stop start stop start move-leader stop start verify add-learner join promote verify", ""},
+		{"half-way too", []kind{serving, serving, serving, newcomer}, []string{"3.6.16", "3.7.3", "3.6.16"}, nil,
+			"stop start move-leader stop start verify add-learner join promote verify", ""},
 		{"peer URLs change before it", []kind{serving, serving, serving}, all3("3.6.16"), func(in *Input) {
 			m := &in.Cluster.Members[1]
 			m.PeerURLs, m.ListenPeerURLs = []string{"http://127.0.0.1:2481"}, []string{"http://127.0.0.1:2481"}
@@ -327,5 +333,55 @@ func TestRenamedSettings(t *testing.T) {
 		if a, ok := s.Action.(Start); ok && a.Members[0].Name == "m3" && !slices.Equal(a.Members[0].Carried, []string{"--corrupt-check-time=5m"}) {
 			t.Errorf("m3 keeps %v", a.Members[0].Carried)
 		}
+	}
+}
+
+// TestUpgradeUnderUnits: each round writes what the units are to run next, over what the
+// round before has left there.
+func TestUpgradeUnderUnits(t *testing.T) {
+	in := underUnits(threeMembers(), nil, serving, serving, serving)
+	RunsVersions(&in, "3.7", all3("3.5.35")...)
+	for _, m := range in.Cluster.Members {
+		edit(&in, m.Name, func(o *MemberObservation) { o.Service.Value.Binary = "/usr/bin/etcd" })
+	}
+	p := planOf(t, in)
+	text, rounds := "", 0
+	for _, s := range p.Steps {
+		a, ok := s.Action.(Start)
+		if !ok || a.Members[0].Name != "m2" {
+			continue
+		}
+		m := a.Members[0]
+		rounds++
+		if len(m.Files) != 1 || len(s.Files) != 1 {
+			t.Fatalf("step %d changes %d files", s.ID, len(m.Files))
+		}
+		want := "ExecStart=/opt/etcd/" + []string{"3.6", "3.7"}[rounds-1] + "/etcd "
+		if f := m.Files[0]; !strings.Contains(f.Text, want) || m.Program[0] != m.Binary {
+			t.Errorf("step %d: the unit would run %v:\n%s", s.ID, m.Program, f.Text)
+		}
+		if sum := sha256.Sum256([]byte(text)); text != "" && m.Files[0].Was != hex.EncodeToString(sum[:]) {
+			t.Errorf("step %d writes over something else than the round before left", s.ID)
+		}
+		text = m.Files[0].Text
+	}
+	if rounds != 2 {
+		t.Errorf("m2 is started %d times", rounds)
+	}
+	walkSteps(t, &in, p)
+}
+
+// TestUpgradeOnPaper: what a changed version would do can be told without a cluster.
+func TestUpgradeOnPaper(t *testing.T) {
+	was, next := threeMembers(), threeMembers()
+	was.Etcd = spec.Etcd{Version: "3.5", Binary: "/opt/etcd/{minor}/etcd"}
+	next.Etcd = spec.Etcd{Version: "3.7", Binary: "/opt/etcd/{minor}/etcd"}
+	obs, err := InSync(was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(Input{Cluster: next, Observation: SeenThrough(was, next, obs), Token: token})
+	if p.Refusal != nil || !strings.Contains(p.Headline, "upgrade to etcd 3.6, then 3.7") {
+		t.Errorf("%s: %+v", p.Headline, p.Refusal)
 	}
 }
