@@ -219,6 +219,9 @@ type StopMember struct {
 	// Removed is true for a member that is none any more, and that the file does not
 	// have: nothing may start it again, after a boot either.
 	Removed bool `json:"removed,omitempty"`
+	// Next is the etcd that it is started with afterwards, where that is of another
+	// version: it has to be there, and of that version still, or the member is not stopped.
+	Next *Binary `json:"next,omitempty"`
 }
 
 // SetAside moves a data directory, and a WAL directory of its own, out of the

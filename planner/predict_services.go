@@ -169,6 +169,8 @@ func (f *forecast) stop(a Stop) error {
 			return fmt.Errorf("%s is not stopped: process %d runs there, not %d", m.Name, x.PID, m.PID)
 		case x != nil && x.Keeper != "" && m.PID != 0:
 			return fmt.Errorf("%s is not stopped: %s would start it again", m.Name, x.Keeper)
+		case m.Next != nil && (!o.etcd(m.Next.Path).Known() || o.etcd(m.Next.Path).Value.Version != m.Next.Version):
+			return fmt.Errorf("%s is not stopped: its next etcd, %s at %s, is not there", m.Name, m.Next.Version, m.Next.Path)
 		}
 		if o.runs() || o.tries() {
 			f.ended(o, ServiceStopped, "")

@@ -78,6 +78,21 @@ func (b *builder) checkRolled(c *changes) *Refusal {
 				"Or take it out of there, without stopping etcd, and plan again: requorum adopts it.")
 		}
 	}
+	return b.checkCopiesRoom(c.way)
+}
+
+// checkCopiesRoom refuses where there is no room for the copies of each etcd that requorum
+// keeps beside a member (S20), which those on one file system share.
+func (b *builder) checkCopiesRoom(w *way) *Refusal {
+	for _, m := range w.members() {
+		n := int64(len(w.hops)) * binarySize
+		n += n / 10
+		if free := m.seen.FreeBytes; m.at.Unit == "" && free.Known() && free.Value < n {
+			return refusal(CodeNoRoom, m.spec.Pos, "there is no room for "+m.spec.Name+"'s next etcd",
+				fmt.Sprintf("The file system of %s has %d MiB free; %d MiB are needed for a copy of each etcd on the way to %s.", m.spec.DataDir, free.Value>>20, n>>20, b.cluster.Etcd.Version),
+				"Make room there, and plan again.")
+		}
+	}
 	return nil
 }
 
@@ -147,6 +162,7 @@ func (b *builder) rollSteps(c *changes) {
 			bin := m.etcd(b.cluster.Etcd, h.minor).Value.Version
 			round.why[m] = fmt.Sprintf("%s: etcd %s comes next", h.why, bin)
 			b.restartSteps(round, m)
+			b.awaits(&b.plan.Steps[len(b.plan.Steps)-2], m, bin)
 			s := &b.plan.Steps[len(b.plan.Steps)-1]
 			s.Title, s.Reason.Fact = "start "+bin, "with etcd "+bin+", and the file's settings"
 			switch {
@@ -260,4 +276,13 @@ func (p *Plan) rolls() bool {
 		a, ok := s.Action.(Verify)
 		return ok && a.Version != ""
 	})
+}
+
+// awaits has a member stopped only as long as the etcd is there that comes next.
+func (b *builder) awaits(s *Step, m *member, version string) {
+	a := s.Action.(Stop)
+	if path := b.binaryOf(m); path != "" { // the one inside requorum is
+		a.Members[0].Next = &Binary{Path: path, Version: version}
+		s.Action = a
+	}
 }

@@ -80,6 +80,9 @@ var ways = []struct {
 	{name: "its place can't be read", want: "3.7", runs: all3("3.6.16"), edit: func(in *Input) {
 		edit(in, "m2", func(o *MemberObservation) { o.Data = Unknown[DataDir]("permission denied") })
 	}, refused: CodeDataUnknown, says: "m2"},
+	{name: "no room for the next etcd", want: "3.7", runs: all3("3.6.16"), edit: func(in *Input) {
+		edit(in, "m2", func(o *MemberObservation) { o.FreeBytes = Known(int64(60 << 20)) })
+	}, refused: CodeNoRoom, says: "m2"},
 	{name: "the leader flaps", want: "3.7", runs: all3("3.6.16"), edit: flapping, refused: CodeFlapping},
 	{name: "the leader flaps half-way", want: "3.7", runs: []string{"3.7.3", "3.6.16", "3.7.3"}, edit: flapping, hops: "m2 3.7.3, at 3.7"},
 }
@@ -294,6 +297,17 @@ func TestUpgradeAmongOtherChanges(t *testing.T) {
 			}
 			walkSteps(t, &in, p)
 		})
+	}
+}
+
+// TestNextEtcdIsThere: no member is stopped for an etcd that is not there any more.
+func TestNextEtcdIsThere(t *testing.T) {
+	in := input(threeMembers(), serving, serving, serving)
+	RunsVersions(&in, "3.7", all3("3.6.16")...)
+	p := planOf(t, in)
+	has("3.7", "3.7.2")(&in) // somebody has put another one there
+	if _, err := Predict(in.Observation, p.Steps[0].Action); err == nil || !strings.Contains(err.Error(), "next etcd") {
+		t.Errorf("it would be stopped: %v", err)
 	}
 }
 

@@ -131,6 +131,9 @@ func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.Sto
 		if err := goOn(ctx); err != nil {
 			return fmt.Errorf("%s: not stopped: %w", m.Name, err)
 		}
+		if err := d.hasNext(ctx, m.Next); err != nil {
+			return fmt.Errorf("%s: not stopped: %w", m.Name, err)
+		}
 		if err := d.stop(ctx, m); err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
@@ -142,6 +145,20 @@ func (d *Driver) Stop(ctx context.Context, cluster string, members []planner.Sto
 			each(len(leaders), func(i int) error { return one(leaders[i]) }))
 	}
 	return staggered(len(members), func(i int) error { return one(members[i]) })
+}
+
+// hasNext says why a member can't be started with its next etcd any more; nil where it can.
+func (d *Driver) hasNext(ctx context.Context, next *planner.Binary) error {
+	if next == nil {
+		return nil
+	}
+	switch b := d.Binary(ctx, next.Path); {
+	case !b.Known():
+		return fmt.Errorf("its next etcd can't be had: %s", b.Why)
+	case b.Value.Version != next.Version:
+		return fmt.Errorf("its next etcd was %s when the plan was made, and %s is %s now", next.Version, next.Path, b.Value.Version)
+	}
+	return nil
 }
 
 // closedMembers tells those that lead from the others, where all that run have closed
