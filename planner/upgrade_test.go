@@ -399,3 +399,23 @@ func TestUpgradeOnPaper(t *testing.T) {
 		t.Errorf("%s: %+v", p.Headline, p.Refusal)
 	}
 }
+
+// TestOldEntriesOnDisk: a directory whose log 3.7 can't read is not started with it, though
+// it is of the minor before.
+func TestOldEntriesOnDisk(t *testing.T) {
+	in := input(threeMembers(), down, down, down)
+	for _, m := range in.Cluster.Members {
+		edit(&in, m.Name, func(o *MemberObservation) {
+			o.Data.Value.StorageVersion, o.Data.Value.ClusterVersion, o.Data.Value.OldEntry = "3.6.0", "3.6.0", 1100
+		})
+	}
+	if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeDirOlder || !strings.Contains(p.Refusal.Detail, "format of etcd 3.5") {
+		t.Errorf("%s: %+v", p.Headline, p.Refusal)
+	}
+	for _, m := range in.Cluster.Members {
+		edit(&in, m.Name, func(o *MemberObservation) { o.Data.Value.OldEntry = 0 })
+	}
+	if p := New(in); p.Refusal != nil || p.Route != RouteStart {
+		t.Errorf("%s: %+v", p.Headline, p.Refusal)
+	}
+}

@@ -107,6 +107,11 @@ func startsFromDir(d DataDir, server string) (bool, string) {
 // refuseVersion is for a directory that the etcd at hand can't start on.
 func refuseVersion(m *member, pos spec.Position, why string) *Refusal {
 	have, want := m.survivor().minor(), minor(m.seen.Binary.Value.Version)
+	if m.survivor().OldEntry > 0 && have == want-1 {
+		return refusal(CodeDirOlder, pos, m.spec.Name+"'s log is too old for this etcd", why+".",
+			fmt.Sprintf("Start the members with etcd 3.%d: etcd { version = \"3.%d\"  binary = … }.", have, have),
+			fmt.Sprintf("When they serve, upgrade them: version = \"3.%d\", with {minor} in binary, or the new etcd at its path.", want))
+	}
 	if have >= want {
 		return refusal(CodeBinaryVersion, pos, m.spec.Name+" would not start", why+".", "Name a binary that fits in etcd { binary = … }.")
 	}
