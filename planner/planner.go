@@ -44,8 +44,7 @@ func (b *builder) withoutUser(p *Plan) *Plan {
 		return p
 	}
 	for _, s := range p.Steps {
-		switch s.Action.(type) {
-		case Update, Add, Join, Promote, MoveLeader, Remove, Save, Downgrade, CancelDowngrade, TrimLog:
+		if needsUser(s.Action) {
 			return b.refuse(refusal(CodeAuthRequired, sealed[0].spec.Pos, "the cluster wants a user for what is to be changed",
 				fmt.Sprintf("%s; step %d of the plan would be %q on %s, for which etcd wants the role root. What a user is not needed for was seen: the members, their health, who leads, and their data's hashes.", sealed[0].seen.Client.Detail, s.ID, s.Title, strings.Join(s.Target, ", ")),
 				"Make this change with etcdctl --user root, and plan again: what is left is planned from there."))
@@ -53,6 +52,17 @@ func (b *builder) withoutUser(p *Plan) *Plan {
 	}
 	b.note(NoteWithoutUser, sealed[0].spec.Pos, "the cluster has auth, and was looked at without a user: leases, a learner's progress and a downgrade under way can't be known")
 	return p
+}
+
+// needsUser reports whether etcd does for a user only what an action asks of it.
+func needsUser(a Action) bool {
+	switch a := a.(type) {
+	case Update, Add, Join, Promote, MoveLeader, Remove, Save, Downgrade, CancelDowngrade, TrimLog:
+		return true
+	case Verify:
+		return a.Version != "" // without one nobody knows whether the cluster came along
+	}
+	return false
 }
 
 // prevented refuses a plan that needs a consent which the policy never grants.

@@ -419,3 +419,14 @@ func TestOldEntriesOnDisk(t *testing.T) {
 		t.Errorf("%s: %+v", p.Headline, p.Refusal)
 	}
 }
+
+// TestUpgradeWithoutUser: where the members want a user and none is at hand, none is
+// stopped for another version, a single one neither.
+func TestUpgradeWithoutUser(t *testing.T) {
+	in := input(members(1), serving)
+	RunsVersions(&in, "3.7", "3.6.16")
+	edit(&in, "m1", func(o *MemberObservation) { o.Client.Sealed = true })
+	if p := New(in); p.Refusal == nil || p.Refusal.Code != CodeAuthRequired {
+		t.Errorf("%s: %+v", p.Headline, p.Refusal)
+	}
+}
