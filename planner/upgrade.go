@@ -32,6 +32,7 @@ type hop struct {
 	members []*member
 	why     string
 	patch   bool // it is another patch of the minor that they run
+	part    bool // others run another minor by then
 }
 
 // patchBefore is the patch that all members need before the next minor, by etcd's own
@@ -99,7 +100,7 @@ func (b *builder) wayUp(c *changes, low, high, want int) (*way, *Refusal) {
 			return nil, r
 		}
 		add(low, old, fmt.Sprintf("etcd wants 3.%d.%d before 3.%d", low, need, low+1))
-		w.hops[0].patch = true
+		w.hops[0].patch, w.hops[0].part = true, low < high
 	}
 	if low < high {
 		w.from = 0 // some are ahead: the cluster was seen to be at low, or they would not run

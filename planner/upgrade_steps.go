@@ -173,7 +173,7 @@ func (b *builder) rollSteps(c *changes) {
 				s.Undo, s.NoUndo = "", "etcd does not go back there"
 			}
 		}
-		if w.ends {
+		if w.ends && !h.part {
 			b.versionStep(h.minor, fmt.Sprintf("nothing else begins before the whole cluster is at etcd 3.%d", h.minor))
 		}
 	}

@@ -44,6 +44,8 @@ var ways = []struct {
 	{name: "an older patch", want: "3.6.16", runs: all3("3.6.20"), hops: "m2 3.6.16, m3 3.6.16, m1 3.6.16, at 3.6"},
 	{name: "stopped half-way", want: "3.7", runs: []string{"3.6.16", "3.6.16", "3.5.35"},
 		hops: "m3 3.6.16, at 3.6, trim, m3 3.7.3, m2 3.7.3, m1 3.7.3, at 3.7"},
+	{name: "half-way from a patch that is too old", want: "3.6", runs: []string{"3.6.16", "3.5.20", "3.5.35"},
+		hops: "m2 3.5.35, m2 3.6.16, m3 3.6.16, at 3.6"},
 	{name: "the leader is left", want: "3.6", runs: []string{"3.5.35", "3.6.16", "3.6.16"}, hops: "m1 3.6.16, at 3.6"},
 	{name: "too far apart", want: "3.7", runs: []string{"3.7.3", "3.5.35", "3.5.35"}, refused: CodeMixedMinors, says: "m1 3.7.3"},
 	{name: "not known", want: "3.7", runs: []string{"3.6.16", "", "3.6.16"}, refused: CodeUpgradePath, says: "m2"},

@@ -144,6 +144,50 @@ func TestDowngrade(t *testing.T) {
 	}
 }
 
+// One edit has another version, another peer URL, other settings and two members more;
+// and the policy wants a snapshot: one apply, in the right order.
+func TestUpgradeWithOtherChanges(t *testing.T) {
+	t.Parallel()
+	l, binary := at(t, 3, "3.6")
+	ports := l.e.Ports(1)
+	l.c.Members[1].Peer = ports.URL(0)
+	l.more(2)
+	l.want(binary, "3.7", "config = { max-request-bytes = 2000000 }")
+	l.c.More += "  policy {\n    snapshot_before = \"always\"\n  }\n"
+	plans := l.becomes(t)
+	if len(plans) != 1 {
+		t.Errorf("%d plans", len(plans))
+	}
+	steps := plans[0].Steplist()
+	before := -1
+	for _, kind := range []string{"save-snapshot", "update-member", "verify", "add-learner"} {
+		at := strings.Index(steps, kind)
+		if at <= before {
+			t.Errorf("%s does not come where it should: %s", kind, steps)
+		}
+		before = at
+	}
+	l.runs(t, "3.7", 2, 0)
+}
+
+// A single member that somebody started by hand goes from 3.5 to 3.7: nobody serves while
+// it is restarted, and that needs a consent.
+func TestUpgradeOfASingleMember(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	l := &live{e: e, c: e.Cluster(1)}
+	binary := versions(t, e)
+	l.c.Write()
+	e.ByHandOf(harness.Etcd(t, "3.5"), l.c.Members)
+	l.base = harness.Fill(t, l.c.Endpoints(), keysPerTest)
+	l.want(binary, "3.7")
+	l.c.Write()
+	e.Run("apply", "--auto-approve", l.c.Path()).Want(t, 6).Says(t, "downtime")
+	e.Once(l.c.Path(), "--accept=downtime")
+	harness.CheckAll(t, l.base, l.c.Endpoints())
+	l.runs(t, "3.7", 0, 0)
+}
+
 // A downgrade that was begun and is not wanted any more is called off; one that is
 // begun is finished.
 func TestDowngradeIsCalledOff(t *testing.T) {
