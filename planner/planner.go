@@ -107,13 +107,13 @@ type builder struct {
 	quorum  Quorum         // as the last step leaves it
 	begun   *Provenance    // of a restore that is finished
 	seats   []*seat        // of a cluster with quorum, as the last step leaves them
-	// comesTo is the minor that all members run by the time that others are added; 0 where
-	// it stays.
-	comesTo int
 	// unitRefusal says why a step's unit can't be had to run what it should.
 	unitRefusal *Refusal
 	// unitFiles are the texts that the steps so far leave for the members' units.
 	unitFiles map[string]*string
+	// comesTo is the minor that all members run by the time that others are added; 0 where
+	// it stays.
+	comesTo int
 }
 
 func newBuilder(in Input) *builder {
