@@ -121,7 +121,7 @@ func (m *member) minorBeside(e spec.Etcd, at int, quorum bool) int {
 		return minor(m.seen.Client.Version)
 	case has && at >= 7 && m.survivor().OldEntry > 0 && wrote >= 0:
 		return wrote // its log is trimmed when it serves
-	case !has, at == minor(e.Version) && wrote <= at:
+	case !has, quorum && at == minor(e.Version) && wrote <= at:
 		return at // where the file wants to be, on the way back too
 	case last == at+1 || last >= 0 && !quorum && last >= wrote:
 		return last

@@ -12,6 +12,10 @@ func (b *builder) checkReconfigure(c *changes) *Refusal {
 	if r := b.checkVoters(); r != nil {
 		return r
 	}
+	for _, s := range slices.Concat(c.join, c.lost) {
+		b.use([]*member{s.m}, b.clusterMinor()) // whatever lies there of before
+	}
+	b.use(c.add, b.clusterMinor())
 	if r := b.checkRoll(c); r != nil {
 		return r
 	}

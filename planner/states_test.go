@@ -93,7 +93,7 @@ func told(in *Input, version string) {
 	for _, m := range in.Cluster.Members {
 		edit(in, m.Name, func(o *MemberObservation) {
 			o.Client.ClusterVersion = version
-			if minor(o.Client.Version) > minor(version) {
+			if minor(o.Client.Version) >= 6 {
 				o.Client.Downgrade, o.Client.StorageVersion = version, version
 			}
 		})

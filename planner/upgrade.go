@@ -197,7 +197,7 @@ func (b *builder) calledOff() bool {
 
 // missed reports whether the cluster lists members that can't be brought along.
 func (b *builder) missed(c *changes) bool {
-	return len(c.dead)+len(c.lost)+len(c.extra)+len(c.join)+len(c.differ) > 0
+	return len(c.dead)+len(c.lost)+len(c.extra)+len(c.join)+len(c.differ) > 0 || slices.ContainsFunc(b.seats, func(s *seat) bool { return !s.healthy })
 }
 
 // checkPatch refuses to go on from a patch release that is too old, where there is no

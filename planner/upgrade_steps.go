@@ -38,6 +38,11 @@ func (b *builder) checkRoll(c *changes) *Refusal {
 		}
 	}
 	c.way = w
+	if !w.ends && len(w.hops) > 0 && len(c.update) > 0 {
+		return refusal(CodeMixedMinors, c.update[0].m.spec.Pos, "the members run different minor versions, and some are to move as well",
+			strings.Join(c.words, "; ")+". A member that is restarted at an address where the others don't look for it does not find them.",
+			"Write the peer URLs into the file that the cluster has for its members, and apply: the roll is finished.", "Then the new ones.")
+	}
 	if !w.ends {
 		c.leave(b)
 	} else if n := len(w.hops); n > 0 {

@@ -57,6 +57,12 @@ func versions(want string, have []string, runs ...string) func(*world) {
 			}
 			w.in.Observation.Members[m.Name] = o
 		}
+		v := runs[len(runs)-1]
+		for i := range w.in.Observation.Others {
+			if e := &w.in.Observation.Others[i].Client; e.Reach == planner.ReachServing {
+				e.Version, e.ClusterVersion, e.StorageVersion = v, cluster, stored(v, cluster)
+			}
+		}
 	}
 }
 
@@ -69,6 +75,11 @@ func toldBack(to string, then func(*world)) func(*world) {
 				o.Client.Downgrade, o.Client.ClusterVersion, o.Client.StorageVersion = to, to, to
 			}
 			w.in.Observation.Members[n] = o
+		}
+		for i := range w.in.Observation.Others {
+			if e := &w.in.Observation.Others[i].Client; e.Reach == planner.ReachServing {
+				e.Downgrade, e.ClusterVersion, e.StorageVersion = to, to, to
+			}
 		}
 	}
 }
@@ -167,7 +178,7 @@ func (v *visit) leaderLast() {
 				v.sayf(v3, "%s is stopped after %s, which led", a.Members[0].Name, from)
 			}
 		case planner.Start:
-			if o := v.in.Observation.Members[a.Members[0].Name]; a.Members[0].Binary == o.Service.Value.Binary {
+			if o := v.in.Observation.Members[a.Members[0].Name]; etcdAt(&o, a.Members[0].Binary) == o.Client.Version {
 				from = "" // with the version that it runs: before the roll
 			}
 		case planner.Verify:
