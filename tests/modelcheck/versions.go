@@ -178,8 +178,8 @@ func (v *visit) leaderLast() {
 				v.sayf(v3, "%s is stopped after %s, which led", a.Members[0].Name, from)
 			}
 		case planner.Start:
-			if o := v.in.Observation.Members[a.Members[0].Name]; etcdAt(&o, a.Members[0].Binary) == o.Client.Version {
-				from = "" // with the version that it runs: before the roll
+			if o := v.in.Observation.Members[a.Members[0].Name]; minorOf(etcdAt(&o, a.Members[0].Binary)) == minorOf(o.Client.Version) {
+				from = "" // with the minor that it runs: before the roll
 			}
 		case planner.Verify:
 			from = ""
