@@ -58,6 +58,10 @@ func (s *stub) Stop(context.Context, string, []planner.StopMember) error  { retu
 func (s *stub) SetAside(context.Context, planner.SetAside) error          { return s.do("set-aside") }
 func (s *stub) Fence(context.Context, planner.Fence) error                { return s.do("fence") }
 func (s *stub) Unfence(context.Context, planner.Unfence) error            { return s.do("unfence") }
+func (s *stub) Keys(_ context.Context, asks []host.KeyAsk) map[string]planner.Fact[host.Keys] {
+	return host.UnknownKeys(asks, "a stub")
+}
+
 func (s *stub) Prove(context.Context, []planner.Place, host.Progress) (map[string]string, error) {
 	return nil, nil
 }

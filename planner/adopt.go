@@ -30,7 +30,7 @@ func (b *builder) carried(m *member) []string {
 	}
 	var out []string
 	for name, value := range settings {
-		if _, named := b.cluster.Etcd.Config[name]; !named && !owned(name) {
+		if _, named := b.cluster.Etcd.Config[name]; !named && !owned(name) && !ownedTLS(m.spec.TLS, name) {
 			out = append(out, "--"+name+"="+value)
 		}
 	}
@@ -112,6 +112,7 @@ func (b *builder) restartWhy(m *member) []string {
 	if diff := b.settingsDiffer(m); diff != "" {
 		why = append(why, diff)
 	}
+	why = append(why, m.oldCAs()...)
 	s := m.seen.Service
 	if f := m.foreign(); f != nil && m.unit() != nil {
 		why = append(why, fmt.Sprintf("%s runs as process %d, outside %s, which is to keep it", m.spec.Name, f.PID, m.at.Unit))

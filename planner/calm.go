@@ -133,7 +133,7 @@ func (b *builder) refusePeerTLS(m *member) *Refusal {
 // nil where it isn't.
 func (b *builder) refuseKnownSilence() *Refusal {
 	for _, m := range with(b.members, condRunning) {
-		if m.diskFull() != "" || b.learnersBlock(m) {
+		if m.diskFull() != "" || b.learnersBlock(m) || b.badCertificate(m, false) != nil {
 			return b.refuseBlocked(m)
 		}
 	}
@@ -166,7 +166,7 @@ func (b *builder) learnersBlock(m *member) bool {
 // that they would end again at once, for reasons that a start does not mend.
 func (b *builder) unblocked(ms []*member) (can, blocked []*member) {
 	for _, m := range ms {
-		if m.diskFull() != "" || b.learnersBlock(m) {
+		if m.diskFull() != "" || b.learnersBlock(m) || b.badCertificate(m, true) != nil {
 			blocked = append(blocked, m)
 			continue
 		}
@@ -174,13 +174,28 @@ func (b *builder) unblocked(ms []*member) (can, blocked []*member) {
 	}
 	if len(can) > 0 {
 		for _, m := range blocked {
-			b.note(NoteRemaining, m.spec.Pos, "%s is left alone: %s", m.spec.Name, orWord(m.diskFull(), m.blocksUpgrade()))
+			b.note(NoteRemaining, m.spec.Pos, "%s is left alone: %s", m.spec.Name, b.blockedBy(m))
 		}
 	}
 	return can, blocked
 }
 
+// blockedBy is why the member is not started.
+func (b *builder) blockedBy(m *member) string {
+	r := b.badCertificate(m, true)
+	switch {
+	case m.diskFull() != "":
+		return m.diskFull()
+	case b.learnersBlock(m) || r == nil:
+		return m.blocksUpgrade()
+	}
+	return r.Title + ": " + strings.TrimSuffix(r.Detail, ".")
+}
+
 func (b *builder) refuseBlocked(m *member) *Refusal {
+	if r := b.badCertificate(m, true); r != nil && m.diskFull() == "" && !b.learnersBlock(m) {
+		return r
+	}
 	if text := m.diskFull(); text != "" {
 		return refusal(CodeDiskFull, m.spec.Pos, m.spec.Name+"'s disk is full", text+". etcd ends when it can't write its log, and would end again.",
 			"Make room on the file system of "+m.spec.DataDir+", but not by removing anything of etcd's: what lies there is its data.",

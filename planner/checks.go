@@ -31,7 +31,6 @@ func (b *builder) checkSupported() *Refusal {
 		pos  func() spec.Position
 		name string
 	}{
-		{c.TLS != nil, func() spec.Position { return c.TLS.Pos }, "the tls block"},
 		{c.Auth != nil, func() spec.Position { return c.Auth.Pos }, "the auth block"},
 		{strings.Contains(c.Etcd.Binary, "{minor}"), func() spec.Position { return c.Etcd.BinaryPos }, "{minor} in a binary's path"},
 	} {

@@ -1,5 +1,7 @@
 package planner
 
+import "github.com/requorum/requorum/spec"
+
 // For the tests of the renderers, which stand outside this package.
 
 // InputOf gives the input that the planner's own tests use: three members, or as many as there are kinds, each
@@ -18,3 +20,9 @@ func InputOf(snapshot bool, kinds ...string) Input {
 	}
 	return input(c, ks...)
 }
+
+// TLSArgs are the flags of a member's certificates.
+func TLSArgs(t *spec.TLS) []string { return tlsArgs(t) }
+
+// GoodCertificates are such as nothing can be said against.
+func GoodCertificates(m spec.Member) map[string]Fact[Certificate] { return goodCertificates(m) }

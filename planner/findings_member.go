@@ -57,7 +57,7 @@ func (m *member) peerTLS() string {
 	if text := m.sign(SignPeerTLS); text != "" {
 		return text
 	}
-	if p := m.seen.Peer; p.Reach == ReachTLSFailed {
+	if p := m.seen.Peer; p.Reach == ReachTLSFailed && !p.Refused {
 		return p.URL + ": the TLS handshake fails: " + p.Detail
 	}
 	return ""

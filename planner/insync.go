@@ -62,8 +62,20 @@ func unborn(c *spec.Cluster, m spec.Member) MemberObservation {
 		Client: Endpoint{URL: first(m.ClientURLs), Reach: ReachRefused}, Peer: PeerEndpoint{URL: first(m.PeerURLs), Reach: ReachRefused},
 		Data: Known(DataDir{Path: m.DataDir, State: DirAbsent}), Service: Known(Service{State: ServiceNone}),
 		Binary: Known(Binary{Path: c.Etcd.Binary, Version: v}), FreeBytes: Known(int64(1 << 50)),
-		FileSystem: "paper", Base: m.DataDir + ".requorum",
+		FileSystem: "paper", Base: m.DataDir + ".requorum", Certificates: goodCertificates(m),
 	}
+}
+
+// goodCertificates are such as nothing can be said against.
+func goodCertificates(m spec.Member) map[string]Fact[Certificate] {
+	var out map[string]Fact[Certificate]
+	for _, kind := range (&member{spec: m}).kindsOfTLS() {
+		if out == nil {
+			out = map[string]Fact[Certificate]{}
+		}
+		out[kind] = Known(Certificate{OldCA: Known("")})
+	}
+	return out
 }
 
 // settle lets time go by: nobody has only just been started, and the data is equal.

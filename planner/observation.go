@@ -59,6 +59,9 @@ type MemberObservation struct {
 	// Ports are listeners of the file's addresses that belong to somebody else
 	// while this member does not run.
 	PortsTaken []string `json:"ports_taken,omitempty"`
+	// Certificates are those that the file has for what the member serves, by
+	// CertificateClient and CertificatePeer, as they lie on its host.
+	Certificates map[string]Fact[Certificate] `json:"certificates,omitempty"`
 	// FreeBytes is the room on the data directory's file system.
 	FreeBytes Fact[int64] `json:"free_bytes"`
 	// FileSystem tells file systems apart; "" if unknown.
@@ -152,9 +155,12 @@ type ListedMember struct {
 // PeerEndpoint is the answer of a member's peer URL at /members, which works
 // without quorum and without auth.
 type PeerEndpoint struct {
-	URL       string               `json:"url"`
-	Reach     Reach                `json:"reach"`
-	Detail    string               `json:"detail,omitempty"`
+	URL    string `json:"url"`
+	Reach  Reach  `json:"reach"`
+	Detail string `json:"detail,omitempty"`
+	// Refused is true where it is requorum's own certificate that it does not take, or
+	// misses: that says nothing of how the members get on with each other.
+	Refused   bool                 `json:"refused,omitempty"`
 	ClusterID string               `json:"cluster_id,omitempty"`
 	Members   Fact[[]ListedMember] `json:"members"`
 }

@@ -22,7 +22,7 @@ func New(in Input) *Plan {
 
 func (b *builder) decide() *Plan {
 	for _, check := range []func() *Refusal{
-		b.checkSupported, b.checkIdentity, b.checkUnits, b.checkData, b.checkSettings, b.checkDisagreement,
+		b.checkSupported, b.checkIdentity, b.checkUnits, b.checkData, b.checkSchemes, b.checkSettings, b.checkDisagreement,
 	} {
 		if r := check(); r != nil {
 			return b.refuse(r).findRefused()
@@ -61,8 +61,10 @@ func (b *builder) prevented(p *Plan) *Plan {
 		return b.refuse(b.unitRefusal)
 	}
 	if p.Refusal == nil {
-		if r := b.refuseUntold(p); r != nil {
-			return b.refuse(r)
+		for _, check := range []func(*Plan) *Refusal{b.refuseUntold, b.checkCertificates} {
+			if r := check(p); r != nil {
+				return b.refuse(r)
+			}
 		}
 	}
 	for i, n := range p.Needs {
@@ -299,6 +301,7 @@ func (b *builder) step(s Step, after Quorum) {
 	s.ID = len(b.plan.Steps) + 1
 	s.Kind = s.Action.Kind()
 	s.Target = s.Action.Targets()
+	s.Equivalent = b.secured(s.Equivalent)
 	s.Before = b.quorum
 	s.After = after
 	b.quorum = after

@@ -509,7 +509,6 @@ func TestIdentityRefusals(t *testing.T) {
 		{"no binary", []kind{fresh, fresh, fresh}, func(in *Input) {
 			edit(in, "m2", func(o *MemberObservation) { o.Binary = Unknown[Binary]("no such file") })
 		}, CodeBinaryMissing},
-		{"tls", three, func(in *Input) { in.Cluster.TLS = &spec.TLS{} }, CodeFeatureUnsupported},
 		{"auth", three, func(in *Input) { in.Cluster.Auth = &spec.Auth{} }, CodeFeatureUnsupported},
 		{"learners alone to begin with", []kind{fresh, fresh, fresh}, func(in *Input) {
 			for i := range in.Cluster.Members {

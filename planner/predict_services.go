@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -95,6 +96,7 @@ func (f *forecast) launch(m *StartMember) error {
 		o.Client = Endpoint{URL: m.ClientURL, Reach: ReachHangs, Linearizable: Unknown[bool](string(ReachHangs)), Members: Unknown[[]ListedMember](string(ReachHangs))}
 	}
 	d.HeldBy, d.EverRan = pid, true
+	o.Certificates = reread(o.Certificates)
 	if listen := argValue(m.Args, "listen-peer-urls"); o.Peer.URL != "" && (listensAt(strings.Split(listen, ","), []string{o.Peer.URL}) ||
 		listensAt(strings.Split(argValue(m.Args, "initial-advertise-peer-urls"), ","), []string{o.Peer.URL})) {
 		o.Peer = PeerEndpoint{URL: o.Peer.URL, Reach: ReachServing, ClusterID: m.ClusterID, Members: Known(list)}
@@ -105,6 +107,18 @@ func (f *forecast) launch(m *StartMember) error {
 	}
 	f.fresh[f.index(m.Name)] = true
 	return nil
+}
+
+// reread are the certificates where a process has just read its CAs.
+func reread(seen map[string]Fact[Certificate]) map[string]Fact[Certificate] {
+	out := maps.Clone(seen)
+	for kind, f := range out {
+		if f.Known() {
+			f.Value.OldCA = Known("")
+			out[kind] = f
+		}
+	}
+	return out
 }
 
 // firstStart is a member's first start, on nothing. It gives the list that it begins

@@ -59,6 +59,18 @@ const (
 	CodePeerTLS       Code = "peer-tls-failure" // members refuse each other's certificates
 	CodeAuthLockedOut Code = "auth-locked-out"  // a password, and no quorum to check it
 
+	// Certificates.
+	CodeCertificateMissing    Code = "certificate-missing"    // no such file
+	CodeCertificateUnreadable Code = "certificate-unreadable" // not for whom the member runs as
+	CodeCertificateInvalid    Code = "certificate-invalid"    // no PEM, or nothing that can be used
+	CodeCertificateKey        Code = "certificate-key"        // another certificate's key
+	CodeCertificateExpired    Code = "certificate-expired"    // or not valid yet
+	CodeCertificateName       Code = "certificate-name"       // for other addresses than the member's
+	CodeCertificateUntrusted  Code = "certificate-untrusted"  // no chain to the CA that it is held to
+	CodeCertificateUsage      Code = "certificate-usage"      // not for what etcd shows it for
+	CodeCertificateRequorum   Code = "certificate-requorum"   // requorum's own would be refused
+	CodeCertificateUnknown    Code = "certificate-unknown"    // could not be looked at
+
 	// Carried out by later versions: the file is understood, the plan is refused.
 	CodeRouteReconfigure   Code = "route-reconfigure"
 	CodeHostUnsupported    Code = "host-unsupported"    // ssh and manual hosts
@@ -128,4 +140,6 @@ const (
 	NoteClockSkew     Code = "clock-skew"
 	NoteClientsStale  Code = "clients-stale" // restored without a revision bump
 	NoteWithoutUser   Code = "without-user"  // auth is on, and nobody here has a user
+
+	NoteCertificateEnds Code = "certificate-ends" // in less than thirty days
 )

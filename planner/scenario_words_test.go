@@ -2,6 +2,7 @@ package planner_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,36 @@ func (v *view) blank(m spec.Member) planner.MemberObservation {
 		Data:    planner.Known(planner.DataDir{Path: m.DataDir, State: planner.DirAbsent}),
 		Service: planner.Known(planner.Service{State: planner.ServiceNone}), Binary: planner.Known(planner.Binary{Version: v.version}),
 		FreeBytes: planner.Known(int64(50 << 30)), FileSystem: "disk-" + m.Name, Base: m.DataDir + ".requorum",
+		Certificates: planner.GoodCertificates(m),
 	}
+}
+
+// certificates: what lies on the member's host for its listeners; nothing is wrong with
+// them without a word.
+func (v *view) certificates(m spec.Member, o *planner.MemberObservation, _ *planner.DataDir, word, value string) (bool, error) {
+	kind, rest, _ := strings.Cut(word, "-")
+	f, ok := o.Certificates[kind]
+	switch {
+	case rest != "certificate" && rest != "ca" && word != "plain":
+		return false, nil
+	case word == "plain": // it runs without them
+		secure := planner.TLSArgs(m.TLS)
+		o.Service.Value.Args = slices.DeleteFunc(slices.Clone(o.Service.Value.Args), func(a string) bool { return slices.Contains(secure, a) })
+		return true, nil
+	case !ok:
+		return true, fmt.Errorf("the file has no %s certificate", kind)
+	case rest == "ca": // another one lies there since it started
+		f.Value.OldCA = planner.Known(value)
+	case value == "unknown":
+		f = planner.Unknown[planner.Certificate]("permission denied")
+	case value == "server": // its extended key usage
+		f.Value.NoClient = "it may not be used by a client"
+	default:
+		f.Value.Problem, f.Value.Detail = planner.Code(value), "it is not what it should be"
+	}
+	o.Certificates = maps.Clone(o.Certificates)
+	o.Certificates[kind] = f
+	return true, nil
 }
 
 // dir is the directory of a member that has taken part in everything.
@@ -95,12 +125,12 @@ func another(l *planner.Log, term, from uint64, whose uint32) *planner.Log {
 
 // flags are those of a member's process: the file's, at the addresses as listed.
 func (v *view) flags(m spec.Member, peer []string) []string {
-	return []string{
+	return append([]string{
 		"--name=" + m.Name, "--data-dir=" + m.DataDir,
 		"--listen-peer-urls=" + strings.Join(peer, ","), "--listen-client-urls=" + strings.Join(m.ListenClientURLs, ","),
 		"--initial-advertise-peer-urls=" + strings.Join(peer, ","), "--advertise-client-urls=" + strings.Join(m.ClientURLs, ","),
 		"--initial-cluster=" + v.file.InitialCluster(), "--initial-cluster-token=" + tokenBefore, "--initial-cluster-state=existing",
-	}
+	}, planner.TLSArgs(m.TLS)...)
 }
 
 func (v *view) runs(m spec.Member, o *planner.MemberObservation) {
@@ -215,7 +245,7 @@ func (v *view) word(m spec.Member, o *planner.MemberObservation, word, value str
 		was := *d.Fenced
 		d.Fenced, d = &was, &was
 	}
-	for _, group := range []func(spec.Member, *planner.MemberObservation, *planner.DataDir, string, string) (bool, error){v.role, v.disk, v.numbers, v.service, v.told} {
+	for _, group := range []func(spec.Member, *planner.MemberObservation, *planner.DataDir, string, string) (bool, error){v.role, v.disk, v.numbers, v.service, v.told, v.certificates} {
 		if ok, err := group(m, o, d, word, value); ok || err != nil {
 			return err
 		}

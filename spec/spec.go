@@ -153,7 +153,11 @@ type Member struct {
 	DataDir          string   `json:"data_dir"`                     // absolute
 	WALDir           string   `json:"wal_dir,omitempty"`            // absolute, or "" for the one inside DataDir
 	Learner          bool     `json:"learner,omitempty"`
-	Pos              Position `json:"pos,omitzero"`
+	// TLS is what the member serves with, on its host: the cluster's, with what the
+	// member's own block says otherwise. nil where there is none of either; Requorum is
+	// always nil.
+	TLS *TLS     `json:"tls,omitempty"`
+	Pos Position `json:"pos,omitzero"`
 }
 
 // Access is how requorum reaches a host.
@@ -264,7 +268,21 @@ type TLS struct {
 	Client   *KeyPair `json:"client,omitempty"`   // on the hosts
 	Peer     *KeyPair `json:"peer,omitempty"`     // on the hosts
 	Requorum *KeyPair `json:"requorum,omitempty"` // on this machine
-	Pos      Position `json:"pos,omitzero"`
+	// RequorumPeer is what requorum asks the peer URLs with, on this machine; nil where
+	// Requorum is for them too.
+	RequorumPeer *KeyPair `json:"requorum_peer,omitempty"`
+	Pos          Position `json:"pos,omitzero"`
+}
+
+// AtPeers is what requorum asks the peer URLs with; nil for none.
+func (t *TLS) AtPeers() *KeyPair {
+	switch {
+	case t == nil:
+		return nil
+	case t.RequorumPeer != nil:
+		return t.RequorumPeer
+	}
+	return t.Requorum
 }
 
 // KeyPair is a CA, a certificate and its key, each a path.

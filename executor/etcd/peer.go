@@ -84,7 +84,7 @@ func peerOne(ctx context.Context, url string, a Access) planner.PeerEndpoint {
 		err = crossCheck(ctx, t, u)
 	}
 	reach, detail := reachOf(err)
-	return planner.PeerEndpoint{Reach: reach, Detail: detail}
+	return planner.PeerEndpoint{Reach: reach, Detail: detail, Refused: errors.As(err, &u) && u.refused()}
 }
 
 // askPeer is one GET on one connection. Its errors are an *unreached, errClosed

@@ -65,6 +65,11 @@ type unreached struct {
 	detail string
 }
 
+// refused reports whether the server wants another client certificate, or any.
+func (u *unreached) refused() bool {
+	return u.reach == planner.ReachTLSFailed && (strings.HasPrefix(u.detail, wantsCertificate) || strings.HasPrefix(u.detail, refusesCertificate))
+}
+
 func (u *unreached) Error() string { return string(u.reach) + ": " + u.detail }
 
 // reachOf turns any error of this package into a Reach and a line.

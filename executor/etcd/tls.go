@@ -1,12 +1,14 @@
 package etcd
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/requorum/requorum/spec"
 )
@@ -30,20 +32,24 @@ type Access struct {
 // The certificates are read only where a client URL is https. An error names the
 // block's attribute, its place in the file and the path.
 func NewAccess(c *spec.Cluster) (Access, error) {
-	a, err := newAccess(c, func(m spec.Member) []string { return m.ClientURLs })
+	var pair *spec.KeyPair
+	if c.TLS != nil {
+		pair = c.TLS.Requorum
+	}
+	a, err := newAccess(c, pair, func(m spec.Member) []string { return m.ClientURLs })
 	if err == nil && c.Auth != nil {
 		a.Username, a.Password = c.Auth.Username, c.Auth.Password
 	}
 	return a, err
 }
 
-// NewPeerAccess is NewAccess for the peer URLs: tls.requorum where one of them is
-// https, and never a user, since /members asks for none.
+// NewPeerAccess is NewAccess for the peer URLs: tls.requorum.peer, or else tls.requorum,
+// where one of them is https, and never a user, since /members asks for none.
 func NewPeerAccess(c *spec.Cluster) (Access, error) {
-	return newAccess(c, func(m spec.Member) []string { return m.PeerURLs })
+	return newAccess(c, c.TLS.AtPeers(), func(m spec.Member) []string { return m.PeerURLs })
 }
 
-func newAccess(c *spec.Cluster, urls func(spec.Member) []string) (Access, error) {
+func newAccess(c *spec.Cluster, pair *spec.KeyPair, urls func(spec.Member) []string) (Access, error) {
 	secure := false
 	for _, m := range c.Members {
 		for _, u := range urls(m) {
@@ -52,10 +58,6 @@ func newAccess(c *spec.Cluster, urls func(spec.Member) []string) (Access, error)
 	}
 	if !secure {
 		return Access{}, nil
-	}
-	var pair *spec.KeyPair
-	if c.TLS != nil {
-		pair = c.TLS.Requorum
 	}
 	cfg, err := loadTLS(pair)
 	return Access{TLS: cfg}, err
@@ -166,6 +168,12 @@ func isTLS(err error) bool {
 	return errors.As(err, &record) || errors.As(err, &verify) || strings.Contains(err.Error(), "tls: ")
 }
 
+// How describeTLS begins where it is requorum's own certificate that does not do.
+const (
+	wantsCertificate   = "the server wants a client certificate"
+	refusesCertificate = "the server refuses requorum's client certificate"
+)
+
 // describeTLS says in one line why a handshake failed. withCert is whether a
 // client certificate was at hand.
 func describeTLS(err error, withCert bool) string {
@@ -188,9 +196,43 @@ func describeTLS(err error, withCert bool) string {
 	case !remote:
 		return text
 	case alert == "certificate required", !withCert && (alert == "bad certificate" || alert == "handshake failure"):
-		return "the server wants a client certificate (" + alert + ")"
+		return wantsCertificate + " (" + alert + ")"
 	case strings.Contains(alert, "certificate"):
-		return "the server refuses requorum's client certificate (" + alert + ")"
+		return refusesCertificate + " (" + alert + ")"
 	}
 	return "the server ended the handshake: " + alert
+}
+
+// TakenCAs are the names (subjects, in DER) of the authorities whose certificates the
+// listener at a URL takes of clients, as it says itself in each handshake: those that its
+// process read when it started. The error says why it could not be asked, or takes none.
+func TakenCAs(ctx context.Context, url string, a Access, limit time.Duration) ([][]byte, error) {
+	ctx, cancel := withLimit(ctx, limit)
+	defer cancel()
+	t, err := parseTarget(url, a)
+	if err != nil {
+		return nil, err
+	}
+	h, err := dialTCP(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	var taken [][]byte
+	asked := false
+	cfg := a.tlsFor(t.host)
+	cfg.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked, taken = true, r.AcceptableCAs
+		return nil, errors.New("only asked")
+	}
+	err = tls.Client(h, cfg).HandshakeContext(ctx)
+	switch {
+	case asked && len(taken) > 0:
+		return taken, nil
+	case asked:
+		return nil, errors.New("it names no authority whose certificates it takes")
+	case err == nil:
+		return nil, errors.New("it asks for no certificate")
+	}
+	return nil, err
 }

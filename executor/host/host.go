@@ -38,6 +38,9 @@ type Host interface {
 	Prove(ctx context.Context, places []planner.Place, progress Progress) (map[string]string, error)
 	// Binary says which etcd stands at path; "" is the one inside requorum.
 	Binary(ctx context.Context, path string) planner.Fact[planner.Binary]
+	// Keys reads the files of certificates that members serve with, as the user would
+	// whom each runs as, by KeyAsk.ID. It changes nothing; what can't be told is unknown.
+	Keys(ctx context.Context, asks []KeyAsk) map[string]planner.Fact[Keys]
 	// Lock takes the exclusive lock of every place or of none. A place that is
 	// locked by somebody else gives a *LockedError. The lock ends with its
 	// holder, however that ends, or with BreakLock.

@@ -83,6 +83,7 @@ func (o *Observer) Observe(ctx context.Context) (planner.Observation, error) {
 	for name, f := range facts {
 		o.Plans[name] = f.Plans
 	}
+	o.addCertificates(ctx, &obs)
 	obs.Etcds = o.Host.Etcds(ctx)
 	o.addJournal(&obs)
 	o.addAdvertised(ctx, &obs)

@@ -18,7 +18,7 @@ var order = []struct {
 	files []string
 }{
 	{GroupAction, []string{"actions"}},
-	{GroupRefusal, []string{"refusals-identity", "refusals-data", "refusals-answers", "refusals-calm"}},
+	{GroupRefusal, []string{"refusals-identity", "refusals-data", "refusals-certificates", "refusals-answers", "refusals-calm"}},
 	{GroupNotice, []string{"notices"}},
 	{GroupState, []string{"states-quorum", "states-identity", "states-storage", "states-logical"}},
 	{GroupConsent, []string{"consents"}},

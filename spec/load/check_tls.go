@@ -3,20 +3,23 @@ package load
 import "github.com/requorum/requorum/spec"
 
 // checkSchemes holds that the members agree on TLS, for peers and for clients.
-func (l *loader) checkSchemes(members []member, tls *spec.TLS) {
-	var peers, clients, peerListeners, clientListeners []endpoint
+func (l *loader) checkSchemes(members []member) {
+	var peers, clients []endpoint
 	for _, m := range members {
 		peers, clients = append(peers, m.peers...), append(clients, m.clients...)
-		peerListeners = append(peerListeners, m.listenPeers...)
-		clientListeners = append(clientListeners, m.listenClients...)
-	}
-	if tls == nil {
-		tls = &spec.TLS{}
 	}
 	l.checkMixed("peer", peers)
 	l.checkMixed("client", clients)
-	l.checkCertificates("peer", append(peers, peerListeners...), tls.Peer)
-	l.checkCertificates("client", append(clients, clientListeners...), tls.Client)
+	for _, m := range members {
+		t := m.TLS
+		if t == nil {
+			t = &spec.TLS{}
+		}
+		if l.checkCertificate("peer", append(append([]endpoint{}, m.peers...), m.listenPeers...), t.Peer) ||
+			l.checkCertificate("client", append(append([]endpoint{}, m.clients...), m.listenClients...), t.Client) {
+			return
+		}
+	}
 }
 
 func (l *loader) checkMixed(kind string, list []endpoint) {
@@ -28,14 +31,15 @@ func (l *loader) checkMixed(kind string, list []endpoint) {
 	}
 }
 
-func (l *loader) checkCertificates(kind string, list []endpoint, pair *spec.KeyPair) {
+func (l *loader) checkCertificate(kind string, list []endpoint, pair *spec.KeyPair) (wrong bool) {
 	if pair != nil {
-		return
+		return false
 	}
 	for _, e := range list {
 		if e.scheme == "https" {
 			l.errorAt(e.at, "No certificate", "%s is https, but the file names no certificate to serve it. Add tls { %s { ca = … cert = … key = … } } to the cluster, with paths on the hosts and each on a line of its own.", e.url, kind)
-			return
+			return true
 		}
 	}
+	return false
 }

@@ -17,9 +17,6 @@ var (
 	clusterSchema = schema("id etcd{ member{name snapshot{ recover{ tls{ auth{ policy{")
 	etcdSchema    = schema("version binary config")
 	recoverSchema = schema("from in_place")
-	tlsSchema     = schema("client{ peer{ requorum{")
-	pairSchema    = schema("ca cert! key!")
-	ownPairSchema = schema("ca cert key")
 	authSchema    = schema("username! password")
 	policySchema  = schema("min_fault_tolerance snapshot_before prevent strict")
 )
@@ -76,6 +73,10 @@ func (l *loader) oneCluster(cb *hcl.Block, hosts []host, ctx *hcl.EvalContext) *
 	if tb := b.only("tls"); tb != nil {
 		c.TLS = l.tls(l.read(tb, tlsSchema, ctx), members)
 	}
+	for i := range members {
+		c.Members[i].TLS = l.memberTLS(c.TLS, members[i])
+		members[i].TLS = c.Members[i].TLS
+	}
 	if ab := b.only("auth"); ab != nil {
 		c.Auth = l.auth(l.read(ab, authSchema, ctx))
 	}
@@ -83,7 +84,7 @@ func (l *loader) oneCluster(cb *hcl.Block, hosts []host, ctx *hcl.EvalContext) *
 		c.Policy = l.policy(l.read(pb, policySchema, ctx), members)
 	}
 	l.checkMembers(members, b)
-	l.checkSchemes(members, c.TLS)
+	l.checkSchemes(members)
 	return c
 }
 
@@ -156,34 +157,6 @@ func (l *loader) checkOneSurvivor(c *spec.Cluster, at hcl.Range) {
 	name := c.Snapshot.Survivor()
 	if from := c.Recover.From; name != "" && from != "" && from != name && !c.Snapshot.Sensitive {
 		l.errorAt(origin{rng: at}, "Two survivors", "recover.from is %q, and the snapshot's source datadir://%s names another one: leave one of them out.", from, name)
-	}
-}
-
-func (l *loader) tls(b block, members []member) *spec.TLS {
-	t := &spec.TLS{Pos: position(b.rng)}
-	onHosts := elsewhere(members) == ""
-	if cb := b.only("client"); cb != nil {
-		t.Client = l.keyPair("tls.client", l.read(cb, pairSchema, b.ctx), onHosts)
-	}
-	if pb := b.only("peer"); pb != nil {
-		t.Peer = l.keyPair("tls.peer", l.read(pb, pairSchema, b.ctx), onHosts)
-	}
-	if rb := b.only("requorum"); rb != nil {
-		own := l.read(rb, ownPairSchema, b.ctx)
-		t.Requorum = l.keyPair("tls.requorum", own, true)
-		if own.has("cert") != own.has("key") {
-			l.errorAt(own.at(""), "Half a key pair", "tls.requorum needs cert and key together, or neither.")
-		}
-	}
-	return t
-}
-
-func (l *loader) keyPair(name string, b block, here bool) *spec.KeyPair {
-	return &spec.KeyPair{
-		CA:   l.path(name+".ca", b.text("ca"), here),
-		Cert: l.path(name+".cert", b.text("cert"), here),
-		Key:  l.path(name+".key", b.text("key"), here),
-		Pos:  position(b.rng),
 	}
 }
 

@@ -156,6 +156,8 @@ func TestDiagnostics(t *testing.T) {
 		{"two survivors", clusterBlock(m("m1", "238"), m("m2", "239"), "snapshot {\nsource = \"datadir://m1\"\n}\nrecover {\nfrom = \"m2\"\n}\n"), []string{"1 warning: Even number of voters", "15 Two survivors"}, "another one"},
 		{"source inside data", one("snapshot {\nsource = \"data/m1/member/snap/db\"\n}\n"), []string{"8 Snapshot inside a data directory"}, "datadir://m1"},
 		{"recover from nobody", one("recover {\nfrom = \"m2\"\n}\n"), []string{"8 Unknown member"}, `"m1"`},
+		{"a member without a key", one("tls {\npeer {\ncert = \"a\"\n}\n}\n"), []string{"2 Half a key pair"}, "without key"},
+		{"a member without both", one("tls {\npeer {\nca = \"a\"\n}\n}\n"), []string{"2 Half a key pair"}, "without cert and key"},
 		{"half a key pair", one("tls {\nrequorum {\ncert = \"a\"\n}\n}\n"), []string{"8 Half a key pair"}, ""},
 		{"snapshot_before", one("policy {\nsnapshot_before = \"allways\"\n}\n"), []string{"8 Unknown value"}, `"always"`},
 		{"never is the default", one("policy {\nsnapshot_before = \"never\"\n}\n"), nil, ""},

@@ -99,6 +99,8 @@ type loader struct {
 	hostsIncomplete bool
 	// membersIncomplete says the same of members.
 	membersIncomplete bool
+	// tlsBroken is true where a tls block has a mistake.
+	tlsBroken bool
 }
 
 var rootSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{

@@ -167,6 +167,13 @@ cluster "inf-platform" {
     client_urls = ["https://10.77.0.14:2379"]
     data_dir    = "/data"
     learner     = true
+    tls {
+      peer {
+        ca   = "/pki/peers.crt"
+        cert = "/pki/${"l1"}.crt"
+        key  = "/pki/l1.key"
+      }
+    }
   }
 
   snapshot {
@@ -190,7 +197,10 @@ cluster "inf-platform" {
       cert = "/pki/peer.crt"
       key  = "/pki/peer.key"
     }
-    requorum { ca = "pki/ca.crt" }
+    requorum {
+      ca = "pki/ca.crt"
+      peer { ca = "pki/peers.crt" }
+    }
   }
   auth {
     username = "root"
@@ -226,7 +236,9 @@ func TestFull(t *testing.T) {
 		peer, client := []string{fmt.Sprintf("https://m%d.example.com:2380", n)}, []string{fmt.Sprintf("https://10.77.0.1%d:2379", n)}
 		return spec.Member{Name: fmt.Sprintf("m%d", n), Host: fmt.Sprintf("m%d", n), PeerURLs: peer, ClientURLs: client,
 			ListenPeerURLs: []string{fmt.Sprintf("https://10.77.0.1%d:2380", n)}, ListenClientURLs: client,
-			DataDir: "/var/lib/etcd", WALDir: "/wal/etcd"}
+			DataDir: "/var/lib/etcd", WALDir: "/wal/etcd", TLS: &spec.TLS{
+				Client: &spec.KeyPair{CA: "/pki/ca.crt", Cert: "/pki/client.crt", Key: "/pki/client.key"},
+				Peer:   &spec.KeyPair{Cert: "/pki/peer.crt", Key: "/pki/peer.key"}}}
 	}
 	bump := int64(2_000_000_000)
 	l1peer, l1client := []string{"https://10.77.0.14:2380"}, []string{"https://10.77.0.14:2379"}
@@ -236,14 +248,17 @@ func TestFull(t *testing.T) {
 			"quota-backend-bytes": "8589934592", "auto-compaction-mode": "periodic",
 			"log-outputs": "stderr,/var/log/etcd.log", "enable-pprof": "true", "watch-progress-notify-interval": "5m"}},
 		Members: []spec.Member{voter(1), voter(2), voter(3),
-			{Name: "l1", Host: "here", PeerURLs: l1peer, ClientURLs: l1client, ListenPeerURLs: l1peer, ListenClientURLs: l1client, DataDir: "/data", Learner: true}},
+			{Name: "l1", Host: "here", PeerURLs: l1peer, ClientURLs: l1client, ListenPeerURLs: l1peer, ListenClientURLs: l1client, DataDir: "/data", Learner: true, TLS: &spec.TLS{
+				Client: &spec.KeyPair{CA: "/pki/ca.crt", Cert: "/pki/client.crt", Key: "/pki/client.key"},
+				Peer:   &spec.KeyPair{CA: "/pki/peers.crt", Cert: "/pki/l1.crt", Key: "/pki/l1.key"}}}},
 		Hosts: []spec.Host{node(1), node(2), node(3), {Name: "here", Address: "localhost", Access: spec.AccessLocal, Service: spec.Service{
 			Kind: spec.ServiceCommand, Start: []string{"sv", "up", "etcd"}, Stop: []string{"sv", "down", "etcd"}, Status: []string{"sv", "status", "etcd"}}}},
 		Snapshot: &spec.Snapshot{Source: "https://backups.example.com/etcd.db", SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 			SkipHashCheck: true, RevisionBump: &bump, MarkCompacted: true, Identity: filepath.Join(dir, "keys/age.txt")},
 		Recover: &spec.Recover{From: "m1", InPlace: true},
 		TLS: &spec.TLS{Client: &spec.KeyPair{CA: "/pki/ca.crt", Cert: "/pki/client.crt", Key: "/pki/client.key"},
-			Peer: &spec.KeyPair{Cert: "/pki/peer.crt", Key: "/pki/peer.key"}, Requorum: &spec.KeyPair{CA: filepath.Join(dir, "pki/ca.crt")}},
+			Peer: &spec.KeyPair{Cert: "/pki/peer.crt", Key: "/pki/peer.key"}, Requorum: &spec.KeyPair{CA: filepath.Join(dir, "pki/ca.crt")},
+			RequorumPeer: &spec.KeyPair{CA: filepath.Join(dir, "pki/peers.crt")}},
 		Auth:   &spec.Auth{Username: "root", Password: spec.NewSecret("pa=ss")},
 		Policy: spec.Policy{MinFaultTolerance: 1, SnapshotBefore: "membership", Prevent: []string{"stale-watchers", "tail-drop"}, Strict: true},
 	}
@@ -279,13 +294,13 @@ const fullJSON = `{
               "peer_urls": ["https://${each.key}.example.com:2380"], "client_urls": ["https://${host[each.key].address}:2379"],
               "listen_peer_urls": ["https://${each.value}:2380"], "data_dir": "/var/lib/etcd", "wal_dir": "/wal/etcd"},
       "l1": {"host": "here", "peer_urls": ["https://10.77.0.14:2380"], "client_urls": ["https://10.77.0.14:2379"],
-             "data_dir": "/data", "learner": true}
+             "data_dir": "/data", "learner": true, "tls": {"peer": {"ca": "/pki/peers.crt", "cert": "/pki/l1.crt", "key": "/pki/l1.key"}}}
     },
     "snapshot": {"source": "${var.backup}", "sha256": "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
                  "skip_hash_check": true, "revision_bump": 2000000000, "identity": "keys/age.txt"},
     "recover": {"from": "m1", "in_place": true},
     "tls": {"client": {"ca": "/pki/ca.crt", "cert": "/pki/client.crt", "key": "/pki/client.key"},
-            "peer": {"cert": "/pki/peer.crt", "key": "/pki/peer.key"}, "requorum": {"ca": "pki/ca.crt"}},
+            "peer": {"cert": "/pki/peer.crt", "key": "/pki/peer.key"}, "requorum": {"ca": "pki/ca.crt", "peer": {"ca": "pki/peers.crt"}}},
     "auth": {"username": "root", "password": "${var.password}"},
     "policy": {"min_fault_tolerance": 1, "snapshot_before": "membership", "prevent": ["stale-watchers", "tail-drop"], "strict": true}
   }}

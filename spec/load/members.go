@@ -9,13 +9,14 @@ import (
 	"github.com/requorum/requorum/spec"
 )
 
-var memberSchema = schema("for_each name host peer_urls! client_urls! listen_peer_urls listen_client_urls data_dir! wal_dir learner")
+var memberSchema = schema("for_each name host peer_urls! client_urls! listen_peer_urls listen_client_urls data_dir! wal_dir learner tls{")
 
 // member is a member block with the places of what checks point at.
 type member struct {
 	spec.Member
 	name, host, dataDir, walDir text
 	learnerAt                   origin
+	ownTLS                      *ownTLS
 	block                       origin
 	peers, clients              []endpoint
 	listenPeers, listenClients  []endpoint
@@ -73,6 +74,7 @@ func (l *loader) member(in instance, hosts []host) member {
 		m.WALDir = "" // where etcd has it anyway
 	}
 	m.Learner, m.learnerAt = in.flag("learner", false), in.at("learner")
+	m.ownTLS = l.ownTLS(in.block, m)
 	return m
 }
 

@@ -28,6 +28,8 @@ type Cluster struct {
 	// Snapshot is the source; none where empty. SnapshotMore are further lines of
 	// its block, More further lines of the cluster block.
 	Snapshot, SnapshotMore, More string
+	// TLS is the folder of the members' certificates; "" without TLS. Secure sets it.
+	TLS string
 	// Head stands before the cluster block.
 	Head string
 }
@@ -83,6 +85,9 @@ func (c *Cluster) text() string {
 		fmt.Fprintf(&b, "  id = %q\n", c.ID)
 	}
 	b.WriteString(c.More)
+	if c.TLS != "" {
+		b.WriteString(c.tlsText())
+	}
 	for _, m := range c.Members {
 		fmt.Fprintf(&b, "  member %q {\n    peer_urls   = [%q]\n    client_urls = [%q]\n    data_dir    = %q\n", m.Name, m.Peer, m.Client, c.pathOf(m, m.DataDir))
 		if m.Host != "" {
@@ -93,6 +98,9 @@ func (c *Cluster) text() string {
 		}
 		if m.Learner {
 			b.WriteString("    learner     = true\n")
+		}
+		if c.TLS != "" {
+			b.WriteString(m.tlsText(c.rel(c.TLS)))
 		}
 		b.WriteString("  }\n")
 	}

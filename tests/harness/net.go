@@ -179,6 +179,9 @@ func (n *Net) Dial(endpoints ...string) (*clientv3.Client, error) {
 // config is a client's, without a word on stderr.
 func (n *Net) config(endpoints []string) clientv3.Config {
 	cfg := clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
+	if len(endpoints) > 0 && strings.HasPrefix(endpoints[0], "https://") {
+		cfg.TLS = clientTLS()
+	}
 	if n == nil && len(endpoints) > 0 {
 		n = netOf(endpoints[0])
 	}
@@ -194,7 +197,7 @@ func (n *Net) config(endpoints []string) clientv3.Config {
 }
 
 func (n *Net) dial(ctx context.Context, address string) (conn net.Conn, err error) {
-	address = strings.TrimPrefix(address, "http://")
+	address = strings.TrimPrefix(strings.TrimPrefix(address, "http://"), "https://")
 	err = n.Do(func() error {
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp4", address)
 		return err

@@ -83,6 +83,8 @@ var corners = [][]kind{
 	{{file: voter, list: voter, cond: hollow}, {file: voter, list: voter, cond: ready}},
 	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: up}, {file: none, list: voter, cond: up}},
 	{{file: voter, list: voter, cond: up}, {file: learner, list: learner, cond: up}, {file: voter, list: none, cond: fresh}},
+	// One is to be restarted, beside two that have to let it in again.
+	{{file: voter, list: voter, cond: up}, {file: voter, list: voter, cond: otherFlags}, {file: voter, list: voter, cond: up}},
 	// One was forced to go on alone, and told the others that they were removed.
 	{{file: voter, list: voter, cond: forcedDisk}, {file: voter, list: voter, cond: stuck}, {file: voter, list: voter, cond: dying}},
 }

@@ -244,6 +244,10 @@ func (c *canon) member(m *spec.Member, o *planner.MemberObservation) {
 	c.refersAll(n, 14, m.ClientURLs)
 	c.client(n, &o.Client)
 	c.peer(n, &o.Peer)
+	if f := o.Certificates[planner.CertificatePeer]; m.TLS != nil {
+		c.add(n, text(19, string(f.Value.Problem)))
+		c.add(n, bits(17, f.Known(), f.Value.NoClient != "", f.Value.OldCA.Value != "", o.Peer.Refused))
+	}
 	c.service(n, m, &o.Service)
 	if !o.Data.Known() {
 		c.add(n, 15)

@@ -148,9 +148,9 @@ func circumstances() []circumstance {
 		})},
 		{name: "under a unit that is masked", only: 1, edit: underSystemd(func(u *planner.Unit) { u.Load = "masked" })},
 		{name: "under a unit that somebody unmasks", only: 2, edit: underSystemd(func(u *planner.Unit) { u.Barred, u.Undone = true, "etcd.service was unmasked" })},
-		{name: "tls", only: 1, edit: file(func(c *spec.Cluster) { c.TLS = &spec.TLS{} })},
 		{name: "auth", only: 1, edit: file(func(c *spec.Cluster) { c.Auth = &spec.Auth{} })},
 	}
+	out = append(out, tlsCircumstances()...)
 	for _, sign := range []string{planner.SignDiskFull, planner.SignTooManyLearner, planner.SignPeerTLS, planner.SignOverloaded, planner.SignIDMismatch, planner.SignSlowDisk, planner.SignClockDrift} {
 		out = append(out, circumstance{name: "the logs tell of " + sign, only: 2, edit: each(func(o *planner.MemberObservation) {
 			o.Service.Value.Signs = []planner.LogSign{{Kind: sign, Text: sign}}

@@ -31,6 +31,7 @@ const (
 	s18     = "S18 fence"
 	s19     = "S19 aside after removal"
 	s24     = "S24 tolerance"
+	certs   = "certificates first"
 	refused = "refusals have a reason"
 	ends    = "walks end"
 	repeats = "no step repeats"
@@ -40,7 +41,7 @@ const (
 )
 
 // rules are all of them.
-var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s17, s18, s19, s24, refused, ends, repeats, carried, same, panics}
+var rules = []string{p1, p2, p3, p4, p5, p6, p7, p8, s1, s2, s3, s4, s5, s6, s7, s8, s15, s17, s18, s19, s24, certs, refused, ends, repeats, carried, same, panics}
 
 // visit is a plan made for a state, with what the rules read from the state.
 type visit struct {
@@ -121,6 +122,7 @@ func (v *visit) inSync() {
 		}
 		return
 	}
+	v.certifiedInSync()
 	ids, leaders := map[string]bool{}, map[string]bool{}
 	for _, m := range v.in.Cluster.Members {
 		e := v.in.Observation.Members[m.Name].Client

@@ -19,6 +19,16 @@ func (v *visit) before(s *planner.Step, before *planner.Observation) {
 	v.newIdentity(s, before)
 	v.fencing(s, before)
 	switch a := s.Action.(type) {
+	case planner.Start:
+		for _, m := range a.Members {
+			v.certified(m.Name, before)
+		}
+	case planner.Join:
+		v.certified(a.Name, before)
+	case planner.Stop:
+		v.leftAlone(a.Targets(), before)
+	}
+	switch a := s.Action.(type) {
 	case planner.Add, planner.Join, planner.Promote, planner.Remove, planner.Update, planner.MoveLeader:
 		v.change(s.Action, before)
 	case planner.Start:

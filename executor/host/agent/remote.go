@@ -279,6 +279,17 @@ func (r *Remote) Binary(ctx context.Context, path string) planner.Fact[planner.B
 	return out
 }
 
+// Keys implements host.Host. Of a machine that can't be asked nothing is known.
+func (r *Remote) Keys(ctx context.Context, asks []host.KeyAsk) map[string]planner.Fact[host.Keys] {
+	var out map[string]planner.Fact[host.Keys]
+	ctx, cancel := context.WithTimeoutCause(ctx, lookLimit, fmt.Errorf("%s: its certificates were not read within %s", r.o.Name, lookLimit))
+	defer cancel()
+	if err := r.do(ctx, false, "Keys", keysArgs{asks}, &out, nil); err != nil {
+		return host.UnknownKeys(asks, err.Error())
+	}
+	return out
+}
+
 // Locks implements host.Host.
 func (r *Remote) Locks(ctx context.Context, places []planner.Place) (map[string]host.LockState, error) {
 	var out map[string]host.LockState

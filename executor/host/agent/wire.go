@@ -123,6 +123,9 @@ type (
 	placesArgs struct {
 		Places []planner.Place `json:"places"`
 	}
+	keysArgs struct {
+		Asks []host.KeyAsk `json:"asks"`
+	}
 	pathArgs struct {
 		Path string `json:"path"`
 		From int64  `json:"from,omitempty"`
@@ -213,6 +216,9 @@ var methods = map[string]method{
 	}),
 	"Binary": asks(func(ctx context.Context, s *server, in pathArgs, _ host.Progress) (any, error) {
 		return s.host.Binary(ctx, in.Path), nil
+	}),
+	"Keys": asks(func(ctx context.Context, s *server, in keysArgs, _ host.Progress) (any, error) {
+		return s.host.Keys(ctx, in.Asks), nil
 	}),
 	"Lock": asks(func(ctx context.Context, s *server, in lockArgs, _ host.Progress) (any, error) {
 		return s.lock(ctx, in)

@@ -29,6 +29,10 @@ func (x *absent) Binary(context.Context, string) planner.Fact[planner.Binary] {
 	return planner.Unknown[planner.Binary](x.why.Error())
 }
 
+func (x *absent) Keys(_ context.Context, asks []host.KeyAsk) map[string]planner.Fact[host.Keys] {
+	return host.UnknownKeys(asks, x.why.Error())
+}
+
 func (x *absent) Lock(context.Context, []planner.Place, host.Holder) (host.Lock, error) {
 	return nil, x.why
 }

@@ -235,6 +235,21 @@ func (h *Hosts) Binary(ctx context.Context, path string) planner.Fact[planner.Bi
 	return h.here.Binary(ctx, path)
 }
 
+// Keys implements host.Host.
+func (h *Hosts) Keys(ctx context.Context, asks []host.KeyAsk) map[string]planner.Fact[host.Keys] {
+	out := host.UnknownKeys(asks, "not asked")
+	var mu sync.Mutex
+	parts := part(h, asks, func(a host.KeyAsk) planner.Place { return a.Place })
+	_ = h.each(slices.Sorted(maps.Keys(parts)), func(name string) error {
+		keys := h.on(name).Keys(ctx, parts[name])
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(out, keys)
+		return nil
+	})
+	return out
+}
+
 // Claim implements host.Host.
 func (h *Hosts) Claim(ctx context.Context, a planner.Claim) error {
 	return act(h, a.Members, func(m planner.ClaimMember) planner.Place { return m.Place }, func(x machine, mine []planner.ClaimMember) error {

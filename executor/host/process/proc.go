@@ -126,6 +126,19 @@ func UpSeconds(pid int) int {
 	return id.up()
 }
 
+// StartedAt is when a process began, as exactly as the kernel counts (hundredths).
+func StartedAt(pid int) (time.Time, error) {
+	id, ended, err := lookup(pid)
+	if err != nil || ended {
+		return time.Time{}, fmt.Errorf("process %d is gone", pid)
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return time.Time{}, err
+	}
+	return time.Now().Add(time.Duration(id.Start)*10*time.Millisecond - time.Duration(now.Nano())), nil
+}
+
 // Ending reports whether a process is about to be gone, or is: its command line is
 // empty then. It holds its files until the last of its threads has ended.
 func Ending(pid int) bool {
