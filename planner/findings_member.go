@@ -54,7 +54,8 @@ func (b *builder) findConnections(f *finder) {
 // peerTLS is what says that other members refuse this one's certificate, or it
 // theirs; "" for nothing.
 func (m *member) peerTLS() string {
-	if text := m.sign(SignPeerTLS); text != "" {
+	// Where requorum itself is refused, the log tells of that too.
+	if text := m.sign(SignPeerTLS); text != "" && !m.seen.Peer.Refused {
 		return text
 	}
 	if p := m.seen.Peer; p.Reach == ReachTLSFailed && !p.Refused {

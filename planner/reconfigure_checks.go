@@ -196,7 +196,9 @@ func (b *builder) checkStarts(c *changes) *Refusal {
 // its restart; "" for nothing.
 func (m *member) addressTaken() string {
 	p := m.seen.Peer
-	own := p.Reach == ReachServing && (p.ClusterID == "" || p.ClusterID == m.seen.Client.ClusterID)
+	// Whoever wants another certificate there is the member itself where it listens so.
+	own := p.Reach == ReachServing && (p.ClusterID == "" || p.ClusterID == m.seen.Client.ClusterID) ||
+		p.Refused && listensAt(strings.Split(argValue(m.runsWith(), "listen-peer-urls"), ","), m.spec.PeerURLs)
 	switch {
 	case len(m.seen.PortsTaken) > 0:
 		return strings.Join(m.seen.PortsTaken, ", ") + " answers"

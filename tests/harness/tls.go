@@ -133,12 +133,12 @@ func (a *Authority) Issue(t testing.TB, l Leaf) (cert, key []byte) {
 func (a *Authority) IssueTo(t testing.TB, dir, name string, l Leaf) {
 	t.Helper()
 	cert, key := a.Issue(t, l)
-	replaceFile(t, filepath.Join(dir, name+".key"), key)
-	replaceFile(t, filepath.Join(dir, name+".crt"), cert)
+	Replace(t, filepath.Join(dir, name+".key"), key)
+	Replace(t, filepath.Join(dir, name+".crt"), cert)
 }
 
-// replaceFile puts a file in its place at once, as tools that renew certificates do.
-func replaceFile(t testing.TB, path string, text []byte) {
+// Replace puts a file in its place at once, as tools that renew certificates do.
+func Replace(t testing.TB, path string, text []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func clientTLS() *tls.Config {
 func (c *Cluster) Secure(a *Authority) *Cluster {
 	c.env.t.Helper()
 	c.TLS = c.TLSDir()
-	replaceFile(c.env.t, filepath.Join(c.TLS, "ca.crt"), a.PEM())
+	Replace(c.env.t, filepath.Join(c.TLS, "ca.crt"), a.PEM())
 	for i, m := range c.Members {
 		c.Members[i].Client = strings.Replace(m.Client, "http://", "https://", 1)
 		c.Members[i].Peer = strings.Replace(m.Peer, "http://", "https://", 1)
@@ -197,8 +197,8 @@ func (c *Cluster) Certify(a *Authority, m Member) {
 
 // tlsText is the cluster's block.
 func (c *Cluster) tlsText() string {
-	return "  tls {\n    client { ca = \"tls/ca.crt\" }\n    peer { ca = \"tls/ca.crt\" }\n" +
-		"    requorum {\n      ca   = \"tls/ca.crt\"\n      cert = \"tls/requorum.crt\"\n      key  = \"tls/requorum.key\"\n    }\n  }\n"
+	return "  tls {\n    client { ca = \"tls/ca.crt\" }\n    peer { ca = \"tls/" + c.peerCA() + "\" }\n" +
+		"    requorum {\n      ca   = \"tls/ca.crt\"\n      cert = \"tls/requorum.crt\"\n      key  = \"tls/requorum.key\"\n" + c.RequorumPeer + "    }\n  }\n"
 }
 
 // tlsText is the member's block.
@@ -256,6 +256,52 @@ func (h *Hand) AsConfigFile(tls []string) {
 		}
 	}
 	path := h.env.Path(h.Name + ".yaml")
-	replaceFile(h.env.t, path, []byte(text.String()))
+	Replace(h.env.t, path, []byte(text.String()))
 	h.flags = []string{"--config-file=" + path, "--data-dir=" + h.DataDir}
+}
+
+// SecurePeers gives the peers certificates of another authority, and requorum one for
+// them.
+func (c *Cluster) SecurePeers(a *Authority) *Cluster {
+	c.env.t.Helper()
+	Replace(c.env.t, filepath.Join(c.TLSDir(), "peers-ca.crt"), a.PEM())
+	for _, m := range c.Members {
+		a.IssueTo(c.env.t, c.TLSDir(), m.Name+"-peer", Leaf{Name: m.Name, Hosts: []string{"127.0.0.1"}})
+	}
+	a.IssueTo(c.env.t, c.TLSDir(), "requorum-peer", Leaf{Name: "requorum"})
+	c.RequorumPeer = "      peer {\n        ca   = \"tls/peers-ca.crt\"\n        cert = \"tls/requorum-peer.crt\"\n        key  = \"tls/requorum-peer.key\"\n      }\n"
+	return c
+}
+
+func (c *Cluster) peerCA() string {
+	if exists(filepath.Join(c.TLSDir(), "peers-ca.crt")) {
+		return "peers-ca.crt"
+	}
+	return "ca.crt"
+}
+
+// ShownBy is the certificate that the listener at a URL shows now.
+func ShownBy(t testing.TB, url string) *x509.Certificate {
+	t.Helper()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), clientTLS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0]
+}
+
+// ReadCertificate is the first one in a file.
+func ReadCertificate(t testing.TB, path string) *x509.Certificate {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

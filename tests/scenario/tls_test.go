@@ -1,8 +1,11 @@
 package scenario
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -115,6 +118,34 @@ func TestTLSRestoreAndRecover(t *testing.T) {
 	harness.CompareAll(t, want, c.Endpoints())
 	e.InSync(c.Path())
 	serves(t, c)
+	noKeys(t, e, c)
+}
+
+// noKeys: a private key stays in its file, whatever is written beside it.
+func noKeys(t *testing.T, e *harness.Env, c *harness.Cluster) {
+	t.Helper()
+	keys, _ := filepath.Glob(filepath.Join(c.TLSDir(), "*.key"))
+	if len(keys) != 2*len(c.Members)+1 {
+		t.Fatalf("keys: %v", keys)
+	}
+	var marks [][]byte
+	for _, k := range keys {
+		text, err := os.ReadFile(k)
+		noErr(t, err)
+		marks = append(marks, bytes.Split(text, []byte("\n"))[1])
+	}
+	noErr(t, filepath.WalkDir(e.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || filepath.Dir(path) == c.TLSDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for i, m := range marks {
+			if bytes.Contains(text, m) {
+				t.Errorf("%s has %s", path, keys[i])
+			}
+		}
+		return err
+	}))
 }
 
 // Somebody else's cluster, by flags, in the environment and in a configuration file, is
@@ -224,5 +255,169 @@ func TestTLSCertificatesAreChecked(t *testing.T) {
 	}
 	if p := e.Plan(c.Path()); p.Route != "bootstrap" {
 		t.Errorf("with all certificates good: %+v", p.Refusal)
+	}
+}
+
+// Certificates that are renewed at their paths need nothing: etcd shows them at the next
+// handshake. A CA does: members go on with the one that they read.
+func TestTLSRenewedInPlace(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, want, a := secured(t, e, 3)
+	pids := map[string]int{}
+	for _, m := range c.Members {
+		c.Certify(a, m)
+		pids[m.Name] = c.Etcd(m).PID
+		if got := harness.ShownBy(t, m.Client); !got.Equal(harness.ReadCertificate(t, filepath.Join(c.TLSDir(), m.Name+"-client.crt"))) {
+			t.Errorf("%s still shows the certificate of before", m.Name)
+		}
+	}
+	e.InSync(c.Path())
+
+	// Another authority alone: who is restarted first would not be let in by the others.
+	next := harness.NewAuthority(t, "the next CA")
+	ca, old := filepath.Join(c.TLSDir(), "ca.crt"), a.PEM()
+	put := func(text []byte) { harness.Replace(t, ca, text) }
+	put(next.PEM())
+	if p := e.Plan(c.Path()); p.Code() == "" {
+		t.Errorf("another CA, and certificates of the old one: %s", p.Kinds())
+	}
+	for _, m := range c.Members {
+		c.Certify(next, m)
+	}
+	next.IssueTo(t, c.TLSDir(), "requorum", harness.Leaf{Name: "requorum"})
+	if p := e.Plan(c.Path()); p.Code() == "" {
+		t.Errorf("all exchanged at once: %s", p.Kinds())
+	}
+	for _, m := range c.Members {
+		c.Certify(a, m)
+	}
+	a.IssueTo(t, c.TLSDir(), "requorum", harness.Leaf{Name: "requorum"})
+
+	// Both, then the new certificates, then the new one alone; each is one apply.
+	w := harness.StartWriters(t, 2, c.Endpoints())
+	w.Await(t, 20)
+	put(append(append([]byte{}, old...), next.PEM()...))
+	if p := e.Plan(c.Path()); p.Route != "reconfigure" || p.Consents() != "" {
+		t.Fatalf("both CAs: %s %s %+v", p.Route, p.Kinds(), p.Refusal)
+	}
+	e.Apply(c.Path())
+	e.InSync(c.Path())
+	for _, m := range c.Members {
+		if c.Etcd(m).PID == pids[m.Name] {
+			t.Errorf("%s was not restarted", m.Name)
+		}
+		c.Certify(next, m)
+	}
+	next.IssueTo(t, c.TLSDir(), "requorum", harness.Leaf{Name: "requorum"})
+	e.InSync(c.Path())
+	put(next.PEM())
+	e.Apply(c.Path())
+	e.InSync(c.Path())
+	w.Check(t, want, c.Endpoints())
+	t.Logf("%d writes acknowledged, %d failed, longest gap %d ms", w.Acked(), len(w.Failed()), w.Gap().Milliseconds())
+}
+
+// A cluster that runs without TLS, and a file that has it at once: nobody would reach the
+// others, or its clients. It is refused, by each scheme and both ways; with the
+// certificates beside the URLs of before they are rolled out.
+func TestTLSAtOnceIsRefused(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, want := bootstrapped(t, e, 3)
+	plain := append([]harness.Member{}, c.Members...)
+	c.Secure(harness.NewAuthority(t, "the CA"))
+	secure := append([]harness.Member{}, c.Members...)
+	for _, kind := range []string{"both", "peers", "clients"} {
+		for i := range c.Members {
+			c.Members[i] = secure[i]
+			switch kind {
+			case "peers":
+				c.Members[i].Client = plain[i].Client
+			case "clients":
+				c.Members[i].Peer = plain[i].Peer
+			}
+		}
+		c.Write()
+		if p := e.Plan(c.Path()); p.Code() != "feature-unsupported" {
+			t.Errorf("%s: %q %s %+v", kind, p.Code(), p.Kinds(), p.Refusal)
+		}
+	}
+	copy(c.Members, plain)
+	c.Write()
+	if p := e.Plan(c.Path()); p.Route != "reconfigure" || p.Consents() != "" {
+		t.Fatalf("the certificates alone: %s %+v", p.Headline, p.Refusal)
+	}
+	w := harness.StartWriters(t, 2, c.Endpoints())
+	w.Await(t, 20)
+	e.Apply(c.Path())
+	e.InSync(c.Path())
+	w.Check(t, want, c.Endpoints())
+}
+
+// Peers have a CA of their own, and requorum a certificate for each; without the second
+// one it says so, and does not take the peers for quarrelling.
+func TestTLSPeersOfAnotherCA(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	a, peers := harness.NewAuthority(t, "clients' CA"), harness.NewAuthority(t, "peers' CA")
+	c := e.Cluster(3).Secure(a).SecurePeers(peers)
+	own := c.RequorumPeer
+	c.RequorumPeer = ""
+	c.Write()
+	if p := e.Plan(c.Path()); p.Code() != "certificate-untrusted" && p.Code() != "certificate-requorum" {
+		t.Errorf("nothing for the peers: %q %+v", p.Code(), p.Refusal)
+	}
+	c.RequorumPeer = own
+	c.Write()
+	e.Apply(c.Path())
+	e.InSync(c.Path())
+	want := harness.Fill(t, c.Endpoints(), keysPerTest)
+
+	// Its own for the peers is taken away while they run.
+	c.RequorumPeer = "      peer { ca = \"tls/peers-ca.crt\" }\n"
+	c.Write()
+	p := e.Plan(c.Path())
+	for _, s := range p.States {
+		if s.State == "peer-tls-failure" {
+			t.Errorf("the peers get on well: %+v", s)
+		}
+	}
+	c.More = "  etcd { config = { snapshot-count = 5000 } }\n"
+	c.Write()
+	if p := e.Plan(c.Path()); p.Code() != "certificate-requorum" {
+		t.Errorf("a change that could not be seen through: %q %+v", p.Code(), p.Refusal)
+	}
+	c.RequorumPeer, c.More = own, ""
+	c.Write()
+	e.InSync(c.Path())
+	harness.CompareAll(t, want, c.Endpoints())
+}
+
+// The same with the etcds of before: bootstrapped, restarted, recovered from one disk.
+func TestTLSOfOlderEtcds(t *testing.T) {
+	t.Parallel()
+	for _, minor := range []string{"3.4", "3.5"} {
+		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
+			e := harness.New(t)
+			r := harness.Etcd(t, minor)
+			c := e.Cluster(3).Secure(harness.NewAuthority(t, "the CA"))
+			etcd := fmt.Sprintf("    version = %q\n    binary  = %q\n", minor, r.Etcd)
+			c.More = "  etcd {\n" + etcd + "  }\n"
+			c.Write()
+			e.Apply(c.Path())
+			e.InSync(c.Path())
+			want := harness.Fill(t, c.Endpoints(), keysPerTest)
+			c.More = "  etcd {\n" + etcd + "    config  = { snapshot-count = 5000 }\n  }\n"
+			c.Write()
+			e.Apply(c.Path())
+			e.InSync(c.Path())
+			c.PowerCut()
+			c.DropData(c.Members[1:]...)
+			e.Apply(c.Path(), "--accept=data-loss")
+			harness.CompareAll(t, want, c.Endpoints())
+			e.InSync(c.Path())
+		})
 	}
 }

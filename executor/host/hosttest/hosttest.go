@@ -44,6 +44,7 @@ var suite = []test{
 	{name: "ObserveChangesNothing", test: observeChangesNothing},
 	{name: "ObserveTellsUnknownFromAbsent", test: observeUnknown},
 	{name: "Binary", test: binary},
+	{name: "Keys", test: keyFiles},
 	{name: "Lock", test: locks},
 	{name: "LockLeavesNothing", test: lockLeavesNothing},
 	{name: "StaleLockFile", test: staleLockFile},

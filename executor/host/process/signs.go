@@ -127,6 +127,9 @@ func signOf(l line) int {
 		return -1
 	}
 	for i, k := range signKinds {
+		if k.kind == planner.SignPeerTLS && strings.Contains(l.Error, withoutCertificate) {
+			continue
+		}
 		if k.kind == planner.SignPeerTLS && isPeerTLS(l) {
 			return i
 		}
@@ -138,6 +141,10 @@ func signOf(l line) int {
 	}
 	return -1
 }
+
+// withoutCertificate is said of whoever dials a peer listener and is no peer: those have
+// one.
+const withoutCertificate = "client didn't provide a certificate"
 
 // unhealthy is how the side that dials tells of a peer that it does not get
 // through to (rafthttp/probing_status.go).
