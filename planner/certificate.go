@@ -184,6 +184,9 @@ func (b *builder) noteCertificates() {
 func (b *builder) checkSchemes() *Refusal {
 	for _, m := range b.members {
 		if !m.processRuns() {
+			if r := b.checkStoredScheme(m); r != nil {
+				return r
+			}
 			continue
 		}
 		args := m.runsWith()
@@ -196,6 +199,27 @@ func (b *builder) checkSchemes() *Refusal {
 					fmt.Sprintf("Restarted one by one, members that speak %s and others that speak %s would not reach each other. This version does not change that while they run.", is, want),
 					"Write the URLs that they have now into the file, with tls { … } beside them already: the certificates are then rolled out, one member at a time.",
 					"With every member on its certificates, change the scheme by hand, one member at a time: etcdctl member update for a peer URL, and a restart with the new listen URLs; then plan again.")
+			}
+		}
+	}
+	return nil
+}
+
+// checkStoredScheme refuses to take stopped members, whose disks are enough for a quorum,
+// for some that can't meet: the others only have their URLs with the other scheme.
+func (b *builder) checkStoredScheme(m *member) *Refusal {
+	e := b.entry(m)
+	if e == nil || b.quorum.Has() || len(b.intact()) < majority(b.listedVoters()) {
+		return nil
+	}
+	for _, have := range e.PeerURLs {
+		for _, want := range m.spec.PeerURLs {
+			_, x, _ := strings.Cut(have, "://")
+			_, y, _ := strings.Cut(want, "://")
+			if x == y && scheme(have) != scheme(want) {
+				return refusal(CodeFeatureUnsupported, m.spec.Pos, fmt.Sprintf("%s is stopped, and known to the others as %s; the file has %s", m.spec.Name, have, want),
+					fmt.Sprintf("Started so, the members would look for each other by %s and not find each other. Nothing of their data is lost.", scheme(have)),
+					"Write the peer URLs that they have into the file, with tls { … } beside them already, and apply: they start as they were.")
 			}
 		}
 	}

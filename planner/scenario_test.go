@@ -175,7 +175,8 @@ func (s *scenario) consents(d *datadriven.TestData) (map[planner.Consent]bool, e
 
 // setCluster reads the file of the user: the input as it stands, or, with members=N,
 // the input within a cluster of N members m1… at 10.0.0.1…. without= leaves some of
-// them out, learner= makes learners of some, and moved= gives some other peer URLs.
+// them out, learner= makes learners of some, moved= gives some other peer URLs,
+// and with secure peers are at https.
 func (s *scenario) setCluster(t *testing.T, d *datadriven.TestData) error {
 	text, args := d.Input, map[string][]string{}
 	for _, a := range d.CmdArgs {
@@ -191,6 +192,9 @@ func (s *scenario) setCluster(t *testing.T, d *datadriven.TestData) error {
 			}
 			if slices.Contains(args["moved"], name) {
 				peer = fmt.Sprintf("http://10.0.1.%d:2380", i)
+			}
+			if _, secure := args["secure"]; secure {
+				peer = strings.Replace(peer, "http:", "https:", 1)
 			}
 			fmt.Fprintf(&b, "  member %q {\n    peer_urls   = [%q]\n    client_urls = [%q]\n    data_dir    = %q\n    learner     = %t\n  }\n",
 				name, peer, fmt.Sprintf("http://10.0.0.%d:2379", i), "/data/"+name, slices.Contains(args["learner"], name))

@@ -203,36 +203,45 @@ func describeTLS(err error, withCert bool) string {
 	return "the server ended the handshake: " + alert
 }
 
-// TakenCAs are the names (subjects, in DER) of the authorities whose certificates the
-// listener at a URL takes of clients, as it says itself in each handshake: those that its
-// process read when it started. The error says why it could not be asked, or takes none.
-func TakenCAs(ctx context.Context, url string, a Access, limit time.Duration) ([][]byte, error) {
+// Shown is what a listener tells of itself in a handshake, whoever connects.
+type Shown struct {
+	// Chain are the certificates that it serves with, the leaf first.
+	Chain []*x509.Certificate
+	// Takes are the names (subjects, in DER) of the authorities whose certificates it takes
+	// of clients: those that its process read when it started. None where it asks for no
+	// certificate, or takes those of any authority that its system trusts.
+	Takes [][]byte
+}
+
+// AskShown begins a handshake with the listener at a URL and ends it before anything of
+// requorum's own is shown. What it is told there is for comparing, and trusted in nothing.
+func AskShown(ctx context.Context, url string, limit time.Duration) (Shown, error) {
 	ctx, cancel := withLimit(ctx, limit)
 	defer cancel()
-	t, err := parseTarget(url, a)
+	t, err := parseTarget(url, Access{})
 	if err != nil {
-		return nil, err
+		return Shown{}, err
 	}
 	h, err := dialTCP(ctx, t)
 	if err != nil {
-		return nil, err
+		return Shown{}, err
 	}
 	defer h.Close()
-	var taken [][]byte
-	asked := false
-	cfg := a.tlsFor(t.host)
-	cfg.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		asked, taken = true, r.AcceptableCAs
-		return nil, errors.New("only asked")
+	var out Shown
+	enough := errors.New("that is all that was asked")
+	err = tls.Client(h, &tls.Config{ //nolint:gosec
+		MinVersion: tls.VersionTLS12, ServerName: t.host, InsecureSkipVerify: true,
+		GetClientCertificate: func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			out.Takes = r.AcceptableCAs
+			return nil, enough
+		},
+		VerifyConnection: func(s tls.ConnectionState) error {
+			out.Chain = s.PeerCertificates
+			return nil
+		},
+	}).HandshakeContext(ctx)
+	if err != nil && !errors.Is(err, enough) || len(out.Chain) == 0 {
+		return Shown{}, fmt.Errorf("%s: the handshake fails: %w", url, err)
 	}
-	err = tls.Client(h, cfg).HandshakeContext(ctx)
-	switch {
-	case asked && len(taken) > 0:
-		return taken, nil
-	case asked:
-		return nil, errors.New("it names no authority whose certificates it takes")
-	case err == nil:
-		return nil, errors.New("it asks for no certificate")
-	}
-	return nil, err
+	return out, nil
 }

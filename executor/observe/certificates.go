@@ -73,7 +73,7 @@ func (o *Observer) addCertificates(ctx context.Context, obs *planner.Observation
 		seen[a.ID()] = planner.Known(c)
 	}
 	o.judgePeers(asks, sets, seen)
-	o.judgeOldCAs(ctx, asks, sets, seen)
+	o.judgeRunning(ctx, asks, sets, seen)
 	for _, a := range asks {
 		m := obs.Members[a.Name]
 		if m.Certificates == nil {
@@ -304,32 +304,41 @@ func (o *Observer) judgePeers(asks []host.KeyAsk, sets map[string]*served, seen 
 	}
 }
 
-// judgeOldCAs: a member whose CA is another by now goes on with the one that it read, and
-// is restarted for the new one. The others are restarted before it, or after: their
-// certificates have to be such as it takes already. It says itself whose it takes.
-func (o *Observer) judgeOldCAs(ctx context.Context, asks []host.KeyAsk, sets map[string]*served, seen map[string]planner.Fact[planner.Certificate]) {
+// judgeRunning holds what lies on the hosts to the members as they run. One that is
+// restarted comes back with the certificate and the CA that lie there now; the others go on
+// with the CA that they read when they started, and, where the file has other paths, with
+// other certificates. It and they have to take each other all the same.
+func (o *Observer) judgeRunning(ctx context.Context, asks []host.KeyAsk, sets map[string]*served, seen map[string]planner.Fact[planner.Certificate]) {
 	for _, a := range asks {
-		old, s := seen[a.ID()], sets[a.ID()]
-		if a.Kind != planner.CertificatePeer || !old.Known() || !old.Value.OldCA.Known() || old.Value.OldCA.Value == "" || !s.secure() {
+		s := sets[a.ID()]
+		if a.Kind != planner.CertificatePeer || a.PID == 0 || !s.secure() || s.pair.CA == "" {
 			continue
 		}
-		taken, err := etcd.TakenCAs(ctx, s.urls[0], o.Peer, o.Limit)
+		runs, err := etcd.AskShown(ctx, s.urls[0], o.Limit)
+		old := seen[a.ID()].Value.OldCA
 		for _, b := range asks {
 			f, other := seen[b.ID()], sets[b.ID()]
 			if b.Kind != planner.CertificatePeer || b.Name == a.Name || !f.Known() || f.Value.Problem != "" || len(other.chain) == 0 {
 				continue
 			}
 			switch {
+			case err != nil && old.Known() && old.Value != "":
+				f = planner.Unknown[planner.Certificate](fmt.Sprintf("%s goes on with an older CA, and which authorities it takes could not be asked: %v", a.Name, err))
 			case err != nil:
-				f = planner.Unknown[planner.Certificate](fmt.Sprintf("%s goes on with an older CA, and which authorities it takes could not be asked at %s: %v", a.Name, s.urls[0], err))
-			case !other.signedBy(taken):
+			case len(runs.Takes) > 0 && !other.signedBy(runs.Takes):
 				f.Value.Problem = planner.CodeCertificateUntrusted
-				f.Value.Detail = fmt.Sprintf("%s of %s is signed by an authority that %s does not take as it runs now: it would not let %s in once that is restarted. Keep both authorities in %s until all members have read it, then change the certificates, then take the old one out", other.pair.Cert, other.member.Name, a.Name, other.member.Name, s.pair.CA)
+				f.Value.Detail = fmt.Sprintf("%s of %s is signed by an authority that %s does not take as it runs now: %s would not be let in after a restart. %s", other.pair.Cert, b.Name, a.Name, b.Name, oneAfterTheOther)
+			case other.ca != nil:
+				if _, detail := s.held(runs.Chain, "the certificate that "+a.Name+" runs with", other.ca, b.Name+"'s CA "+other.pair.CA, x509.ExtKeyUsageServerAuth, time.Now(), nil); detail != "" {
+					f.Value.Problem, f.Value.Detail = planner.CodeCertificateUntrusted, detail+". "+oneAfterTheOther
+				}
 			}
 			seen[b.ID()] = f
 		}
 	}
 }
+
+const oneAfterTheOther = "Change one thing at a time, and apply after each: first a CA file with the old and the new authority in it, then the certificates, then the new authority alone"
 
 // signedBy reports whether the chain leads to one of the authorities with these names.
 func (s *served) signedBy(names [][]byte) bool {

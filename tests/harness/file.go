@@ -30,6 +30,8 @@ type Cluster struct {
 	Snapshot, SnapshotMore, More string
 	// TLS is the folder of the members' certificates; "" without TLS. Secure sets it.
 	TLS string
+	// TLSName is that folder's name, "" for "tls".
+	TLSName string
 	// RequorumPeer is requorum's block for the peers; SecurePeers sets it.
 	RequorumPeer string
 	// Head stands before the cluster block.

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -170,7 +171,7 @@ func clientTLS() *tls.Config {
 	return cfg
 }
 
-// Secure gives the cluster's members certificates of their own, below DIR/tls, and has
+// Secure gives the cluster's members certificates of their own, below DIR/tls (TLSName), and has
 // them serve clients and peers by https; requorum gets one too.
 func (c *Cluster) Secure(a *Authority) *Cluster {
 	c.env.t.Helper()
@@ -186,7 +187,9 @@ func (c *Cluster) Secure(a *Authority) *Cluster {
 }
 
 // TLSDir is where Secure puts certificates.
-func (c *Cluster) TLSDir() string { return filepath.Join(c.Dir, "tls") }
+func (c *Cluster) TLSDir() string { return filepath.Join(c.Dir, c.tlsName()) }
+
+func (c *Cluster) tlsName() string { return cmp.Or(c.TLSName, "tls") }
 
 // Certify gives a member new certificates, in the place of those it has.
 func (c *Cluster) Certify(a *Authority, m Member) {
@@ -197,8 +200,9 @@ func (c *Cluster) Certify(a *Authority, m Member) {
 
 // tlsText is the cluster's block.
 func (c *Cluster) tlsText() string {
-	return "  tls {\n    client { ca = \"tls/ca.crt\" }\n    peer { ca = \"tls/" + c.peerCA() + "\" }\n" +
-		"    requorum {\n      ca   = \"tls/ca.crt\"\n      cert = \"tls/requorum.crt\"\n      key  = \"tls/requorum.key\"\n" + c.RequorumPeer + "    }\n  }\n"
+	at := c.tlsName()
+	return "  tls {\n    client { ca = \"" + at + "/ca.crt\" }\n    peer { ca = \"" + at + "/" + c.peerCA() + "\" }\n" +
+		"    requorum {\n      ca   = \"" + at + "/ca.crt\"\n      cert = \"" + at + "/requorum.crt\"\n      key  = \"" + at + "/requorum.key\"\n" + c.RequorumPeer + "    }\n  }\n"
 }
 
 // tlsText is the member's block.

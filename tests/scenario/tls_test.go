@@ -421,3 +421,35 @@ func TestTLSOfOlderEtcds(t *testing.T) {
 		})
 	}
 }
+
+// New paths: with certificates of the same CA each member is restarted for them; of
+// another one alone they are refused, for who is restarted first would be alone.
+func TestTLSNewPaths(t *testing.T) {
+	t.Parallel()
+	e := harness.New(t)
+	c, want, a := secured(t, e, 3)
+	old := c.TLSDir()
+	next := harness.NewAuthority(t, "the next CA")
+	c.TLSName = "tls-next"
+	c.Secure(next)
+	harness.Replace(t, filepath.Join(c.TLSDir(), "requorum.crt"), read(t, filepath.Join(old, "requorum.crt")))
+	harness.Replace(t, filepath.Join(c.TLSDir(), "requorum.key"), read(t, filepath.Join(old, "requorum.key")))
+	c.Write()
+	if p := e.Plan(c.Path()); p.Code() == "" {
+		t.Errorf("another CA: %s", p.Kinds())
+	}
+	// requorum is let in by both, and trusts both.
+	both := append(append([]byte{}, a.PEM()...), next.PEM()...)
+	harness.Replace(t, filepath.Join(c.TLSDir(), "ca.crt"), both)
+	if p := e.Plan(c.Path()); p.Code() != "certificate-untrusted" || !strings.Contains(p.Refusal.Detail, "first a CA file") {
+		t.Errorf("both CAs, and certificates of the new one: %q %s %+v", p.Code(), p.Kinds(), p.Refusal)
+	}
+	for _, m := range c.Members {
+		c.Certify(a, m)
+	}
+	w := harness.StartWriters(t, 2, c.Endpoints())
+	w.Await(t, 20)
+	e.Apply(c.Path())
+	e.InSync(c.Path())
+	w.Check(t, want, c.Endpoints())
+}
