@@ -104,7 +104,7 @@ func (c *Cluster) text() string {
 			b.WriteString("    learner     = true\n")
 		}
 		if c.TLS != "" {
-			b.WriteString(m.tlsText(c.rel(c.TLS)))
+			b.WriteString(m.tlsText(c.pathOf(m, c.TLS)))
 		}
 		b.WriteString("  }\n")
 	}

@@ -200,7 +200,7 @@ func (c *Cluster) Certify(a *Authority, m Member) {
 
 // tlsText is the cluster's block.
 func (c *Cluster) tlsText() string {
-	at := c.tlsName()
+	at := c.TLSDir() // absolute: members may be on other hosts
 	return "  tls {\n    client { ca = \"" + at + "/ca.crt\" }\n    peer { ca = \"" + at + "/" + c.peerCA() + "\" }\n" +
 		"    requorum {\n      ca   = \"" + at + "/ca.crt\"\n      cert = \"" + at + "/requorum.crt\"\n      key  = \"" + at + "/requorum.key\"\n" + c.RequorumPeer + "    }\n  }\n"
 }

@@ -54,6 +54,40 @@ func TestBothProcedures(t *testing.T) {
 	e.Run("stop", "--auto-approve", b.Path()).Want(t, 0)
 }
 
+// The same hosts with TLS: the certificates are read where they lie.
+func TestTLSOnHosts(t *testing.T) {
+	b := newBed(t, 3)
+	e := b.e
+	a := harness.NewAuthority(t, "the CA")
+	b.Secure(a)
+	lost := filepath.Join(b.TLSDir(), "m2-peer.key")
+	if err := os.Rename(lost, lost+".away"); err != nil {
+		t.Fatal(err)
+	}
+	b.Write()
+	if p := e.Plan(b.Path()); p.Code() != "certificate-missing" || !strings.Contains(p.Refusal.Title, "m2") {
+		t.Fatalf("%+v", p.Refusal)
+	}
+	if err := os.Rename(lost+".away", lost); err != nil {
+		t.Fatal(err)
+	}
+	e.Apply(b.Path())
+	e.InSync(b.Path())
+	e.Run("status", b.Path()).Want(t, 0)
+	keys := harness.Fill(t, b.Endpoints(), 2000)
+	e.Run("snapshot", "save", "--to", e.Path("saved.db"), b.Path()).Want(t, 0)
+	b.PowerCut()
+	b.DropData(b.Members[0], b.Members[2])
+	p := e.Plan(b.Path())
+	if p.Route != "recover" {
+		t.Fatalf("%+v", p)
+	}
+	e.Apply(b.Path(), "--accept="+p.Consents())
+	e.InSync(b.Path())
+	harness.CompareAll(t, keys, b.Endpoints())
+	e.Run("stop", "--auto-approve", b.Path()).Want(t, 0)
+}
+
 // A host that can't be reached makes its own facts unknown, in words, and holds up
 // nothing.
 func TestOneHostUnreachable(t *testing.T) {
