@@ -20,13 +20,13 @@ func (b *builder) reconfigureSteps(c *changes) {
 		b.adoptStep(c.adopt)
 	}
 	b.leadByMajority(c)
-	// What is dead, or gone, only weighs on the quorum; a learner that moves has the
-	// slot that others need.
 	for _, s := range c.lost {
 		if s.m.tried() { // once it is removed, its next start would begin as who it was
 			b.stopStepFor(s.m, "an etcd is started on its empty place again and again, and the others refuse it")
 		}
 	}
+	// What is dead, or gone, only weighs on the quorum; a learner that moves has the
+	// slot that others need.
 	for _, s := range slices.Concat(c.dead, c.lost) {
 		b.removeStep(s)
 	}
