@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -26,16 +25,12 @@ import (
 
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/tests/ports"
 )
 
 func dirFreeURL(t testing.TB) url.URL {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return url.URL{Scheme: "http", Host: l.Addr().String()}
+	return url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", ports.Free(t))}
 }
 
 type dirMember struct {

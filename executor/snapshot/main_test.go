@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"go.uber.org/zap"
+
+	"github.com/requorum/requorum/tests/ports"
 )
 
 // TestMain lets the test binary be an etcd, as requorum's own is.
@@ -31,12 +32,7 @@ func TestMain(m *testing.M) {
 
 func freeURL(t testing.TB) url.URL {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return url.URL{Scheme: "http", Host: l.Addr().String()}
+	return url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", ports.Free(t))}
 }
 
 func config(dir, name string, client, peer url.URL) *embed.Config {

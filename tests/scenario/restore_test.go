@@ -104,6 +104,7 @@ func TestRestoreOverMissingDataNeedsConsent(t *testing.T) {
 	t.Parallel()
 	e := harness.New(t)
 	c, want := bootstrapped(t, e, 3)
+	harness.AwaitServing(t, c.Members[1].Client) // who answers this has applied all that was written
 	harness.Snapshot(t, c.Members[1].Client, filepath.Join(c.Dir, "saved.db"))
 	old := harness.ClusterID(t, c.Endpoints())
 	c.Stop()

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/requorum/requorum/executor/host/process"
 	"github.com/requorum/requorum/planner"
 	"github.com/requorum/requorum/spec"
+	"github.com/requorum/requorum/tests/ports"
 )
 
 // The test binary is also requorum.
@@ -183,10 +183,7 @@ func (r *rig) wants(err error, words ...string) {
 
 func url(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	return fmt.Sprintf("http://127.0.0.1:%d", ports.Free(t))
 }
 
 func must(t *testing.T, err error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/requorum/requorum/executor/etcd"
 	"github.com/requorum/requorum/executor/host"
 	"github.com/requorum/requorum/planner"
+	"github.com/requorum/requorum/tests/ports"
 )
 
 // The test binary is also requorum (agent supervise, etcd) and a stand-in for a
@@ -170,10 +170,7 @@ func kill9(t *testing.T, pid int) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	return ports.Free(t)
 }
 
 func copyFile(t *testing.T, src, dst string) {
