@@ -76,7 +76,8 @@ func TestPartitionedOperators(t *testing.T) {
 	if err := syscall.Kill(cmd.Process.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	b.sshd[2].Start() // the second one has a way there
+	b.sshd[2].Start()         // the second one has a way there
+	harness.Settled(t, b.Dir) // the agent on n2 goes on with the start
 	// What etcd itself writes meanwhile, the log file that it gets ready too.
 	theirs := []string{".log", ".wal", "wal/0.tmp", "wal/1.tmp", "db", "supervisor.json"}
 	before := harness.Tree(t, b.Dir, theirs...)
