@@ -119,6 +119,6 @@ func takeOver(ctx context.Context, self string, cfg Config, id procID, settings 
 	if err := writeJSON(l.SupervisorState(), st); err != nil {
 		return err
 	}
-	lock.Close() // for the supervisor
+	giveUpLock(lock) // for the supervisor
 	return spawn(ctx, agent, l)
 }

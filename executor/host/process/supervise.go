@@ -96,6 +96,14 @@ func lockSupervisor(l host.Layout) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", l.SupervisorLock(), err)
 }
 
+// giveUpLock lets another one have the lock at once. Closed only, it stays as long as any
+// child does that this program is just starting elsewhere: until it runs its own program
+// such a one has all files open that its parent had.
+func giveUpLock(lock *os.File) {
+	_ = unix.Flock(int(lock.Fd()), unix.LOCK_UN)
+	lock.Close()
+}
+
 func (s *supervisor) run() error {
 	for first := true; ; first = false {
 		c, err := s.next(first)
