@@ -47,7 +47,7 @@ func (r *Runner) promote(ctx context.Context, a planner.Promote, progress host.P
 		}
 	}
 	// What is left of the step's time is for catching up, which is over.
-	ctx, cancel := context.WithTimeoutCause(ctx, silentTime, fmt.Errorf("%s was not seen to vote for %s", a.Name, silentTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, silentTime, fmt.Errorf("for %s %s was not seen to be a voter", silentTime, a.Name))
 	defer cancel()
 	if err := r.change(ctx, a.Endpoints, func(c etcd.Cluster) error { return c.Promote(ctx, id) }); err != nil {
 		return err

@@ -137,15 +137,31 @@ func (b *builder) restartWhy(m *member) []string {
 	if diff := b.settingsDiffer(m); diff != "" {
 		why = append(why, diff)
 	}
-	s := m.seen.Service
+	why = append(why, b.keeperWhy(m)...)
+	if diff := b.binaryDiffers(m); diff != "" {
+		why = append(why, diff)
+	}
+	return why
+}
+
+// keeperWhy says where another keeps the process than the one that is to.
+func (b *builder) keeperWhy(m *member) []string {
+	var why []string
 	if f := m.foreign(); f != nil && m.unit() != nil {
 		why = append(why, fmt.Sprintf("%s runs as process %d, outside %s, which is to keep it", m.spec.Name, f.PID, m.at.Unit))
 	}
 	if m.interim() {
 		why = append(why, m.spec.Name+" runs under requorum's own supervisor, and the file's commands are to keep it")
 	}
-	if runs, want := s.Value.Binary, ownBinary(b.binaryOf(m)); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && m.at.Commands == nil && runs != want {
-		why = append(why, fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want))
-	}
 	return why
+}
+
+// binaryDiffers says in words that the process is of another program than the file's; ""
+// where it is not, and under commands, which run their own.
+func (b *builder) binaryDiffers(m *member) string {
+	s := m.seen.Service
+	if runs, want := s.Value.Binary, ownBinary(b.binaryOf(m)); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && m.at.Commands == nil && runs != want {
+		return fmt.Sprintf("%s runs %s, the file says %s", m.spec.Name, runs, want)
+	}
+	return ""
 }

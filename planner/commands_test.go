@@ -387,3 +387,17 @@ func TestCommandsInPlaceBesideVacantPlaces(t *testing.T) {
 		}
 	}
 }
+
+// An audit tells of such a member what a plan would restart it for, and no more: which
+// program its commands run is theirs.
+func TestDifferencesUnderCommands(t *testing.T) {
+	in := commanded(threeMembers(), func(name string, s *Fact[Service]) {
+		if name == "m2" {
+			s.Value.Commands.Interim, s.Value.Binary = true, "requorum"
+		}
+	}, serving, serving, serving)
+	got := Differences(in)
+	if len(got) != 1 || got[0].Kind != DiffersKeeper || got[0].Member != "m2" || !strings.Contains(got[0].Fact, "the file's commands are to keep it") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -88,12 +88,11 @@ func (b *builder) sayRestart(say func(DifferenceKind, string, string, ...any), m
 			say(k, name, "%s runs with other settings than the file's (%s)", name, argDiff(h, w))
 		}
 	}
-	s := m.seen.Service
-	if f := m.foreign(); f != nil && m.unit() != nil {
-		say(DiffersKeeper, name, "%s runs as process %d, outside %s, which is to keep it", name, f.PID, m.at.Unit)
+	for _, why := range b.keeperWhy(m) {
+		say(DiffersKeeper, name, "%s", why)
 	}
-	if runs, want := s.Value.Binary, ownBinary(b.binaryOf(m)); s.Known() && s.Value.State == ServiceRunning && m.foreign() == nil && runs != want {
-		say(DiffersSettings, name, "%s runs %s, the file says %s", name, runs, want)
+	if diff := b.binaryDiffers(m); diff != "" {
+		say(DiffersSettings, name, "%s", diff)
 	}
 }
 

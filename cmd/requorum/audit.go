@@ -41,8 +41,9 @@ versions that run, backups that are missing, old or were never tried out. Each
 finding has a code that stays (requorum explain CODE), a severity (info, warning,
 error, critical), the line of the file, what was seen, and what helps.
 
-Nothing is changed, no database is read through, and no snapshot is fetched. A
-cluster that does not answer delays no other one.
+No cluster is changed, no database is read through, and no snapshot is fetched; on
+hosts that are reached by ssh the agent is placed as for a plan, unless --no-install
+is given. A cluster that does not answer delays no other one.
 
 --format prometheus is for the node exporter's textfile collector, sarif for code
 scanning, markdown for a comment or a job's summary. --out writes the file in one

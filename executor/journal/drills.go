@@ -1,12 +1,7 @@
 package journal
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -28,31 +23,9 @@ func AppendDrill(dir string, d Drill) error {
 	return appendLine(dir, drillsPath(dir), line)
 }
 
-// LastDrill gives the last drill that is one of those asked for; nil for none. A line
-// that is no record is passed over; a file that can't be read is an error.
+// LastDrill gives the last drill that is one of those asked for; nil for none.
 func LastDrill(dir string, is func(Drill) bool) (*Drill, error) {
-	f, err := os.Open(drillsPath(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var last *Drill
-	for r := bufio.NewReader(f); ; {
-		line, err := r.ReadBytes('\n')
-		var d Drill
-		if json.Unmarshal(line, &d) == nil && is(d) {
-			last = &d
-		}
-		if errors.Is(err, io.EOF) {
-			return last, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+	return lastLine(drillsPath(dir), is)
 }
 
 func drillsPath(dir string) string { return filepath.Join(dir, "drills.jsonl") }

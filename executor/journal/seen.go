@@ -98,10 +98,16 @@ func endsTorn(f *os.File) (bool, error) {
 }
 
 // LastSeen gives the last cluster that was seen with the data directory; nil
-// where there was none. A line that is no record, such as one that a crash cut
-// short, is passed over; a file that can't be read is an error, never "none".
+// where there was none.
 func LastSeen(dir, dataDir string) (*Seen, error) {
-	f, err := os.Open(seenPath(dir))
+	return lastLine(seenPath(dir), func(s Seen) bool { return slices.Contains(s.DataDirs, dataDir) })
+}
+
+// lastLine gives the last record of a file that is one of those asked for; nil for none.
+// A line that is no record, such as one that a crash cut short, is passed over; a file
+// that can't be read is an error, never "none".
+func lastLine[T any](path string, is func(T) bool) (*T, error) {
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -109,12 +115,12 @@ func LastSeen(dir, dataDir string) (*Seen, error) {
 		return nil, err
 	}
 	defer f.Close()
-	var last *Seen
+	var last *T
 	for r := bufio.NewReader(f); ; {
 		line, err := r.ReadBytes('\n')
-		var s Seen
-		if json.Unmarshal(line, &s) == nil && slices.Contains(s.DataDirs, dataDir) {
-			last = &s
+		var x T
+		if json.Unmarshal(line, &x) == nil && is(x) {
+			last = &x
 		}
 		if errors.Is(err, io.EOF) {
 			return last, nil

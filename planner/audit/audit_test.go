@@ -160,6 +160,33 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// TestUnderCommands: members that the user's own commands keep are healthy as they are;
+// one that requorum's supervisor still has is told.
+func TestUnderCommands(t *testing.T) {
+	in := healthy(t)
+	in.Cluster.Etcd.Binary = "/usr/bin/etcd"
+	for i := range in.Cluster.Hosts {
+		in.Cluster.Hosts[i].Service = spec.Service{Kind: spec.ServiceCommand, Start: []string{"sv", "start"}, Stop: []string{"sv", "stop"}, Status: []string{"sv", "status"}}
+	}
+	for name, o := range in.Observation.Members {
+		o.Service.Value.SupervisorPID, o.Service.Value.Binary, o.Service.Value.Commands = 1, "/snap/etcd/bin/etcd", &planner.CommandService{}
+		in.Observation.Members[name] = o
+	}
+	in.Plan, in.Differences = planner.New(in.Input), planner.Differences(in.Input)
+	if list := Of(in); len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+	in.Observation.Members["m2"].Service.Value.Commands.Interim = true
+	in.Plan, in.Differences = planner.New(in.Input), planner.Differences(in.Input)
+	var got []string
+	for _, f := range Of(in) {
+		got = append(got, string(f.Code)+"@"+f.Member)
+	}
+	if s := strings.Join(got, " "); s != "no-boot-start@ not-supervised@m2" {
+		t.Error(s)
+	}
+}
+
 // TestNothingThere: the file alone, and addresses that answer nobody.
 func TestNothingThere(t *testing.T) {
 	in := healthy(t)

@@ -102,6 +102,7 @@ func (f *finder) services() {
 		case v.Foreign != nil:
 		case v.Unit != nil && v.State == planner.ServiceRunning && !v.Unit.BootStarts():
 			f.add(Code(planner.NoteNoBootStart), name, "%s is %s", v.Unit.Name, orWord(v.Unit.Enabled, "not enabled"))
+		case v.Commands != nil && !v.Commands.Interim && !v.Commands.Closed: // whether they are run at boot only their owner knows
 		case v.Unit == nil && v.State == planner.ServiceRunning && v.SupervisorPID != 0:
 			ours = append(ours, name)
 		}

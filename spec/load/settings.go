@@ -96,7 +96,7 @@ func checkTimes(config map[string]string) error {
 	case election > mostElection:
 		return fmt.Errorf("election-timeout is %d ms at most; it is %d", mostElection, election)
 	case heartbeat > election/5:
-		return fmt.Errorf("election-timeout has to be five times heartbeat-interval at least; they are %d ms and %d ms", election, heartbeat)
+		return fmt.Errorf("election-timeout has to be five times heartbeat-interval at least; they are %d ms and %d ms, etcd's own where the file has none: name both", election, heartbeat)
 	}
 	return nil
 }
